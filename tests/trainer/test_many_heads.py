@@ -1,7 +1,11 @@
 """Heads that train together end as each would alone: weights, curve, files, receipt."""
 
+import json
+
 import pytest
+import timm
 import torch
+from safetensors.torch import save_file
 
 from tests.trainer.tiny import make_splits, train_spec
 from trainer import many_heads
@@ -107,3 +111,36 @@ def test_every_head_is_what_it_would_be_alone(folders, tmp_path):
         best = checkpoint(tmp_path / f"t{k}", "best")
         assert best["progress"]["epoch"] == receipt["best"]["epoch"]
         assert (tmp_path / f"t{k}" / "status.jsonl").is_file()
+
+
+def published_weights(place):
+    """A folder as timm writes it for a hub."""
+    torch.manual_seed(5)
+    place.mkdir()
+    about = {
+        "tag": "mine", "input_size": [3, 64, 64], "first_conv": "conv1.0", "classifier": "fc",
+        "mean": [0.4] * 3, "std": [0.3] * 3, "crop_pct": 0.9, "interpolation": "bilinear",
+    }  # fmt: skip
+    (place / "config.json").write_text(
+        json.dumps({"architecture": "test_resnet", "num_classes": 7, "pretrained_cfg": about})
+    )
+    save_file(
+        timm.create_model("test_resnet", num_classes=7).state_dict(), place / "model.safetensors"
+    )
+    return f"local-dir:{place}"
+
+
+def test_heads_on_published_weights_begin_with_the_class_vectors_of_a_run_alone(folders, tmp_path):
+    still = {"train.loss.base_lr": 1e-9, "train.num_epochs": 1, "train.loss.name": "proxy_anchor"}
+    still |= {"model.pretrained_trunk_path": published_weights(tmp_path / "weights")}
+    owns = [still, still | {"model.feat_dim": 24}]
+    outcomes = fit_heads(
+        [spec_of(folders, tmp_path / f"t{k}", own) for k, own in enumerate(owns)], lambda *_: True
+    )
+    for k, own in enumerate(owns):
+        receipt = fit(spec_of(folders, tmp_path / f"a{k}", own), lambda _: True)
+        assert outcomes[k]["weights"] == receipt["weights"]
+        expected, found = checkpoint(tmp_path / f"a{k}"), checkpoint(tmp_path / f"t{k}")
+        torch.testing.assert_close(
+            found["loss_state"], expected["loss_state"], rtol=1e-5, atol=1e-6
+        )

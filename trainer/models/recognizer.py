@@ -61,7 +61,8 @@ def build_recognizer(spec: Spec, *, load_pretrained: bool = True) -> Recognizer:
             files are then neither read nor needed.
 
     Returns:
-        The model on the CPU, in training mode; random values come from torch's global generator.
+        The model on the CPU, in training mode; random values come from torch's global generator,
+        the same with and without weight files.
 
     Raises:
         SpecError: Unknown backbone, or an image size it cannot take.
@@ -147,12 +148,13 @@ def _trunk_state(source: WeightSource, model: ModelConfig) -> dict[str, Tensor]:
     if source.timm_model is None or not source.is_published:
         return read_state_dict(source.path)
     try:
-        trunk = create_timm_trunk(
-            source.timm_model,
-            image_size=(model.input_height, model.input_width),
-            in_channels=model.input_channels,
-            weights=source.path,
-        )
+        with torch.random.fork_rng(devices=[]):  # what is drawn next must not depend on the weights
+            trunk = create_timm_trunk(
+                source.timm_model,
+                image_size=(model.input_height, model.input_width),
+                in_channels=model.input_channels,
+                weights=source.path,
+            )
     except (OSError, RuntimeError, ValueError) as e:
         reason = str(e).strip().splitlines() or [type(e).__name__]
         raise CheckpointError(

@@ -258,6 +258,18 @@ def assert_is_that_model(source_address):
     return model
 
 
+def test_what_is_drawn_next_does_not_depend_on_the_weights(folder):
+    spec = parse_spec(
+        {"model.pretrained_trunk_path": f"local-dir:{folder}"}, "train", is_complete=False
+    )
+    drawn = []
+    for load_pretrained in (True, False):
+        torch.manual_seed(8)
+        build_recognizer(spec, load_pretrained=load_pretrained)
+        drawn.append(torch.rand(3))
+    assert torch.equal(*drawn)
+
+
 def test_a_folder_of_timms(folder):
     model = assert_is_that_model(f"local-dir:{folder}")
     digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
