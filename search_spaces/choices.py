@@ -103,6 +103,8 @@ def _problem(draft: Draft, option: Any) -> str:
 def _unmet(draft: Draft, number: float, bounds: Bounds) -> str:
     """Say which condition a number does not hold, or return an empty string."""
     least = draft.leaf.positive_from
+    if (draft.step or draft.powers) and not is_finite(number):
+        return "must be finite"
     if draft.step and not grids.is_multiple(number, draft.step):
         return f"must be a multiple of {draft.step_reason}"
     if not is_inside(number, bounds):

@@ -130,7 +130,8 @@ class Draft:
             low = low + step if step % 1 == 0 else grids.nearest(low + step, step)
         while step and high in self.excluded and low < high:
             high = high - step if step % 1 == 0 else grids.nearest(high - step, step)
-        return Bounds(low=low, high=high)
+        low_open, high_open = low in self.excluded, high in self.excluded
+        return Bounds(low=low, high=high, low_open=low_open, high_open=high_open)
 
     def _list_reach(self) -> Bounds:
         """Return how low the last and how high the first of increasing numbers can be."""

@@ -99,8 +99,9 @@ def _narrow(parent: Draft, relation: Relation, child: Bounds, child_name: str) -
     if interval is None:
         return
     own = Bounds(low=interval.low, high=interval.high)
-    reach = _closed(relation.tightened(own, child), parent)
-    if reach.low is None or reach.high is None or reach.low > reach.high:
+    left = relation.tightened(own, child)
+    reach = _closed(left, parent)
+    if reach.low is None or reach.high is None or reach.low > reach.high or left.is_empty:
         parent.problem(
             f"leaves no room for {child_name}, which must be {relation}; widen one of them"
         )

@@ -51,9 +51,9 @@ class Relation:
         low, high = child.low, child.high
         match self.op:
             case ">" | ">=" if high is not None:
-                return parent.lowered(high, is_open=self.op == ">")
+                return parent.lowered(high, is_open=self.op == ">" or child.high_open)
             case "<" | "<=" if low is not None:
-                return parent.raised(low, is_open=self.op == "<")
+                return parent.raised(low, is_open=self.op == "<" or child.low_open)
             case "multiple" if high is not None:
                 return parent.lowered(high / self.factor)
             case "//":

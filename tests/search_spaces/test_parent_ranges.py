@@ -122,6 +122,28 @@ def test_child_with_an_excluded_end_has_room_all_the_same():
     assert all(p["a.p"] < p["b.c"] < 5 for p in points(space_of(nodes)))
 
 
+@pytest.mark.parametrize(("op", "end"), [("<=", 0.0), (">=", 2.0)])
+def test_child_whose_end_is_excluded_leaves_its_parent_less(op, end):
+    nodes = {
+        "a.p": number(0.0, 2.0, 1.0),
+        "b.c": number(0.0, 2.0, 1.0, f"{op} depends_on != {end}", depends_on="a.p"),
+    }
+    space = space_of(nodes)
+    corners = [space.from_unit((x, y)) for x in (0.0, 1.0) for y in (0.0, 1.0)]
+    for point in [*points(space), *corners]:
+        assert point["b.c"] != end
+        assert point["b.c"] <= point["a.p"] if op == "<=" else point["b.c"] >= point["a.p"]
+
+
+def test_parent_that_would_have_to_lie_beyond_its_own_end_is_refused():
+    nodes = {
+        "a.p": number(0.3, 0.8, 0.5),
+        "b.c": number(0.0, 0.8, 0.3, "> depends_on", depends_on="a.p"),
+    }
+    with pytest.raises(RangeError, match=r"a\.p: leaves no room for b\.c, which must be > a\.p"):
+        space_of(nodes, ["a.p"])
+
+
 def test_share_of_a_parent_stays_in_its_bounds():
     nodes = {
         "a.p": number(0, 100, 40, kind="int"),
