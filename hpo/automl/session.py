@@ -48,12 +48,12 @@ from hpo.searching.session import SearchResult, Session
 logger = logging.getLogger(__name__)
 
 _OTHER_VALUES = {
-    False: "its trials are ranked by what eval_fn says, and none was passed; go on with "
-    "AutoMLRunner(...).run(workspace_path=..., resume=True, eval_fn=...)",
-    True: "its trials are ranked without eval_fn, and one was passed; leave it out, or start a new "
-    "workspace",
+    False: "its trials have the values of eval_fn, and this start passes none, so new ones are "
+    "ranked against them by their logs; pass it to AutoMLRunner.run, or start a new workspace",
+    True: "its trials have the values of their logs, and new ones are ranked against them by what "
+    "eval_fn says; leave it out, or start a new workspace",
 }
-"""Why a start with or without `eval_fn` would give values that are not comparable."""
+"""Why a start with or without `eval_fn` gives values that are not those of the trials before."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -89,8 +89,7 @@ class AutoMLSession(Session):
         """The workspace's constants; an extended budget changes the total.
 
         Raises:
-            RunError: when its trials are jobs of a platform that was not passed, or are ranked by
-                other values than this start would give.
+            RunError: when its trials are jobs of a platform that was not passed.
         """
         facts = read_facts(self.run.path)
         if facts.platform and self.route.platform is None:
@@ -100,7 +99,7 @@ class AutoMLSession(Session):
             )
         has_eval_fn = self.route.hooks.eval_fn is not None
         if facts.has_eval_fn not in (None, has_eval_fn):
-            raise RunError(f"{self.run}: {_OTHER_VALUES[has_eval_fn]}")
+            logger.warning("%s: %s", self.run, _OTHER_VALUES[has_eval_fn])
         total = self.study.budget.trials if facts.total is not None else None
         current = replace(
             facts,

@@ -3,18 +3,14 @@
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from hpo import AutoML, AutoMLRunner, api, query_status
 from hpo.automl.errors import AutoMLError
-from hpo.automl.session import AutoMLSession
 from hpo.automl.workspace import read_facts
-from hpo.core.budget import Budget
-from hpo.core.errors import RunError
-from hpo.run.run_dir import RunDir
-from hpo.searching.session import SearchSettings, resume_search
 from hpo.study.spec import load_study
 from tests.hpo.automl.contract.pretended import Cleaner, Sdk
 from tests.hpo.automl.contract.pretended import make_skill as make_pretended
@@ -269,30 +265,34 @@ def test_a_search_here_does_not_go_on_elsewhere(run, jobs, skill):
     assert sdk.jobs == []
 
 
-def test_values_of_eval_fn_and_of_logs_are_not_ranked_against_each_other(run):
-    begun = run(eval_fn=lambda rec, job: 0.5 + rec.id / 100)
-    place = Path(begun["workspace_path"])
-    more = {"workspace_path": place, "resume": True, "settings": {"automl_max_recommendations": 6}}
-    with pytest.raises(RunError, match="ranked by what eval_fn says, and none was passed"):
-        run(**more)
-    with pytest.raises(RunError, match="eval_fn=..."):
-        resume_search(
-            RunDir(place), SearchSettings(executor="inprocess", make_session=AutoMLSession),
-            budget=Budget(trials=6),
-        )  # fmt: skip
-    with pytest.raises(RunError, match="eval_fn=..."):
-        api.load(place).resume("6", executor="inprocess")
+def test_values_of_eval_fn_and_of_logs_are_not_mixed_without_a_word(run, caplog):
+    def evaluate(rec, job):
+        return 0.5 + rec.id / 100
+
+    place = Path(run(eval_fn=evaluate)["workspace_path"])
     said = json.loads((place / "best/report.json").read_text())["next"]
     assert not [line for line in said if "resume" in line]
-    result = run(eval_fn=lambda rec, job: 0.5 + rec.id / 100, **more)
-    assert [e["metric"] for e in result["history"]] == [0.5 + n / 100 for n in range(6)]
+    settings = {"automl_max_recommendations": 6}
+    result = run(workspace_path=place, resume=True, settings=settings, eval_fn=evaluate)
+    assert [e["metric"] for e in result["history"]] == [evaluate(SimpleNamespace(id=n), 0)
+                                                        for n in range(6)]  # fmt: skip
+    assert "eval_fn" not in caplog.text
+    for go_on in (
+        lambda: run(workspace_path=place, resume=True),
+        lambda: api.load(place).resume("7", executor="inprocess"),
+    ):
+        caplog.clear()
+        go_on()
+        assert "its trials have the values of eval_fn, and this start passes none" in caplog.text
 
 
-def test_a_search_without_eval_fn_takes_none_later(run):
+def test_a_search_without_eval_fn_that_is_given_one_later_says_so(run, caplog):
     place = run()["workspace_path"]
-    with pytest.raises(RunError, match="ranked without eval_fn, and one was passed"):
-        run(workspace_path=place, resume=True, eval_fn=lambda rec, job: 0.5)
+    run(workspace_path=place, resume=True, eval_fn=lambda rec, job: 0.5)
+    assert "new ones are ranked against them by what eval_fn says" in caplog.text
+    caplog.clear()
     file = Path(place) / ".automl/controller/facts.json"
     facts = {k: v for k, v in json.loads(file.read_text()).items() if k != "has_eval_fn"}
     file.write_text(json.dumps(facts))  # as an earlier release wrote it
     run(workspace_path=place, resume=True, eval_fn=lambda rec, job: 0.5)
+    assert "eval_fn" not in caplog.text
