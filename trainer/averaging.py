@@ -27,7 +27,6 @@ from trainer.epochs import MONITORED, embedded_by, match_queries
 from trainer.errors import CheckpointError
 from trainer.features import trains_on_features
 from trainer.features.data import build_feature_data
-from trainer.features.source import FeatureSource
 from trainer.models.weights import find_state_dict, read_checkpoint, read_state_dict
 from trainer.module import batch_norms
 from trainer.training import isolated
@@ -149,7 +148,7 @@ def _data(
         return build_data(spec, device, need_train=need_train), model
     data = build_feature_data(spec, device)
     use_bf16 = wants_bf16(spec.train.precision, device)
-    data.load(FeatureSource(spec, model.trunk, use_bf16=use_bf16))
+    data.load(model.trunk, use_bf16=use_bf16)
     return data, model.embedder
 
 

@@ -23,6 +23,7 @@ from trainer import checkpoints
 from trainer.config.loss import WEIGHTED_LOSSES
 from trainer.data.batches import make_sampler
 from trainer.data.splits import scan_splits
+from trainer.data.value_range import with_value_range
 from trainer.distributed import Rank
 from trainer.embedding import needed
 from trainer.errors import CheckpointError, DivergedError
@@ -67,7 +68,8 @@ def prepare_head(
         return
     began = time.perf_counter()
     device = next(module.parameters()).device
-    source = FeatureSource(spec, module.model.trunk, use_bf16=use_bf16, progress=progress)
+    read = with_value_range(spec, data.framing.value_range)
+    source = FeatureSource(read, module.model.trunk, use_bf16=use_bf16, progress=progress)
     found = source.clean(scan_splits(spec)["train"]).features_VNF[0]
     features_NF = torch.from_numpy(np.array(found)).to(device)
     labels_N = torch.from_numpy(needed(data.train, "train_dataset").labels).to(device)

@@ -23,7 +23,6 @@ from trainer.errors import TrainerError
 from trainer.features import trains_on_features
 from trainer.features.data import FeatureData, build_feature_data
 from trainer.features.loop import one_thread
-from trainer.features.source import FeatureSource
 from trainer.heads_together import HeadReport, HeadRun, train_together
 from trainer.isolation import seeded
 from trainer.models.heads import LinearHead
@@ -169,10 +168,7 @@ class _HeadMaker:
         key = json.dumps(facts, sort_keys=True)
         if key not in self._data:
             data = build_feature_data(spec, self._device)
-            source = FeatureSource(
-                spec, self._trunk, use_bf16=self._use_bf16, progress=self._progress
-            )
-            data.load(source)
+            data.load(self._trunk, use_bf16=self._use_bf16, progress=self._progress)
             self._data[key] = data
         return self._data[key]
 

@@ -58,8 +58,8 @@ def probe(spec: Spec | Mapping[str, Any]) -> dict[str, Any]:
         # Small pictures of early epochs say little of memory, and of time by their area alone.
         full = replace(checked, dataset=replace(checked.dataset, first_size=1.0))
         data, module = build_parts(full, device, share=share)
-        load_features(checked, data, module)
         use_bf16 = wants_bf16(checked.train.precision, device)
+        load_features(data, module, use_bf16=use_bf16)
         step_s = _time_steps(module, data, device, use_bf16=use_bf16)
         area = 1.0 if isinstance(data, FeatureData) else mean_area(checked)
         validation_s = _time_validation(module, data, checked, use_bf16=use_bf16)

@@ -33,7 +33,6 @@ from trainer.errors import InfrastructureError, SpecError
 from trainer.features import trains_on_features
 from trainer.features.data import FeatureData, build_feature_data
 from trainer.features.loop import FeatureLoop
-from trainer.features.source import FeatureSource
 from trainer.head_first import prepare_head
 from trainer.isolation import (
     CallersSigterm,
@@ -146,7 +145,7 @@ class _Run:
             restore(self.module, payload, path)
             if is_own and self.place.is_first:
                 adopt_best(payload, path, Path(self.spec.results_dir))
-        load_features(self.spec, self.data, self.module, progress=self.progress)
+        load_features(self.data, self.module, use_bf16=self.use_bf16, progress=self.progress)
         first_epoch = self.module.progress.epoch
 
         def receipt() -> dict[str, Any]:
@@ -264,18 +263,15 @@ def _has_two_trunks(spec: Spec, payload: checkpoints.Payload | None) -> bool:
 
 
 def load_features(
-    spec: Spec,
     data: RecognitionData | FeatureData,
     module: RecognitionModule,
     *,
+    use_bf16: bool,
     progress: Progress | None = None,
 ) -> None:
     """Find or compute the features that a run is to train on; nothing where it takes pictures."""
     if isinstance(data, FeatureData):
-        device = next(module.model.parameters()).device
-        use_bf16 = wants_bf16(spec.train.precision, device)
-        trunk = module.model.trunk
-        data.load(FeatureSource(spec, trunk, use_bf16=use_bf16, progress=progress))
+        data.load(module.model.trunk, use_bf16=use_bf16, progress=progress)
 
 
 def _say_nothing(_what: str, _done: int, _total: int) -> None:

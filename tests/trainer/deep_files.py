@@ -92,6 +92,42 @@ def ramp(height: int, width: int, channels: int, top: float, dtype) -> np.ndarra
     return np.stack(bands, axis=-1).reshape(height, width, channels).round(6).astype(dtype)
 
 
+def deepen(folder, scale=1, *, only=lambda path: True):
+    """Store the pictures below a folder again, as grey of 16 bits and `scale` times the 8-bit value."""
+    for path in sorted(folder.rglob("*.png")):
+        if only(path):
+            with Image.open(path) as image:
+                values_HW = np.asarray(image.convert("L")).astype(np.uint16)
+            path.write_bytes(png((values_HW * np.uint16(scale))[..., None]))
+    return folder
+
+
+def grey(folder, *, dim=lambda path: False):
+    """Store the pictures below a folder again, as grey of 8 bits, some a sixth as bright."""
+    for path in folder.rglob("*.png"):
+        image = Image.open(path).convert("L")
+        (image.point(lambda value: value // 6) if dim(path) else image).save(path)
+    return folder
+
+
+def make_deep_and_plain(make, root):
+    """Make splits twice, equal in what is seen: in 16 bits, and in 8.
+
+    Every second picture is dim, so that it has a range of its own by itself.
+
+    Args:
+        make: called with a folder; returns the splits below it.
+        root: for both.
+    """
+    for kind in ("deep", "plain"):
+        splits = make(root / kind)
+        for name in splits:
+            grey(root / kind / name, dim=lambda path: int(path.stem) % 2)
+            if kind == "deep":
+                deepen(root / kind / name, 257)
+        yield splits
+
+
 def with_broken_exif(image) -> bytes:
     """A JPEG with a rotation tag, and a description that claims to be longer than the file."""
     exif, buffer = Image.Exif(), io.BytesIO()

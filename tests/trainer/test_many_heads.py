@@ -7,6 +7,7 @@ import timm
 import torch
 from safetensors.torch import save_file
 
+from tests.trainer.deep_files import make_deep_and_plain
 from tests.trainer.tiny import make_splits, train_spec
 from trainer import many_heads
 from trainer.many_heads import fit_heads
@@ -144,3 +145,21 @@ def test_heads_on_published_weights_begin_with_the_class_vectors_of_a_run_alone(
         torch.testing.assert_close(
             found["loss_state"], expected["loss_state"], rtol=1e-5, atol=1e-6
         )
+
+
+def test_heads_on_deep_pictures_are_those_on_their_8_bit_copies(tmp_path):
+    told, weights = [], []
+    for folders in make_deep_and_plain(make_splits, tmp_path):
+        place, own = tmp_path / f"runs{len(told)}", SOFTMAX | {"train.loss.start": "class_means"}
+        specs = [
+            spec_of(folders, place / f"t{k}", own | {"model.feat_dim": size})
+            for k, size in enumerate((8, 24))
+        ]
+        told.append([])
+        fit_heads(specs, lambda k, entry, seen=told[-1]: seen.append((k, entry)) or True)
+        weights.append([checkpoint(place / f"t{k}") for k in range(2)])
+    assert [(k, *curve([e])) for k, e in told[0]] == [(k, *curve([e])) for k, e in told[1]]
+    for deep, plain in zip(*weights, strict=True):
+        assert deep["spec"]["dataset"]["value_range"] == [0.0, 65535.0]
+        for key, value in plain["state_dict"].items():
+            torch.testing.assert_close(deep["state_dict"][key], value, rtol=0, atol=0, msg=key)

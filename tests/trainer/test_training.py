@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.trainer.deep_files import make_deep_and_plain
 from tests.trainer.tiny import make_splits, train_spec
 from trainer import checkpoints, training
+from trainer.data.cached_sets import list_caches
 from trainer.errors import CheckpointError, DivergedError, InfrastructureError, SpecError
 from trainer.probing import probe
 from trainer.training import fit
@@ -568,6 +570,20 @@ def test_probe_measures_and_leaves_nothing(splits, tmp_path):
     assert measured["images_per_s"] > 0
     assert measured["peak_memory_mib"] > 0
     assert list(tmp_path.iterdir()) == []
+
+
+def test_probe_makes_the_features_that_the_run_then_finds(tmp_path, monkeypatch):
+    monkeypatch.setenv("HPO_CACHE_DIR", str(tmp_path / "cache"))
+    splits = next(make_deep_and_plain(make_splits, tmp_path))
+    spec = train_spec(
+        splits, tmp_path / "run", train__train_trunk=False, dataset__feature_views=2,
+        dataset__cache=True,
+    )  # fmt: skip
+    probe(spec)
+    made = {entry.name for entry in list_caches() if entry.kind == "features"}
+    assert len(made) == 3
+    fit(spec, Reports())
+    assert {entry.name for entry in list_caches() if entry.kind == "features"} == made
 
 
 def test_a_run_goes_on_from_another_run_under_its_own_spec(splits, tmp_path):

@@ -1,7 +1,7 @@
 """Features of a trunk that does not learn: computed once, then read by all trials and processes.
 
     data = build_feature_data(spec, device)            # labels and batches; opens no picture
-    data.load(FeatureSource(spec, model.trunk))        # finds the features, or computes them
+    data.load(model.trunk)                             # finds the features, or computes them
     for feat_NF, labels_N in data.train_batches(epoch=0): ...
     for feat_NF in data.eval_batches("query", 256): ...
 

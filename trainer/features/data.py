@@ -20,15 +20,17 @@ from trainer.data.splits import Labelled, Split, label_splits, match_splits, sca
 from trainer.data.value_range import resolved
 from trainer.distributed import Rank
 from trainer.embedding import needed
+from trainer.features.source import FeatureSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
+    from torch import nn
 
     from trainer.config.root import Spec
+    from trainer.data.decoding import Progress
     from trainer.data.folder import ImageFolder
-    from trainer.features.source import FeatureSource
 
 _VIEWS_OF_EPOCH = 1
 """Keeps the draws of views apart from the sampler's, which are made from seed and epoch too."""
@@ -97,12 +99,15 @@ class FeatureData:
         applied = flatten({"dataset": changes}) if changes else {}
         return {"dataset.feature_views": views, **applied}
 
-    def load(self, source: FeatureSource) -> None:
-        """Find or compute the features of every split.
+    def load(
+        self, trunk: nn.Module, *, use_bf16: bool = False, progress: Progress | None = None
+    ) -> None:
+        """Find or compute the features of every split; the arguments are `FeatureSource`'s.
 
         Raises:
             TrainerError: as `FeatureSource.clean`.
         """
+        source = FeatureSource(self._spec, trunk, use_bf16=use_bf16, progress=progress)
         is_changed = self._spec.dataset.feature_views > 0
         train = self._folders["train"]
         found = source.changed(train) if is_changed else source.clean(train)

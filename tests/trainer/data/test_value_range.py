@@ -7,28 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.trainer.deep_files import png, tiff
+from tests.trainer.deep_files import deepen, grey, png, tiff
 from tests.trainer.tiny import make_splits, train_spec
 from trainer.data import value_range
 from trainer.data.folder import scan_folder
 from trainer.data.splits import load_splits
 from trainer.data.value_range import resolved
-
-
-def deepen(folder, scale=1, *, write=png, only=lambda path: True):
-    """Store the pictures below a folder again, as grey of 16 bits and `scale` times the 8-bit value."""
-    for path in sorted(folder.rglob("*.png")):
-        if only(path):
-            with Image.open(path) as image:
-                grey = np.asarray(image.convert("L")).astype(np.uint16)
-            path.write_bytes(write((grey * np.uint16(scale))[..., None]))
-    return folder
-
-
-def grey(folder):
-    for path in folder.rglob("*.png"):
-        Image.open(path).convert("L").save(path)
-    return folder
 
 
 @pytest.fixture

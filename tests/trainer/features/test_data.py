@@ -1,8 +1,11 @@
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 
-from tests.trainer.tiny import make_folders
+from tests.trainer.deep_files import make_deep_and_plain
+from tests.trainer.tiny import make_folders, make_splits
 from trainer.data.batches import build_data
 from trainer.data.cached_sets import clear_caches, list_caches
 from trainer.errors import DataError, SpecError
@@ -17,10 +20,10 @@ def loaded(frozen):
     def make(**changes):
         spec = parse_spec(frozen(**changes), "train")
         torch.manual_seed(5)
-        source = FeatureSource(spec, build_recognizer(spec).trunk)
+        trunk = build_recognizer(spec).trunk
         data = build_feature_data(spec, "cpu")
-        data.load(source)
-        return data, source, spec
+        data.load(trunk)
+        return data, FeatureSource(spec, trunk), spec
 
     return make
 
@@ -58,6 +61,22 @@ def test_each_epoch_draws_a_view_per_picture(loaded):
     )
     assert (again.rows(5) == data.rows(5)).all()
     assert (other.rows(5) != data.rows(5)).any()
+
+
+@pytest.mark.parametrize("views", [0, 2])
+def test_deep_pictures_have_the_features_of_their_8_bit_copies(loaded, tmp_path, views):
+    found = []
+    for folders in make_deep_and_plain(partial(make_splits, classes=2, images=4), tmp_path):
+        data, _, _ = loaded(
+            dataset__train_dataset=folders["train"],
+            dataset__val_dataset__reference=folders["reference"],
+            dataset__val_dataset__query=folders["query"],
+            dataset__feature_views=views,
+            train__batch_size=8,
+        )
+        batches = [feat for epoch in range(3) for feat, _ in data.train_batches(epoch)]
+        found.append(torch.cat([*batches, *data.eval_batches("query", 3)]))
+    torch.testing.assert_close(found[1], found[0], rtol=0, atol=0)
 
 
 def test_evaluation_sees_every_picture_in_order(loaded):

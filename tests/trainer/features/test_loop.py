@@ -104,7 +104,7 @@ def test_the_loop_does_what_lightning_does(frozen, name):
     for is_lightning in (False, True):
         torch.manual_seed(1)
         data, module = build_parts(spec, torch.device("cpu"), share=Rank())
-        load_features(spec, data, module)
+        load_features(data, module, use_bf16=False)
         use_bf16, accumulate = spec.train.precision == "bf16", spec.train.accumulate_grad_batches
         if is_lightning:
             ender = pl.Callback()
