@@ -95,14 +95,15 @@ class RunningMean:
     def update(self, model: nn.Module, step: int) -> None:
         """Move towards the weights after optimizer step number `step` (counted from 1)."""
         decay = min(self.decay, step / (_EMA_RAMP + step))
-        source = model.state_dict(keep_vars=True)
-        for name, mean in self.model.state_dict(keep_vars=True).items():
+        source, means = model.state_dict(keep_vars=True), self.model.state_dict(keep_vars=True)
+        # The layer of a `LinearHead` has two names, and moves once.
+        for name in {id(mean): name for name, mean in means.items()}.values():
             if self._fixed and name.startswith(self._fixed):
                 continue
-            if mean.is_floating_point():
-                mean.lerp_(source[name], 1.0 - decay)
+            if means[name].is_floating_point():
+                means[name].lerp_(source[name], 1.0 - decay)
             else:
-                mean.copy_(source[name])
+                means[name].copy_(source[name])
 
 
 class RecognitionModule(pl.LightningModule):

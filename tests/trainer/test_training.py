@@ -17,7 +17,10 @@ from tests.trainer.tiny import make_splits, train_spec
 from trainer import checkpoints, training
 from trainer.data.cached_sets import list_caches
 from trainer.errors import CheckpointError, DivergedError, InfrastructureError, SpecError
+from trainer.models.recognizer import build_recognizer
+from trainer.module import RunningMean
 from trainer.probing import probe
+from trainer.spec import parse_spec
 from trainer.training import fit
 
 
@@ -519,8 +522,6 @@ def test_bfloat16_is_for_the_model_alone(splits, tmp_path, monkeypatch):
 
 
 def test_running_mean_by_hand():
-    from trainer.module import RunningMean
-
     model = torch.nn.Linear(1, 1, bias=False)
     model.weight.data.fill_(0.0)
     mean = RunningMean(model, decay=0.5)
@@ -531,6 +532,26 @@ def test_running_mean_by_hand():
         decay = min(0.5, step / (10 + step))
         expected = decay * expected + (1 - decay) * value
         assert mean.model.weight.item() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("fixed", ["", "trunk."])
+def test_running_mean_moves_every_tensor_of_a_network_once_a_step(splits, tmp_path, fixed):
+    spec = parse_spec(train_spec(splits, tmp_path), "train")
+    model, drawn = build_recognizer(spec), torch.Generator().manual_seed(3)
+    begun = {name: value.clone() for name, value in model.state_dict().items()}
+    expected = {name: value.double() for name, value in begun.items()}
+    mean = RunningMean(model, decay=0.15, fixed=fixed)
+    for step in (1, 2, 3):
+        decay = min(0.15, step / (10 + step))
+        for tensor in (*model.parameters(), *model.buffers()):  # each once
+            tensor.data = (9 * torch.randn(tensor.shape, generator=drawn)).to(tensor.dtype)
+        mean.update(model, step)
+        for name, value in model.state_dict().items():
+            moves = value.is_floating_point()
+            expected[name] = decay * expected[name] + (1 - decay) * value if moves else value
+    for name, value in mean.model.state_dict().items():
+        wanted = begun[name] if fixed and name.startswith(fixed) else expected[name]
+        torch.testing.assert_close(value, wanted.to(value.dtype), msg=name)
 
 
 def test_validation_interval_and_the_last_epoch(splits, tmp_path):
