@@ -47,7 +47,7 @@ class Progress:
     batch: int = 0
     """Batches done in the current epoch."""
     step: int = 0
-    """Optimizer steps since the start of the run."""
+    """Optimizer steps since the start of the run, where all of it has batches of one size."""
     head_epochs: int = 0
     """Epochs that the head trained alone before."""
     class_start: str = "random"
@@ -290,6 +290,20 @@ class RecognitionModule(pl.LightningModule):
         self.progress.step += 1
         if self.running_mean is not None:
             self.running_mean.update(self.model, self.progress.step)
+
+    def stand_where_left(self) -> None:
+        """Go on from the progress that was restored, also where an epoch had other batches then.
+
+        The schedule counts steps of this run's batches: whole epochs are so many of them as they
+        are here, and one that was begun with others begins again.
+        """
+        progress, per_epoch = self.progress, self.schedule.steps_per_epoch
+        least, most = progress.batch // self.accumulate, math.ceil(progress.batch / self.accumulate)
+        if not least <= progress.step - progress.epoch * per_epoch <= most <= per_epoch:
+            progress.batch, progress.step = 0, progress.epoch * per_epoch
+            self.loss_sum.zero_()
+            self.nonzero_steps.zero_()
+        self.stand_at_step()
 
     def stand_at_step(self) -> None:
         """Set rates and schedule to where they are after so many steps, without taking them."""

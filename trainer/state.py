@@ -94,7 +94,7 @@ def restore(module: RecognitionModule, payload: checkpoints.Payload, path: Path)
     module.progress = Progress(**held)
     module.loss_sum.copy_(progress["loss_sum"])
     module.nonzero_steps.copy_(progress["nonzero_steps"])
-    module.stand_at_step()
+    module.stand_where_left()
 
 
 def best_entry(history: list[dict[str, Any]]) -> dict[str, Any] | None:

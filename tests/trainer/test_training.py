@@ -638,6 +638,62 @@ def test_a_run_goes_on_as_the_other_would_have_under_the_same_spec(splits, tmp_p
     assert same(weights(tmp_path / "whole" / name), weights(tmp_path / "rest" / name))
 
 
+BATCHES = {
+    "larger": ({"batch_size": 8}, {"batch_size": 16}, 2),
+    "smaller": ({"batch_size": 16}, {"batch_size": 8}, 4),
+    "more to a step": ({"batch_size": 8}, {"batch_size": 8, "accumulate_grad_batches": 3}, 2),
+}
+"""Batches of a run, of one that goes on from it, and the other's steps in an epoch of 32 pictures."""
+
+
+@pytest.mark.parametrize(("before", "after", "steps"), BATCHES.values(), ids=BATCHES)
+def test_a_run_goes_on_with_other_batches_at_the_rates_of_its_own_schedule(
+    splits, tmp_path, before, after, steps
+):
+    first, second = (
+        train_spec(
+            splits, tmp_path / name, train__num_epochs=5, train__optim__schedule="cosine",
+            train__optim__warmup_iters=1, train__optim__trunk__base_lr=2e-3, train__ema_decay=0.9,
+            **{f"train__{key}": value for key, value in own.items()},
+        )
+        for name, own in (("first", before), ("second", after))
+    )  # fmt: skip
+    fit(first, Reports(until=3))
+    reports = Reports()
+    fit(second, reports, tmp_path / "first" / "ckpt" / "last.ckpt", 3)
+    rates = [1e-3 * (1 + math.cos(math.pi * epoch / 5)) for epoch in (4, 5)]
+    assert [r["metrics"]["lr_trunk"] for r in reports] == pytest.approx(rates, abs=1e-9)
+    progress = checkpoints.load(tmp_path / "second" / "ckpt" / "last.ckpt")["progress"]
+    assert (progress["epoch"], progress["step"]) == (5, 5 * steps)
+
+
+def test_an_epoch_that_was_begun_with_other_batches_begins_again(splits, tmp_path):
+    common = {"train__num_epochs": 3, "train__checkpoint_interval_unit": "step"}
+
+    def die(message):
+        raise SystemExit
+
+    # It ends with the second epoch, and its checkpoint is of the midst of it.
+    with pytest.raises(SystemExit):
+        fit(
+            train_spec(
+                splits, tmp_path / "a", train__batch_size=8, train__checkpoint_interval=3,
+                train__validation_interval=2, **common,
+            ),
+            die,
+        )  # fmt: skip
+    last = tmp_path / "a" / "ckpt" / "last.ckpt"
+    progress = checkpoints.load(last)["progress"]
+    assert (progress["epoch"], progress["batch"], progress["step"]) == (1, 2, 6)
+    reports = Reports()
+    fit(train_spec(splits, tmp_path / "b", train__batch_size=16, **common), reports, last)
+    payload = checkpoints.load(tmp_path / "b" / "ckpt" / "last.ckpt")
+    assert [r["epoch"] for r in reports if not r["replayed"]] == [2, 3]
+    assert payload["progress"]["step"] == 3 * 2
+    taken = {int(state["step"]) for state in payload["optimizer"]["state"].values()}
+    assert taken == {6 + 2 * 2}
+
+
 def test_a_checkpoint_of_another_epoch_is_not_started_from(splits, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "CHECKPOINT_PATIENCE_S", 0.2)
     fit(train_spec(splits, tmp_path / "first"), Reports())
