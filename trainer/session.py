@@ -53,7 +53,7 @@ class RecognitionTrainer(ExportedModels):
     restart_keys = (
         "model", "train.optim.name", "train.optim.layer_decay", "train.optim.decay_norms",
         "train.head_epochs", "train.head_checkpoint", "train.loss.name", "train.loss.start",
-        "train.loss.memory_size",
+        "train.loss.memory_size", "train.loss.subcenter_arcface.sub_centers",
         "train.train_trunk", "train.train_embedder",
     )  # fmt: skip
     """Keys, or sections, that no checkpoint can go on under once they have changed."""

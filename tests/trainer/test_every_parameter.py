@@ -4,14 +4,19 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.trainer.live import facts
 from tests.trainer.tiny import make_splits, train_spec
 from trainer.config.dataset import AUGMENTATION
 from trainer.config.tree import leaves
+from trainer.errors import CheckpointError
 from trainer.inactive import inactive_keys
+from trainer.models.recognizer import build_recognizer
+from trainer.module import RecognitionModule
 from trainer.session import TRAINER
 from trainer.spec import parse_spec
+from trainer.state import capture, restore
 
 RATE, LOSS, BATCH = {"groups"}, {"loss"}, {"batch"}
 SGD = {"train.optim.name": "SGD"}
@@ -171,3 +176,29 @@ def test_a_parameter_changed_alone_changes_what_is_built(path, splits, built, tm
     before, after = built[name], facts(base | {path: value})
     assert {fact for fact in after if after[fact] != before[fact]} == expected
     assert path not in inactive_keys(parse_spec(base, "train"))
+
+
+def trained(nested):
+    """A spec and its module after a step."""
+    spec = parse_spec(nested, "train")
+    module = RecognitionModule(spec, build_recognizer(spec), num_classes=4, num_batches=2)
+    for group in module.optimizer.param_groups:
+        for parameter in group["params"]:
+            parameter.grad = torch.ones_like(parameter)
+    module.optimizer.step()
+    return spec, module
+
+
+def test_a_checkpoint_goes_on_under_every_parameter_that_may_change(splits, tmp_path):
+    """What may not is what the trainer tells the harness: it then begins such a trial anew."""
+    refused = set()
+    for path, (situation, value, _) in CASES.items():
+        base = train_spec(splits, tmp_path) | situation
+        pair = [trained(nested) for nested in (base, base | {path: value})]
+        for (spec, one), (_, other) in (pair, pair[::-1]):
+            try:
+                restore(other, capture(one, [], spec, ()), tmp_path)
+            except CheckpointError:
+                refused.add(path)
+    told = {p for p in CASES if any(f"{p}.".startswith(f"{k}.") for k in TRAINER.restart_keys)}
+    assert {"train.loss.subcenter_arcface.sub_centers", "model.feat_dim"} <= refused <= told
