@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -145,7 +146,9 @@ def _data(
     A trunk that does not learn is the same in all: its features are cached.
     """
     if not trains_on_features(spec):
-        return build_data(spec, device, need_train=need_train), model
+        # Statistics are those of pictures as large as training ends with.
+        full = replace(spec, dataset=replace(spec.dataset, first_size=1.0))
+        return build_data(full, device, need_train=need_train), model
     data = build_feature_data(spec, device)
     use_bf16 = wants_bf16(spec.train.precision, device)
     data.load(model.trunk, use_bf16=use_bf16)

@@ -56,10 +56,10 @@ def test_statistics_made_anew_are_those_of_a_slow_loop():
 class Shop:
     """A pretrained network, and checkpoints that lie around it."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, **changes):
         self.folder = folder
         splits = make_splits(folder)
-        self.nested = train_spec(splits, folder / "run") | {"evaluate.topk": 1}
+        self.nested = train_spec(splits, folder / "run", **changes) | {"evaluate.topk": 1}
         self.spec = parse_spec(self.nested, "train")
         torch.manual_seed(4)
         self.start = build_recognizer(self.spec).eval().state_dict()
@@ -92,6 +92,17 @@ class Shop:
         return model(data.eval_batches(split, 16))
 
 
+def remake_slowly(model, data):
+    """Make statistics of batch norm anew by a plain pass in training mode."""
+    for norm in (m for m in model.modules() if isinstance(m, nn.BatchNorm2d)):
+        norm.reset_running_stats()
+        norm.momentum = None
+    model.train()
+    with torch.no_grad():
+        for images, _ in data.train_batches(0):
+            model(images)
+
+
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory):
     return Shop(tmp_path_factory.mktemp("shop"))
@@ -111,14 +122,7 @@ def test_the_greedy_order_is_that_of_a_slow_loop_and_the_file_gives_its_embeddin
         model = build_recognizer(shop.spec)
         model.load_state_dict(mean)
         if len(chosen) > 1:
-            norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
-            for norm in norms:
-                norm.reset_running_stats()
-                norm.momentum = None
-            model.train()
-            with torch.no_grad():
-                for images, _ in data.train_batches(0):
-                    model(images)
+            remake_slowly(model, data)
         payload = {"state_dict": model.state_dict(), "spec": spec_to_dict(shop.spec)}
         torch.save(payload, shop.folder / name)
         return shop.evaluate(shop.folder / name)
@@ -143,6 +147,24 @@ def test_the_greedy_order_is_that_of_a_slow_loop_and_the_file_gives_its_embeddin
     assert abs(mine - slow).max() < 1e-5
     content = torch.load(out, weights_only=True)
     assert (content[COUNT], content["class_names"]) == (len(kept), ["a", "b"])
+
+
+def test_statistics_are_of_pictures_as_large_as_training_ends_with(tmp_path):
+    shop = Shop(tmp_path, model__input_width=80, model__input_height=64)
+    slow, data = build_recognizer(shop.spec), build_data(shop.spec, "cpu")  # which never grow
+    slow.load_state_dict(shop.start)
+    remake_slowly(slow, data)
+    shop.start = {key: value.clone() for key, value in slow.state_dict().items()}
+    files = [shop.file(f"w{n}.ckpt", seed=n, size=0.001) for n in range(2)]
+    out = shop.folder / "grown.ckpt"
+    told = TRAINER.average(shop.nested | {"dataset.first_size": 0.5}, files, out)
+    assert told["kept"] == [0, 1]
+    states = [read_state_dict(file) for file in files]
+    slow.load_state_dict({k: sum(s[k].double() for s in states) / 2 for k in states[0]})
+    remake_slowly(slow, data)
+    mean = read_state_dict(out)
+    for key, value in slow.state_dict().items():
+        assert torch.allclose(mean[key].to(value.dtype), value, atol=1e-5), key
 
 
 def test_an_average_counts_as_many_times_as_it_has_members(shop):
