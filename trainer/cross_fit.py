@@ -29,6 +29,7 @@ from trainer.features.source import FeatureSource
 from trainer.gallery import GalleryIndex
 from trainer.head_first import train_head
 from trainer.isolation import seeded
+from trainer.limits import most_in_batch
 from trainer.matching import mean_of_views
 from trainer.models.recognizer import Recognizer, add_head
 from trainer.module import RecognitionModule
@@ -128,6 +129,9 @@ class _Views:
         own = replace(
             train, seed=max(train.seed, 0), train_trunk=False, ema_decay=0.0, compile=False,
             optim=replace(train.optim, layer_decay=1.0),
+            batch_size=min(
+                train.batch_size, most_in_batch(self._spec, len(labels_N), num_classes)
+            ),
         )  # fmt: skip
         spec = replace(self._spec, train=own)
         with seeded(own.seed, self._device), one_thread():

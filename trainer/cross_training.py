@@ -11,6 +11,7 @@ scores differ by from the model's own is kept with the queries of its gallery, a
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -31,6 +32,7 @@ from trainer.errors import DataError
 from trainer.forms.exported import Exported
 from trainer.gallery import GalleryIndex, model_digest
 from trainer.gallery_file import changing
+from trainer.limits import most_in_batch, num_steps
 from trainer.models.weights import read_checkpoint
 from trainer.spec import parse_spec, spec_to_dict
 from trainer.unknowns import LEAST_CLASSES, LEAST_GALLERY, Queries
@@ -126,32 +128,54 @@ class CrossTraining:
 
     def _train(self, fold: frozenset[str], training: _Training) -> Floats:
         """Train without a fold, and return the scores of all queries."""
-        spec = flatten(spec_to_dict(self._spec)) | self._without(fold, training.place)
-        training.run(spec | self._head_without(fold, training), self._payload)
+        self._repeat(spec_to_dict(self._spec), self._payload, fold, training)
         return self._scores(training.place / LAST, fold)[1]
 
-    def _head_without(self, fold: frozenset[str], training: _Training) -> dict[str, Any]:
-        """Train the head anew that the model began with, which had seen all classes."""
-        if not self._spec.train.head_checkpoint:
+    def _repeat(
+        self,
+        nested: Mapping[str, Any],
+        payload: Mapping[str, Any],
+        fold: frozenset[str],
+        training: _Training,
+    ) -> None:
+        """Repeat without a fold the training that a checkpoint came of, up to the same epoch."""
+        spec = flatten(nested)
+        reached = payload.get("progress") or {}  # an average of several models holds none
+        epochs = max(int(reached.get("epoch", spec["train.num_epochs"])), 1)
+        spec |= self._without(fold, spec, training.place) | _written_at(epochs, spec)
+        training.run(spec | self._head_without(spec, fold, training), epochs)
+
+    def _head_without(
+        self, spec: Mapping[str, Any], fold: frozenset[str], training: _Training
+    ) -> dict[str, Any]:
+        """Train the head anew that a training began with, which had seen all classes."""
+        if not spec.get("train.head_checkpoint"):
             return {}
-        file = Path(self._spec.train.head_checkpoint)
+        file = Path(spec["train.head_checkpoint"])
         if not file.is_file():
             return {"train.head_checkpoint": "", "train.head_epochs": HEAD_EPOCHS}
         head = replace(training, place=training.place / "head", what=f"{training.what}, its head")
         payload = read_checkpoint(file)
-        head.run(flatten(payload["spec"]) | self._without(fold, head.place), payload)
+        self._repeat(payload["spec"], payload, fold, head)
         return {"train.head_checkpoint": str(head.place / LAST)}
 
-    def _without(self, fold: frozenset[str], place: Path) -> dict[str, Any]:
-        """What is different in a training without a fold."""
+    def _without(
+        self, fold: frozenset[str], spec: Mapping[str, Any], place: Path
+    ) -> dict[str, Any]:
+        """What is different in a training without a fold: it has fewer pictures and steps."""
         train = self._labelled["train"]
         is_kept = np.array([name_key(name) not in fold for name in train.class_names])
         place.mkdir(parents=True, exist_ok=True)
         kept = np.flatnonzero(is_kept[train.labels]).tolist()
         write_list(place / "train.csv", self._pictures["train"], kept)
-        val = self._spec.dataset.val_dataset
+        recipe, val = parse_spec(spec, "train", is_complete=False), self._spec.dataset.val_dataset
+        batch = min(recipe.train.batch_size, most_in_batch(recipe, len(kept), int(is_kept.sum())))
+        own = replace(recipe, train=replace(recipe.train, batch_size=batch))
+        share = num_steps(own, len(kept)) / num_steps(recipe, len(train.labels))
         return {
             "results_dir": str(place),
+            "train.batch_size": batch,
+            "train.optim.warmup_iters": max(round(recipe.train.optim.warmup_iters * share), 1),
             SPLIT_KEYS["train"]: str(place / "train.csv"),
             SPLIT_KEYS["reference"]: val.reference,
             SPLIT_KEYS["query"]: val.query,
@@ -181,10 +205,8 @@ class _Training:
     fit: Callable[..., Any]
     progress: Progress
 
-    def run(self, spec: Mapping[str, Any], payload: Mapping[str, Any]) -> None:
-        """Train up to the epoch of a checkpoint's content, from the last one that is there."""
-        reached = payload.get("progress") or {}  # an average of several models holds none
-        epochs = int(reached.get("epoch", spec["train.num_epochs"]))
+    def run(self, spec: Mapping[str, Any], epochs: int) -> None:
+        """Train up to an epoch, from the last one that is there."""
         last = self.place / LAST
         self.progress(self.what, 0, epochs)
 
@@ -193,6 +215,16 @@ class _Training:
             return bool(epoch["epoch"] < epochs)
 
         self.fit(spec, report, last if last.is_file() else None)
+
+
+def _written_at(epochs: int, spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Let a training begin by itself, and report and write the epoch that it is to end with."""
+    return {
+        "train.resume_training_checkpoint_path": "",
+        "train.checkpoint_interval": 1,
+        "train.checkpoint_interval_unit": "epoch",
+        "train.validation_interval": math.gcd(spec.get("train.validation_interval", 1), epochs),
+    }
 
 
 def _read_scores(file: Path, names: tuple[str, ...], fold: frozenset[str]) -> Floats | None:

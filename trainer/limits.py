@@ -19,12 +19,18 @@ def limits(checked: Spec) -> Limits:
     if size is None:
         return {} if least is None else {"train.batch_size": (least, None)}
     num_images, num_classes = size
-    half = max(_num_steps(checked, num_images) // 2, 1)
-    most = num_classes * instances if checked.dataset.sampling == "classes" else num_images
+    half = max(num_steps(checked, num_images) // 2, 1)
+    most = most_in_batch(checked, num_images, num_classes)
     return {
         "train.batch_size": (least if least is None else min(least, most), most),
         "train.optim.warmup_iters": (None, half),
     }
+
+
+def most_in_batch(spec: Spec, num_images: int, num_classes: int) -> int:
+    """Return the largest batch that so many pictures and classes fill under `dataset.sampling`."""
+    data = spec.dataset
+    return num_classes * data.num_instance if data.sampling == "classes" else num_images
 
 
 def _training_size(spec: Spec) -> tuple[int, int] | None:
@@ -45,7 +51,7 @@ def _training_size(spec: Spec) -> tuple[int, int] | None:
     return len(folder.labels), len(folder.classes)
 
 
-def _num_steps(spec: Spec, num_images: int) -> int:
+def num_steps(spec: Spec, num_images: int) -> int:
     """Return the optimizer steps of a whole run."""
     train = spec.train
     batches = max(1, num_images // (train.batch_size * train.num_gpus * train.num_nodes))

@@ -91,3 +91,20 @@ def test_an_embedder_that_did_not_learn_saw_no_class(made):
     assert found.calibration.outside_Q.tolist() == plain.calibration.outside_Q.tolist()
     assert not found.calibration.is_trained_Q.any()
     assert plain.calibration.is_trained_Q.all()
+
+
+def test_a_batch_of_all_classes_is_one_of_those_that_are_left(made):
+    gallery, spec, checkpoint = made
+    model, left_out = load_model(checkpoint, spec, CPU), {"class_02", "class_07"}
+    of_size = {
+        size: dataclasses.replace(spec, train=dataclasses.replace(spec.train, batch_size=size))
+        for size in (36, 28)  # nine classes, and seven
+    }
+    whole, left = (_Views(own, model).embedded_without(left_out) for own in of_size.values())
+    for one, other in zip(whole, left, strict=True):
+        assert np.array_equal(one, other)
+    plain = dataclasses.replace(
+        gallery, queries=dataclasses.replace(gallery.queries, shift_Q=None), measured=None
+    )
+    calibrated = with_unseen_of(plain, of_size[36], checkpoint, CPU)
+    assert np.isfinite(calibrated.queries.shift_Q).all()

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from tests.trainer.tiny import make_folders, make_splits, train_spec
 from trainer.actions.evaluate import embed_splits
@@ -40,9 +41,15 @@ def exported(folder, pictures, *, epochs=2, until=2, **changes):
     shutil.copyfile(folder / "run" / "ckpt" / "last.ckpt", best / "model.ckpt")
     files = {"export.checkpoint": f"{best}/model.ckpt", "export.onnx_file": f"{best}/model.onnx"}
     TRAINER.export(spec | files)
-    lines = [f"{key}: {value!r}" for key, value in flatten(spec).items()]
-    (best / "spec.yaml").write_text("\n".join(lines).replace("False", "false"))
+    (best / "spec.yaml").write_text(yaml.safe_dump(flatten(spec)))
     return best
+
+
+def say_otherwise(best, **changes):
+    """Let an export say that it was trained with other keys."""
+    file = best / "spec.yaml"
+    changes = {key.replace("__", "."): value for key, value in changes.items()}
+    file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | changes))
 
 
 @pytest.fixture(scope="module")
@@ -162,14 +169,51 @@ def test_a_training_that_was_cut_off_goes_on_from_its_last_epoch(best, tmp_path)
     assert kept["progress"]["epoch"] == 2
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"train__checkpoint_interval": 5, "train__validation_interval": 3},
+        {"train__checkpoint_interval": 4, "train__checkpoint_interval_unit": "step"},
+        {"train__resume_training_checkpoint_path": "model.ckpt"},
+        {"train__batch_size": 28, "train__optim__warmup_iters": 20},
+    ],
+    ids=["written and measured seldom", "written by steps", "resumed", "large batches"],
+)
+def test_it_ends_with_the_models_epoch_however_the_model_was_trained(
+    best, tmp_path, monkeypatch, changes
+):
+    monkeypatch.chdir(best)
+    say_otherwise(best, train__num_epochs=7, **changes)
+    fits, work = Fits(tmp_path / "kept"), CrossTraining(best)
+    work.calibrate(tmp_path / "work", fits, quiet)
+    assert np.isfinite(GalleryIndex.load(best / "gallery.npz").queries.shift_Q).all()
+    for number, fold in enumerate(work.folds, start=1):
+        kept = torch.load(fits.folder / f"{number}.ckpt")
+        classes = CLASSES - len(fold)
+        batch = min(changes.get("train__batch_size", 16), 4 * classes)
+        steps = 6 * classes // batch  # an epoch
+        assert [entry["epoch"] for entry in kept["history"]] == [1, 2]
+        assert kept["history"][-1]["value"] is not None
+        facts = {key: kept["progress"][key] for key in ("epoch", "batch", "step")}
+        assert facts == {"epoch": 2, "batch": 0, "step": 2 * steps}
+        assert kept["spec"]["train"]["batch_size"] == batch
+        # The same share of the run as of the model's.
+        of_model = 6 * CLASSES // changes.get("train__batch_size", 16)
+        warm_up = changes.get("train__optim__warmup_iters", 10) * steps / of_model
+        assert kept["spec"]["train"]["optim"]["warmup_iters"] == round(warm_up)
+
+
 @pytest.mark.parametrize("is_gone", [False, True])
 def test_it_trains_as_long_as_the_model_and_from_a_head_of_its_own(pictures, tmp_path, is_gone):
     soft = {"train__loss__name": "normalized_softmax", "dataset__sampling": "random"}
     (tmp_path / "head").mkdir()
     head = exported(
-        tmp_path / "head", pictures, epochs=3, until=3, train__train_trunk=False,
+        tmp_path / "head", pictures, epochs=5, until=3, train__train_trunk=False,
         dataset__feature_views=0, **soft,
     ) / "model.ckpt"  # fmt: skip
+    payload = torch.load(head)
+    payload["spec"]["train"] |= {"checkpoint_interval": 2, "batch_size": 40}
+    torch.save(payload, head)
     (tmp_path / "whole").mkdir()
     best = exported(
         tmp_path / "whole", pictures, epochs=4, until=1, train__head_checkpoint=str(head), **soft
@@ -190,6 +234,7 @@ def test_it_trains_as_long_as_the_model_and_from_a_head_of_its_own(pictures, tmp
             own = payloads[place - 1]
             assert own["class_names"] == payloads[place]["class_names"]
             assert own["progress"]["epoch"] == 3
+            assert own["spec"]["train"]["batch_size"] == 6 * (CLASSES - len(fold))
             assert payloads[place]["progress"]["head_from"].endswith("training/head/ckpt/last.ckpt")
     assert len(fits.calls) == (2 if is_gone else 4)
 
@@ -202,8 +247,7 @@ def test_what_cannot_be_calibrated_is_said(best, pictures, tmp_path):
         DataError, match="12 trained classes with gallery pictures are needed for 12 .*, got 11"
     ):
         CrossTraining(best, 12)
-    spec = best / "spec.yaml"
-    spec.write_text(spec.read_text() + "\ntrain.train_trunk: false\n")
+    say_otherwise(best, train__train_trunk=False)
     with pytest.raises(DataError, match="already, as its trunk was not trained: there is"):
         CrossTraining(best)
     others = tmp_path / "others"
@@ -229,8 +273,7 @@ def test_other_queries_than_those_of_the_export_are_refused(best, pictures, tmp_
     query = tmp_path / "query"
     shutil.copytree(pictures["query"], query)
     (query / "class_03" / "00.png").unlink()
-    spec = best / "spec.yaml"
-    spec.write_text(spec.read_text().replace(pictures["query"], str(query)))
+    say_otherwise(best, dataset__val_dataset__query=str(query))
     work = CrossTraining(best)
     with pytest.raises(DataError, match=r"gallery.npz: its validation queries must be those of"):
         work.calibrate(tmp_path / "work", Fits(tmp_path / "kept"), quiet)
