@@ -7,9 +7,11 @@ classes for training, classes that were never trained on for evaluation and infe
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from hpo.core.errors import DataError
 from hpo.core.spec_dicts import flatten
@@ -121,7 +123,7 @@ def joined(root: str, path: str) -> str:
     """The place of a source below a root; a local archive that lies unpacked is its folder."""
     if "://" in root and not root.startswith("file://"):
         return f"{root.rstrip('/')}/{path}"
-    place = Path(root.removeprefix("file://")).expanduser().absolute() / path
+    place = _local_path(root) / path
     if not place.exists():
         for suffix in _ARCHIVES:
             folder = Path(str(place).removesuffix(suffix))
@@ -154,7 +156,15 @@ def as_absolute(source: str) -> str:
     """A local path made absolute; addresses stay as they are."""
     if "://" in source and not source.startswith("file://"):
         return source
-    return str(Path(source.removeprefix("file://")).expanduser().absolute())
+    return str(_local_path(source))
+
+
+def _local_path(source: str) -> Path:
+    """The path of a source on this machine; `file://` may stand before a plain or a quoted one."""
+    name = source.removeprefix("file://")
+    if name != source and not os.path.exists(name):  # noqa: PTH110 - no name is too long for it
+        name = unquote(name)
+    return Path(name).expanduser().absolute()
 
 
 def _page_of(skill: Skill, action: str) -> Skill:

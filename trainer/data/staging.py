@@ -14,6 +14,7 @@ import os
 import shutil
 from functools import partial
 from pathlib import Path
+from urllib.parse import unquote
 
 from trainer.data.archive import extract
 from trainer.data.location import cache_settings, make_once
@@ -54,7 +55,10 @@ def stage(uri: str, cache_dir: Path | None = None) -> Path:
 
 def local_path(uri: str) -> Path:
     """Return the path of an address on this machine (`~` and `file://` are understood)."""
-    path = Path(uri.removeprefix("file://"))
+    name = uri.removeprefix("file://")
+    if name != uri and not os.path.exists(name):  # noqa: PTH110 - as in `stage`
+        name = unquote(name)  # as an address is written; some only put `file://` before a path
+    path = Path(name)
     try:
         return path.expanduser()
     except RuntimeError:  # a name that begins with ~ and is no user's

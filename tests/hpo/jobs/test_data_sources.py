@@ -85,6 +85,16 @@ def test_addresses_are_joined_and_not_looked_for(skill):
     assert joined("file:///x/", "a.tar") == "/x/a.tar"
 
 
+@pytest.mark.parametrize("name", ["my shots", "100%", "a%20b", "exp#1", "what?"])
+def test_an_address_of_this_machine_may_be_quoted_or_not(skill, data, name):
+    root = data.rename(data.with_name(name))
+    plain = resolve(skill, "train", str(root))
+    assert resolve(skill, "train", f"file://{root}") == plain
+    assert resolve(skill, "train", root.as_uri()) == plain
+    given = {QUERY: (root / "known_classes/val").as_uri()}
+    assert resolve(skill, "train", str(root), given)[QUERY] == str(root / "known_classes/val")
+
+
 def test_relative_sources_become_absolute(skill, data, monkeypatch):
     monkeypatch.chdir(data)
     overrides = {"dataset.train_dataset": "known_classes/train"}

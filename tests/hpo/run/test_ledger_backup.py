@@ -13,17 +13,16 @@ from hpo.run.run_dir import create_run
 UUID = "0f8fad5b-d9cb-469f-a165-70867728950e"
 
 
-@pytest.fixture(params=["", "#1", "%20", "?"])
-def run(request, tmp_path, monkeypatch):
-    """A run, in plain folders and in those whose names an address of a database cuts or changes."""
-    odd = request.param
-    monkeypatch.setenv("HPO_LEDGER_DIR", str(tmp_path / f"driver{odd}"))
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """A run; the folders are called as no address of a database may spell them."""
+    monkeypatch.setenv("HPO_LEDGER_DIR", str(tmp_path / "driver?%20#1"))
 
     def fill(folder):
         (folder / "study.yaml").write_text("schema_version: 1\n")
         Ledger.create(folder / "ledger.db", "maximize").close()
 
-    return create_run(tmp_path / f"runs{odd}", f"shelf{odd}", fill)
+    return create_run(tmp_path / "my%20runs", "shelf#1?", fill)
 
 
 def start(ledger, number):

@@ -29,6 +29,13 @@ def test_a_folder_is_used_where_it_is(make_folder, cache_dir):
     assert not cache_dir.exists()
 
 
+@pytest.mark.parametrize("name", ["my shots", "100%", "a%20b", "exp#1", "what?"])
+def test_an_address_of_a_folder_may_be_quoted_or_not(make_folder, name):
+    root = make_folder(name, {"a": 1})
+    assert stage(f"file://{root}") == root
+    assert stage(root.as_uri()) == root
+
+
 def test_an_archive_is_unpacked_once_with_a_record(archive, cache_dir):
     folder = stage(str(archive))
     assert scan_folder(folder).paths == ("a/0.png", "a/1.png", "b/0.png")
