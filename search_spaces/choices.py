@@ -133,17 +133,19 @@ def _powers(draft: Draft) -> tuple[Any, ...]:
     high, is_open = bounds.high, bounds.high is None
     if high is None:
         high = max(float(default) * 4 if is_number(default) else base, base)
-        draft.warn(f"unbounded in the schema, powers up to {high:g} are searched")
     found: list[Any] = []
     value = 1.0
     while value <= high or (is_open and not found and value < _MOST):
         if not _unmet(draft, value, bounds):
             found.append(int(value) if draft.is_int else value)
         value *= base
+    if is_open:
+        most = max([high, *found])
+        draft.warn(f"unbounded in the schema, powers up to {most:g} are searched")
     if not found:
-        draft.problem(
-            f"no power of {_bases(draft)} lies in {bounds}{_told(draft)}; widen the range"
-        )
+        bases = " and ".join(f"{base:g}" for base in draft.powers)
+        step = f" as a multiple of {draft.step_reason}" if draft.step else ""
+        draft.problem(f"no power of {bases} lies in {bounds}{step}; widen the range")
     return tuple(found)
 
 
@@ -162,19 +164,15 @@ def _in_wanted_range(draft: Draft) -> tuple[Any, ...]:
     if draft.kind.is_number:
         kept = tuple(sorted(option for option in kept if not (draft.is_int and option % 1)))
     if not kept:
-        power = f" as a power of {_bases(draft)}" if draft.powers else ""
-        draft.problem(f"no option of {list(options)} lies in {bounds}{_told(draft)}{power}")
+        unmet = (
+            f"{option!r} {problem}"
+            for option in options
+            if is_number(option) and (problem := _unmet(draft, option, bounds))
+        )
+        must = f"match {draft.leaf.pattern}" if draft.leaf.pattern else f"be {draft.leaf.type_name}"
+        told = next(unmet, f"each must {must}")
+        draft.problem(f"no option of {list(draft.leaf.options)} is left: {told}")
     return kept
-
-
-def _bases(draft: Draft) -> str:
-    return " and ".join(f"{base:g}" for base in draft.powers)
-
-
-def _told(draft: Draft) -> str:
-    """Say which other conditions leave less than the bounds do."""
-    step = f" as a multiple of {draft.step_reason}" if draft.step else ""
-    return step + (f" and matches {draft.leaf.pattern}" if draft.leaf.pattern else "")
 
 
 def _wanted_bounds(draft: Draft) -> Bounds:

@@ -140,9 +140,10 @@ def _keep_divisors(
         parent.warn(f"searched over {list(kept)}, so that {child} fits")
 
 
-def _divides(relation: Relation, number: float, value: float) -> bool:
+def _divides(relation: Relation, number: float, value: Any) -> bool:
     """Tell whether a number is a multiple of a parent's value."""
-    return 0 < value <= number / relation.factor and grids.is_multiple(number, value)
+    is_below = is_number(value) and 0 < value <= number / relation.factor
+    return is_below and grids.is_multiple(number, value)
 
 
 def _has_multiple(relation: Relation, child: Draft, value: float) -> bool:

@@ -348,6 +348,21 @@ def test_every_condition_counts_beside_the_others():
         space_of({"a.x": {**whole, "enum": [3, 8, 16]}}, overlay=Overlay(options={"a.x": (3, 5)}))
 
 
+@pytest.mark.parametrize(
+    ("node", "told"),
+    [
+        ({"type": "int", "enum": [3, 12], "math_cond": "^ 2"}, "3 must be a power of 2"),
+        ({"type": "int", "enum": [3], "math_cond": "!= 3"}, "3 is excluded by the schema"),
+        ({"type": "int", "enum": [2.5]}, "each must be int"),
+        ({"type": "string", "enum": ["a", "b"], "pattern": "^z"}, r"each must match \^z"),
+        ({"type": "bool", "enum": ["yes"]}, "each must be bool"),
+    ],
+)
+def test_enum_of_which_nothing_is_left_is_refused_with_what_its_options_break(node, told):
+    with pytest.raises(RangeError, match=rf"^a\.x: no option of \[.*\] is left: {told}$"):
+        space_of({"a.x": node})
+
+
 def test_conditions_hold_in_every_element_of_a_vector():
     node = {
         "anyOf": [{"type": "number"}, {"type": "array"}],
