@@ -16,7 +16,7 @@ import torch
 
 from trainer.embedding import embed, needed
 from trainer.epochs import EpochReporter
-from trainer.errors import DivergedError, SpecError, TrainerError
+from trainer.errors import DivergedError, TrainerError
 from trainer.features.loop import FeatureLoop
 from trainer.head_first import prepare_head
 from trainer.receipt import build_receipt
@@ -65,8 +65,7 @@ class HeadRun:
         use_bf16: bool,
     ) -> None:
         self.spec, self.module, self.data = spec, module, data
-        self.outcome: dict[str, Any] | TrainerError = SpecError("was not trained")
-        self.has_ended = False
+        self.outcome: dict[str, Any] | TrainerError | None = None
         self._began = time.perf_counter()
         self._loop = FeatureLoop(
             data,
@@ -144,7 +143,6 @@ class HeadRun:
         Raises:
             BaseException: the error, if it is none of the trainer's.
         """
-        self.has_ended = True
         try:
             with self.reporter.closing():
                 if error is not None:

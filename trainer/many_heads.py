@@ -58,7 +58,7 @@ def fit_heads(
         For each head its receipt, or the error that ended it while the others went on.
 
     Raises:
-        TrainerError: what concerns all heads: their pictures or the trunk's weights.
+        SpecError: a spec is wrong.
     """
     checked = [checked_spec(spec) for spec in specs]
     outcomes: dict[int, dict[str, Any] | TrainerError] = {}
@@ -107,19 +107,27 @@ def _of_one_trunk(
     """Train the heads of one trunk, a stack at a time."""
     first = next(iter(specs.values()))
     device = pick_device(first.train.gpu_ids[0])
-    with isolated(first, device):
-        makers = _HeadMaker(first, device, progress)
-        if not makers.has_linear_head:
-            return {n: _alone(spec, n, report, progress) for n, spec in specs.items()}
-        heads = {n: makers.make(n, spec, report) for n, spec in specs.items()}
-        if progress is not None:
-            progress("", 0, 0)
-        most = STACKED_CUDA if device.type == "cuda" else STACKED_CPU
-        with one_thread():
-            ready = [head for head in heads.values() if not head.has_ended]
-            for group in _groups(ready, most):
-                train_together(group)
-        return {n: head.outcome for n, head in heads.items()}
+    heads: dict[int, HeadRun] = {}
+    outcomes: dict[int, dict[str, Any] | TrainerError] = {}
+    try:
+        with isolated(first, device):
+            makers = _HeadMaker(first, device, progress)
+            if not makers.has_linear_head:
+                return {n: _alone(spec, n, report, progress) for n, spec in specs.items()}
+            for n, spec in specs.items():
+                try:
+                    heads[n] = makers.make(n, spec, report)
+                except TrainerError as error:
+                    outcomes[n] = error
+            if progress is not None:
+                progress("", 0, 0)
+            most = STACKED_CUDA if device.type == "cuda" else STACKED_CPU
+            with one_thread():
+                for group in _groups([head for head in heads.values() if not head.outcome], most):
+                    train_together(group)
+    except TrainerError as error:
+        outcomes = {n: outcomes.get(n, error) for n in specs}
+    return outcomes | {n: head.outcome for n, head in heads.items() if head.outcome}
 
 
 class _HeadMaker:
@@ -137,7 +145,7 @@ class _HeadMaker:
         self._trunk = whole.trunk.to(device)
         self._trunk = self._trunk.to(memory_format=image_layout(whole, device))
         self._use_bf16 = wants_bf16(spec.train.precision, device)
-        self._data: dict[str, FeatureData] = {}
+        self._data: dict[str, FeatureData | TrainerError] = {}
         self._first: RecognitionModule | None = None
 
     def make(self, number: int, spec: Spec, report: HeadReport) -> HeadRun:
@@ -167,10 +175,19 @@ class _HeadMaker:
         facts = [spec_to_dict(spec)["dataset"], spec.train.batch_size, spec.train.seed]
         key = json.dumps(facts, sort_keys=True)
         if key not in self._data:
+            self._data[key] = self._loaded(spec)
+        found = self._data[key]
+        if isinstance(found, TrainerError):
+            raise found
+        return found
+
+    def _loaded(self, spec: Spec) -> FeatureData | TrainerError:
+        try:
             data = build_feature_data(spec, self._device)
             data.load(self._trunk, use_bf16=self._use_bf16, progress=self._progress)
-            self._data[key] = data
-        return self._data[key]
+        except TrainerError as error:
+            return error
+        return data
 
 
 def _groups(heads: list[HeadRun], most: int) -> Iterator[list[HeadRun]]:

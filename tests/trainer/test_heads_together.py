@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.trainer.tiny import make_folders, make_splits, train_spec
-from trainer.errors import CheckpointError, DivergedError
+from trainer.errors import CheckpointError, DataError, DivergedError, ImageError
 from trainer.many_heads import fit_heads
 from trainer.training import fit
 
@@ -82,6 +82,29 @@ def test_a_head_that_cannot_be_made_ready_leaves_the_others_alone(folders, tmp_p
         last = [json.loads(text.splitlines()[-1]) for text in texts]
         assert [one["status"] for one in last] == ["FAILURE", "FAILURE"]
         assert last[0]["message"] == last[1]["message"]
+
+
+def test_heads_whose_batches_pictures_or_weights_are_wrong_leave_the_others_alone(
+    folders, tmp_path
+):
+    damaged = make_folders(tmp_path / "damaged", classes=4, images=8)
+    (damaged / "class_02" / "03.png").write_bytes(b"none")
+    torch.save({"conv1.weight": torch.zeros(3)}, tmp_path / "other.pth")
+    wrong = {
+        DataError: {"train.batch_size": 32, "dataset.num_instance": 4},
+        ImageError: {"dataset.train_dataset": str(damaged)},
+        CheckpointError: {"model.pretrained_trunk_path": str(tmp_path / "other.pth")},
+    }
+    owns = [SOFTMAX | own for own in (*wrong.values(), {})]
+    specs = [spec_of(folders, tmp_path / str(k), own) for k, own in enumerate(owns)]
+    told = []
+    outcomes = fit_heads(specs, lambda number, entry: told.append((number, entry["epoch"])) or True)
+    assert told == [(3, 1), (3, 2)]
+    assert outcomes[3]["epochs"] == 2
+    for k, kind in enumerate(wrong):
+        with pytest.raises(kind) as alone:
+            fit(specs[k] | {"results_dir": str(tmp_path / f"alone{k}")}, lambda _: True)
+        assert (type(outcomes[k]), str(outcomes[k])) == (kind, str(alone.value))
 
 
 @pytest.mark.parametrize("loss", ["arcface", "triplet"])

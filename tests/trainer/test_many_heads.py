@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from tests.trainer.deep_files import make_deep_and_plain
 from tests.trainer.tiny import make_splits, train_spec
 from trainer import many_heads
+from trainer.errors import DeviceMemoryError
 from trainer.many_heads import fit_heads
 from trainer.training import fit
 
@@ -112,6 +113,26 @@ def test_every_head_is_what_it_would_be_alone(folders, tmp_path):
         best = checkpoint(tmp_path / f"t{k}", "best")
         assert best["progress"]["epoch"] == receipt["best"]["epoch"]
         assert (tmp_path / f"t{k}" / "status.jsonl").is_file()
+
+
+def test_heads_that_have_ended_keep_their_outcome_when_the_memory_is_used_up(folders, tmp_path):
+    short = SOFTMAX | {"train.num_epochs": 1}
+    specs = [
+        spec_of(folders, tmp_path / f"t{k}", short | {"train.clip_grad_norm": float(k)})
+        for k in range(4)
+    ]
+    told = []
+
+    def report(number, _):
+        told.append(number)
+        if len(told) == 3:  # the first of the second stack
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return True
+
+    outcomes = fit_heads(specs, report)
+    ended, others = told[:2], {*range(4)} - {*told[:2]}
+    assert all(outcomes[k]["applied"]["train.clip_grad_norm"] == k for k in ended)
+    assert all(isinstance(outcomes[k], DeviceMemoryError) for k in others)
 
 
 def published_weights(place):
