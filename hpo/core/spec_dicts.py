@@ -67,10 +67,10 @@ def _as_tree(name: str, value: Any) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """Return a value as a file holds it: paths as text, NumPy's numbers as Python's."""
+    """Return a value as a file holds it: lists, paths as text, NumPy's numbers as Python's."""
     if isinstance(value, Mapping):
         return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
+    if isinstance(value, list | tuple | range):
         return [plain(item) for item in value]
     if type(value).__module__ == "numpy":
         return value.tolist()

@@ -96,6 +96,7 @@ def test_what_would_be_another_search_is_refused_in_one_line(open_again, setting
         ({"override_automl_disabled_params": True}, {"automl_hyperparameters": {"train.lr"}}),
         ({"automl_range_override": [{"parameter": "train.width", "valid_options": (64, 128)}]}, {}),
         ({}, {"custom_param_ranges": {"train.width": {"valid_options": (64, np.int64(128))}}}),
+        ({}, {"custom_param_ranges": {"train.width": {"valid_options": range(64, 67)}}}),
         ({}, {"custom_param_ranges": {"train.lr": {"valid_min": np.float64(0.01)}}}),
         ({}, {"train_specs": {"train.num_epochs": np.int64(4), "train": {"margin": 0.25}}}),
     ],
