@@ -11,6 +11,9 @@ from hpo.core.trial import TrialRecord, TrialState
 
 RUNS_IN_FULL = "runs_in_full"
 """Key of a memo: the trial is never pruned."""
+IS_GIVEN = "is_given"
+"""Key of a memo: the trial was proposed for the algorithm, so it takes no place among the points
+that this begins with."""
 Limits = Mapping[str, tuple[float, float]]
 """Dimension -> (low, high) in its latent scale."""
 

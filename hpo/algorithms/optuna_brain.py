@@ -20,7 +20,14 @@ from optuna.distributions import BaseDistribution
 from optuna.study import StudyDirection
 from optuna.trial import Trial
 
-from hpo.algorithms.chooser import RUNS_IN_FULL, Chooser, Chosen, Limits, Observation
+from hpo.algorithms.chooser import (
+    IS_GIVEN,
+    RUNS_IN_FULL,
+    Chooser,
+    Chosen,
+    Limits,
+    Observation,
+)
 from hpo.algorithms.optuna_points import draw_point, frozen_point, to_distribution
 from hpo.algorithms.pruning import Pruner
 from hpo.algorithms.unit_points import default_latents
@@ -112,6 +119,7 @@ class OptunaAlgorithm:
         self._outside: set[int] = set()
         """Trials of before the space was changed that do not lie in it; no chooser sees them."""
         self._num_complete = 0
+        self._num_given = 0
         self._limits: Limits = {}
 
     @property
@@ -124,7 +132,7 @@ class OptunaAlgorithm:
         if self._has_ended():
             return None
         seed = derive_seed(self._seed, number)
-        chosen = Chosen(latents=self._chosen_before(len(self._trials)))
+        chosen = Chosen(latents=self._chosen_before(len(self._trials) - self._num_given))
         if chosen.latents is None and self._recipe.chooser is not None:
             seen = [o for o in self._seen.values() if o.number not in self._outside]
             made = self._recipe.chooser.choose(number, seen)
@@ -309,6 +317,7 @@ class OptunaAlgorithm:
     ) -> None:
         if not self._trials or (memo or {}).get(RUNS_IN_FULL):  # the default comes first
             self._protected.add(number)
+        self._num_given += bool((memo or {}).get(IS_GIVEN))
         self._trials[number] = trial
         self._seen[number] = Observation(
             number=number, params=params, latents=latents, state=TrialState.RUNNING

@@ -19,6 +19,7 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution
 
+from hpo.algorithms.chooser import IS_GIVEN
 from hpo.core.events import AlgorithmStep
 from hpo.core.protocols import (
     Algorithm,
@@ -265,7 +266,11 @@ class StagedAlgorithm:
         """The default of what the last stage searches, which its algorithm takes as started."""
         params, latents = self._default
         suggestion = Suggestion(
-            number=number, params=params, latents=latents, until_epoch=self._num_epochs
+            number=number,
+            params=params,
+            latents=latents,
+            until_epoch=self._num_epochs,
+            memo={IS_GIVEN: True},
         )
         self._last.algorithm.restore(TrialRecord.of(suggestion))
         return suggestion

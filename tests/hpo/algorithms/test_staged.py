@@ -1,5 +1,7 @@
 """A search in stages: order, batches, parents; and that a replay proposes the same."""
 
+import pytest
+
 from hpo.algorithms.for_study import build_algorithm
 from hpo.core.budget import Budget
 from hpo.core.stages import LEAST_PAIRS
@@ -24,12 +26,11 @@ class Driven:
         heads: of the definition of the stage.
     """
 
-    def __init__(self, values=None, *, heads=None, algorithm="random"):
+    def __init__(self, values=None, *, heads=None, algorithm="random", **search):
         stage = EARLIER["heads"] | {"share": 0.9} | (heads or {})
         options = SEARCH | {"earlier_stages": {"heads": stage}, "algorithm": algorithm}
-        study = StudySpec(
-            trainer=NAME, budget=Budget(trials=40), search=SearchOptions(**options, pruner="none")
-        )
+        search = SearchOptions(**options | search, pruner="none")
+        study = StudySpec(trainer=NAME, budget=Budget(trials=40), search=search)
         plan = plan_study(study, TRAINER)
         space = build_space(study, TRAINER, plan.base_spec, num_trials=40)
         self.make = lambda: build_algorithm(study, plan, TRAINER, space)
@@ -96,6 +97,40 @@ def test_later_children_take_the_best_parent_and_a_new_one_in_turn():
     assert parents[3] == 3
     assert parents[4] == 5
     assert records[9].latents != records[0].latents
+
+
+FIRST = {
+    name: {"train.lr": lr, "train.width": width}
+    for name, lr, width in [("a", 0.004, 96), ("b", 0.02, 160), ("c", 0.03, 200)]
+}
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "names"), [("random", "abc"), ("hyperband", "ab"), ("tpe", "a"), ("mfbo", "")]
+)
+def test_what_a_search_begins_with_follows_the_default_under_every_head(algorithm, names):
+    """All of it, the best first and then the design, as where no stage comes before."""
+    first = {name: FIRST[name] for name in names}
+    staged = Driven(heads=WIDE, algorithm=algorithm, first_trials=first)
+    alone = Driven(algorithm=algorithm, first_trials=first, earlier_stages={}).algorithm
+    children = [t.latents for t in staged.run(10)[7:]]
+    expected = [alone.ask(number).latents for number in range(6)]
+    begun = 4 if algorithm in ("tpe", "mfbo") else 1 + len(names)  # with the design of a model
+    assert children[:2] == [expected[0]] * 2
+    assert children[2 : begun + 1] == expected[1:begun]
+    assert [row["train.lr"] for row in expected[1 : len(names) + 1]] == [
+        values["train.lr"] for values in first.values()
+    ]
+
+
+def test_a_replay_between_two_defaults_goes_on_with_the_best_configuration():
+    driven = Driven(heads=WIDE, first_trials=FIRST)
+    driven.run(4)
+    assert driven.ledger.trial(7).stage.parent is not None
+    driven.algorithm = driven.make()
+    replay(driven.algorithm, driven.ledger)
+    rates = [record.params["train.lr"] for record in driven.run(4)]
+    assert rates == [0.001, 0.004, 0.02, 0.03]
 
 
 def test_heads_that_hand_on_alike_values_are_one_parent():
