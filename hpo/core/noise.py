@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from hpo.core.selection import leading, ranked, repeat_values
+from hpo.core.selection import distinct, leading, ranked, repeat_values, repeats_of
 from hpo.core.trial import TrialRecord
 
 LEAST_EPOCHS = 4
@@ -64,11 +64,11 @@ def seed_noise(trials: Sequence[TrialRecord], direction: str) -> Noise | None:
     Freedom is repeats less configurations. The run by which a finalist was found is left out, as it
     was chosen for its value.
     """
-    groups = {
-        str(trial.params): repeat_values(trial, trials, direction)
-        for trial in ranked([t for t in trials if not t.is_repeat], direction)
-    }
-    repeated = [values for values in groups.values() if len(values) > 1]
+    again = [t for t in trials if t.is_repeat]
+    order = ranked([t for t in trials if not t.is_repeat], direction)
+    finalists = distinct(t for t in order if repeats_of(t, again))
+    groups = [repeat_values(trial, again, direction) for trial in finalists]
+    repeated = [values for values in groups if len(values) > 1]
     freedom = sum(len(values) - 1 for values in repeated)
     if not freedom:
         return None

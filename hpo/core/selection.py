@@ -6,7 +6,8 @@ A trial that still runs counts among them once it is better than all of them.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
 from hpo.core.trial import Direction, TrialRecord, TrialState
 
@@ -56,8 +57,17 @@ def leading(order: Sequence[TrialRecord]) -> list[TrialRecord]:
     return list(order[:num])
 
 
+def distinct(order: Iterable[TrialRecord]) -> Iterator[TrialRecord]:
+    """Of trials of one configuration only the first; two draws may be the same."""
+    found: list[TrialRecord] = []
+    for trial in order:
+        if not any(trial.is_twin_of(other) for other in found):
+            found.append(trial)
+            yield trial
+
+
 def finalists(trials: Iterable[TrialRecord], direction: str, count: int) -> list[TrialRecord]:
-    """The `count` best trials of the largest budget, and the default configuration.
+    """The `count` best configurations of the largest budget, by their best trials, and the default.
 
     The default is trial 0, or where its parameters were trained in several trials the longest of
     them; one that failed is left out. So are trials that are not trained to their end, where others
@@ -67,18 +77,18 @@ def finalists(trials: Iterable[TrialRecord], direction: str, count: int) -> list
     if not order:
         return []
     longest = leading(order)
-    chosen = ([t for t in longest if t.state.is_finished] or longest)[:count]
+    able = [t for t in longest if t.state.is_finished] or longest
+    chosen = list(islice(distinct(able), count))
     first = min(order, key=lambda t: t.number)
-    defaults = [t for t in order if first.number == 0 and t.params == first.params]
-    if defaults and not any(t.params == first.params for t in chosen):
+    defaults = [t for t in order if first.number == 0 and t.is_twin_of(first)]
+    if defaults and not any(t.is_twin_of(first) for t in chosen):
         chosen.append(defaults[0])
     return chosen
 
 
 def repeats_of(trial: TrialRecord, trials: Iterable[TrialRecord]) -> list[TrialRecord]:
     """Confirmation runs of a finalist; they are recognised by its parameters and its parent."""
-    key = (trial.params, trial.stage.parent)
-    return [t for t in trials if t.is_repeat and (t.params, t.stage.parent) == key]
+    return [t for t in trials if t.is_repeat and t.is_twin_of(trial)]
 
 
 _REPEAT = "repeat of "
@@ -102,7 +112,7 @@ def roles(trials: Iterable[TrialRecord], direction: str) -> dict[int, str]:
         found[default.number] = "default"
     best = best_trial(everything, direction)
     if best is not None:
-        same = default is not None and default.params == best.params
+        same = default is not None and best.is_twin_of(default)
         found[best.number] = "winner and default" if same else "winner"
     for finalist in ranked((t for t in everything if not t.is_repeat), direction)[::-1]:
         again = repeats_of(finalist, everything)
@@ -120,7 +130,7 @@ def open_repeats(trials: Iterable[TrialRecord], direction: str, count: int) -> l
     everything = list(trials)
     chosen = finalists(everything, direction, count)
     # The default comes second: where the budget is short, the winner is compared with it at least.
-    chosen[1:] = sorted(chosen[1:], key=lambda t: t.params != everything[0].params)
+    chosen[1:] = sorted(chosen[1:], key=lambda t: not t.is_twin_of(everything[0]))
     begun = {t.number: len(repeats_of(t, everything)) for t in chosen}
     return [t for nth in range(REPEATS) for t in chosen if begun[t.number] <= nth]
 
@@ -138,7 +148,7 @@ def best_trial(trials: Iterable[TrialRecord], direction: str) -> TrialRecord | N
         return chosen[0] if chosen else None
     again = [t for t in everything if t.is_repeat]
     values = {t.number: repeat_values(t, again, direction) for t in searched}
-    able = [t for t in searched if values[t.number]]
+    able = list(distinct(t for t in searched if values[t.number]))
     if not able:
         return searched[0]
     common = min(len(values[t.number]) for t in able)

@@ -234,6 +234,10 @@ class TrialRecord:
         """Epochs that this trial has trained itself, which is what it costs."""
         return self.epochs - self.base_epoch
 
+    def is_twin_of(self, other: TrialRecord) -> bool:
+        """Whether both train one configuration: the same parameters from the same parent."""
+        return self.params == other.params and self.stage.parent == other.stage.parent
+
     def best_measurement(self, direction: str) -> Measurement | None:
         """The epoch with the best value so far; the earliest of equals."""
         if not self.measurements:

@@ -19,7 +19,7 @@ from hpo.core.event_json import from_dict
 from hpo.core.events import Chosen
 from hpo.core.held_out import figure_words
 from hpo.core.protocols import Emit, Executor, Trainer
-from hpo.core.selection import finalists, repeats_of
+from hpo.core.selection import distinct, finalists, repeats_of
 from hpo.core.text import count_of, is_number
 from hpo.core.ties import tie_words, trial_name
 from hpo.core.trial import Direction, TrialRecord, TrialState
@@ -94,7 +94,7 @@ def confirm(
         for trial, repeats in runs
     ]
     standings = compare(found, classes or None)
-    default = next((t.number for t, _ in runs if t.params == trials[0].params), None)
+    default = next((t.number for t, _ in runs if t.is_twin_of(trials[0])), None)
     winner = choose(standings, default)
     ledger.choose(winner)
     words = describe(standings, winner, default, sign=sign)
@@ -108,13 +108,13 @@ def _comparable(
     trials: Sequence[TrialRecord], direction: str
 ) -> list[tuple[TrialRecord, list[TrialRecord]]] | None:
     """Finalists with their full repeats, the same seeds for all; those without any are left out."""
-    count = len({json.dumps(t.params, sort_keys=True) for t in trials if t.is_repeat})
+    count = len(list(distinct(t for t in trials if t.is_repeat)))
     found = []
     for trial in finalists(trials, direction, count):
         repeats = [r for r in repeats_of(trial, trials) if r.state is TrialState.COMPLETE]
         if repeats:
             found.append((trial, repeats))
-    if len(found) < 2 and not (found and found[0][0].params == trials[0].params):
+    if len(found) < 2 and not (found and found[0][0].is_twin_of(trials[0])):
         return None  # two are needed to compare; the default's repeats are shown alone too
     common = set.intersection(*({r.seed for r in repeats} for _, repeats in found))
     if not common:

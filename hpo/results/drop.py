@@ -90,7 +90,7 @@ def expect(
     error = math.sqrt(level.variance + chance.lift_error**2)
     expected = value - sign * drop
     spread = math.hypot(error, _share_error(expected, num_queries))
-    default = next((t.number for t in longest if t.params == trials[0].params), None)
+    default = next((t.number for t in longest if t.is_twin_of(trials[0])), None)
     others = () if any(t.is_repeat for t in trials) else zip(longest, levels, strict=True)
     return Expected(
         value=value,
@@ -104,7 +104,7 @@ def expect(
         tied=tuple(
             trial_name(t.number, default)
             for t, level_of in others
-            if t is not winner and _is_level(own, level_of)
+            if not t.is_twin_of(winner) and _is_level(own, level_of)
         ),
     )
 

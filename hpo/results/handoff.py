@@ -100,7 +100,7 @@ def hand_on(
     exported = export_trial(run, trainer, best, spec, executor, run.best_dir, model=model)
     emit(Exported(trial=best.number, result=exported))
     default = None
-    if (first := ledger.trial(0)).params != best.params:
+    if not (first := ledger.trial(0)).is_twin_of(best):
         own = run.checkpoints_dir(first.number) / "best.ckpt"
         default = (first, specs.trained_spec(first), own)
     winner = (best, spec, run.best_dir / "model.ckpt")

@@ -84,7 +84,7 @@ def needed_trials(
         kept |= {t.number for t in (chosen if confirm or compares_default else chosen[:1])}
         if compares_default:
             # In the shape of its best twin, known or not while it has no epoch.
-            twins = [t for t in some if not t.is_repeat and t.params == trials[0].params]
+            twins = [t for t in some if not t.is_repeat and t.is_twin_of(trials[0])]
             kept |= {0, *(t.number for t in ranked(twins, direction)[:1])}
         winner = best_trial(some, direction)
         kept |= set() if winner is None else {winner.number}

@@ -12,12 +12,12 @@ import contextlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo.core.errors import RunError, SpecError
-from hpo.core.selection import leading, ranked
+from hpo.core.selection import distinct, leading, ranked
 from hpo.core.spec_dicts import flatten
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import LEDGER_FILE, STUDY_FILE, RunDir
@@ -100,7 +100,7 @@ def _best_of(run: Path, trainer: str) -> list[Row]:
         raise RunError(f"--warm-start: {run} has no trial with a result to begin with")
     specs = TrialSpecs(base_spec=plan.base_spec, seed_key="", run=RunDir(run))
     found: list[Row] = []
-    for trial in longest[:_BEST_OF_RUN]:
+    for trial in islice(distinct(longest), _BEST_OF_RUN):
         measured = trial.best_measurement(direction)
         value = "" if measured is None else f" ({measured.value:.4f})"
         spec = flatten(specs.trained_spec(trial))

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpo.core.errors import HpoError
 from hpo.core.protocols import Trainer
-from hpo.core.selection import ranked
+from hpo.core.selection import distinct, ranked
 from hpo.core.spec_dicts import flatten, is_same
 from hpo.core.text import is_number
 from hpo.core.trainer_extras import PictureDescriber
@@ -194,10 +194,11 @@ def best_of(trials: Sequence[TrialRecord], direction: str) -> list[tuple[TrialRe
         for trial in ranked([t for t in trials if not t.is_repeat], direction)
         if trial.state is TrialState.COMPLETE and (best := trial.best_measurement(direction))
     ]
-    whole = [(t, value) for t, value in order if t.epochs == order[0][0].epochs]
-    default = [sign * value for t, value in order if t.params == trials[0].params]
+    values = {t.number: value for t, value in order}
+    whole = distinct(t for t, _ in order if t.epochs == order[0][0].epochs)
+    default = [sign * value for t, value in order if t.is_twin_of(trials[0])]
     floor = max(default, default=-math.inf)
-    return [(t, value) for t, value in whole if sign * value > floor][:MOST]
+    return [(t, values[t.number]) for t in whole if sign * values[t.number] > floor][:MOST]
 
 
 def is_same_kind(before: StudyPlan, now: StudyPlan, trainer: Trainer, names: set[str]) -> bool:

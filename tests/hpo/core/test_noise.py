@@ -5,7 +5,7 @@ import math
 import pytest
 
 from hpo.core.noise import epoch_noise, near_best, seed_noise
-from hpo.core.trial import Measurement, Purpose, TrialRecord, TrialState
+from hpo.core.trial import Measurement, Purpose, TrialRecord, TrialStage, TrialState
 
 
 def trial(number, values, *, params=None, repeat=False, **more):
@@ -64,3 +64,16 @@ def test_repeats_are_compared_with_their_own_mean_and_the_first_run_is_left_out(
     assert noise.deviation == pytest.approx(math.sqrt((2 * 0.0004 + 0.0004 + 0.0004 + 0.0016) / 3))
     assert noise.freedom == 3
     assert seed_noise(trials[:4], "maximize") is None
+
+
+def test_repeats_of_one_configuration_from_two_parents_are_two_groups():
+    """.70 .74 and .50 .52, each from a parent of its own: (.0008 + .0002) over 1 + 1 degrees."""
+    stages = [TrialStage(parent=1), TrialStage(parent=2)]
+    trials = [trial(n, [0.9], params={"p": 0}, stage=s) for n, s in enumerate(stages, 3)]
+    again = [(0, 0.70), (1, 0.50), (0, 0.74), (1, 0.52)]
+    trials += [
+        trial(n, [value], params={"p": 0}, repeat=True, stage=stages[of])
+        for n, (of, value) in enumerate(again, 5)
+    ]
+    noise = seed_noise(trials, "maximize")
+    assert (noise.deviation, noise.freedom) == (pytest.approx(math.sqrt(0.0010 / 2)), 2)

@@ -11,7 +11,7 @@ from hpo.core.selection import (
     roles,
     shown_role,
 )
-from hpo.core.trial import Measurement, TrialRecord, TrialState
+from hpo.core.trial import Measurement, TrialRecord, TrialStage, TrialState
 
 
 def trial(number, value, epochs=9, state=TrialState.COMPLETE, purpose="search", params=None):
@@ -104,6 +104,39 @@ def test_a_default_trained_in_several_trials_is_compared_by_its_longest():
     assert numbers(finalists([*rungs, trial(1, 0.9), trial(2, 0.8)], "maximize", 2)) == [1, 2, 3]
     with_it = [*rungs, trial(4, 0.7, params=params), trial(1, 0.9)]
     assert numbers(finalists(with_it, "maximize", 2)) == [1, 4]
+
+
+def child(number, value, parent, **more):
+    """A trial that begins with one of an earlier stage."""
+    record = trial(number, value, **more)
+    record.stage = TrialStage(parent=parent)
+    return record
+
+
+def test_a_configuration_that_was_drawn_twice_is_one_finalist_by_its_better_trial():
+    same = {"lr": 0.1}
+    trials = [
+        trial(0, 0.5), trial(1, 0.8, params=same), trial(2, 0.9, params=same), trial(3, 0.7),
+        trial(4, 0.6), trial(5, 0.99, params=same, epochs=3, state=TrialState.PRUNED),
+    ]  # fmt: skip
+    assert numbers(finalists(trials, "maximize", 2)) == [2, 3, 0]
+    assert numbers(open_repeats(trials, "maximize", 2)) == [2, 0, 3, 2, 0, 3]
+    again = [repeat(6, trials[2], 0.75), repeat(7, trials[0], 0.5), repeat(8, trials[3], 0.74)]
+    assert best_trial([*trials, *again], "maximize") is trials[2]
+    assert roles([*trials, *again], "maximize")[6] == "repeat of 2"
+
+
+def test_the_same_values_from_another_parent_are_another_configuration():
+    """Where nothing of a parent's is carried, its children differ in what they begin with alone."""
+    same = {"lr": 0.1}
+    trials = [
+        trial(0, 0.5, params=same), child(3, 0.7, 1, params=same), child(4, 0.8, 2, params=same),
+        child(5, 0.6, 2, params=same),
+    ]  # fmt: skip
+    assert numbers(finalists(trials, "maximize", 3)) == [4, 3, 0]
+    assert roles(trials, "maximize") == {0: "default", 4: "winner"}
+    again = child(6, 0.9, 1, params=same, purpose="confirm")
+    assert best_trial([*trials, again], "maximize") is trials[1]
 
 
 def test_means_of_the_repeats_decide_and_the_lucky_first_run_does_not_count():

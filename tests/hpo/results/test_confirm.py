@@ -98,6 +98,18 @@ def test_a_tie_is_called_one(tmp_path):
     assert result.words[-1].endswith("which may be chance")
 
 
+def test_a_configuration_that_was_drawn_twice_is_compared_once_beside_the_second_best(tmp_path):
+    right = {0.3: (40, 40), 0.8: (41, 41), 0.7: (41, 40)}
+    engine = searched(tmp_path, [0.3, 0.8, 0.8, 0.7], right)
+    result, _ = compared(engine)
+    assert [s.number for s in result.standings] == [1, 3, 0]
+    assert (
+        "a tie with trial 3 (0.8100) and the default (0.8000): the difference may be chance"
+        in result.words
+    )
+    assert sum(t.is_repeat for t in engine.ledger.trials()) == 6
+
+
 def test_nothing_better_than_the_default_leaves_the_default(tmp_path):
     engine = searched(tmp_path, [0.3, 0.8, 0.9], {0.3: (40, 40), 0.8: (20, 20), 0.9: (10, 10)})
     result, _ = compared(engine)

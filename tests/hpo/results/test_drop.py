@@ -99,6 +99,14 @@ def test_trials_within_the_noise_are_tied_and_those_far_behind_are_not():
     assert expect(trials, "maximize", 2).tied == ("trial 1",)
 
 
+def test_a_second_trial_of_the_winners_configuration_is_no_tie_with_it():
+    wiggle = np.array([0, 0.01, 0, 0.01, 0, 0.01, 0, 0.01, 0])
+    values = [0.50, 0.80, 0.799, 0.798, 0.60, 0.55]
+    trials = [trial(n, value + wiggle) for n, value in enumerate(values)]
+    trials[2].params = trials[1].params
+    assert expect(trials, "maximize", 1).tied == ("trial 3",)
+
+
 def test_smoothing_lays_a_line_through_five_values():
     curve = np.array([0.1, 0.5, 0.2, 0.8, 0.4, 0.9])
     by_hand = [np.polyval(np.polyfit(range(6)[lo:hi], curve[lo:hi], 1), e)

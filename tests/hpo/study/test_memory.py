@@ -86,6 +86,14 @@ def test_only_whole_trials_ahead_of_the_default_are_taken():
     ]  # fmt: skip
 
 
+def test_a_configuration_that_was_drawn_twice_is_taken_once_by_its_better_trial():
+    trials = [
+        trial(0, 0.4, 0.5), trial(1, 0.6, 0.7, params={"p": 9}), trial(2, 0.6, 0.8, params={"p": 9}),
+        trial(3, 0.5, 0.65), trial(4, 0.5, 0.6),
+    ]  # fmt: skip
+    assert [t.number for t, _ in best_of(trials, "maximize")] == [2, 3, 4]
+
+
 def test_numbers_are_compared_by_their_ratios():
     told = {"splits": {"train": {"classes": 10, "images": 80}, "query": {"images": 5}}}
     assert numbers_of(told) == {"train classes": 10, "train pictures per class": 8.0}
