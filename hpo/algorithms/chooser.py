@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from hpo.core.protocols import Emit
+from hpo.core.protocols import Emit, Narrowable
 from hpo.core.trial import TrialRecord, TrialState
 
 RUNS_IN_FULL = "runs_in_full"
@@ -43,11 +43,14 @@ class Chosen:
     note: str = ""
     memo: dict[str, Any] | None = None
     limits: Limits = field(default_factory=dict)
-    """Dimension -> (low, high) that what the sampler draws is moved into."""
+    """Dimension -> (low, high) that the sampler draws from, in place of what was chosen outside."""
 
 
 class Chooser(Protocol):
-    """Chooses trials from those seen. One that waits for a background request also has `settle`."""
+    """Chooses trials from those seen.
+
+    One that waits for a background request also has `settle`, one that can keep to limits `narrow`.
+    """
 
     def choose(self, number: int, seen: list[Observation]) -> Chosen | None:
         """Choose trial `number`, given all trials before it; None while a request is pending."""
@@ -87,6 +90,11 @@ class InTurns(StatelessChooser):
 
     def __init__(self, inner: Chooser, until: int) -> None:
         self._inner, self._until = inner, until
+
+    def narrow(self, limits: Limits) -> None:
+        """Pass limits on."""
+        if isinstance(self._inner, Narrowable):
+            self._inner.narrow(limits)
 
     def choose(self, number: int, seen: list[Observation]) -> Chosen | None:
         """Choose trial `number`, or leave it to the sampler."""

@@ -16,10 +16,11 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from hpo.algorithms.chooser import RUNS_IN_FULL, Chooser, Chosen, Observation
+from hpo.algorithms.chooser import RUNS_IN_FULL, Chooser, Chosen, Limits, Observation
 from hpo.algorithms.gaussian_process import Array
+from hpo.algorithms.narrowing import box_of, inside, narrowed
 from hpo.algorithms.unit_points import default_latents, is_new, latents_at, point_of
-from hpo.core.protocols import Emit
+from hpo.core.protocols import Emit, Narrowable
 from hpo.core.seeds import derive_seed
 from hpo.core.trial import Direction, TrialRecord, TrialState
 from search_spaces import Choice, SearchSpace
@@ -69,6 +70,13 @@ class CloseLook:
         self._sign = Direction(direction).sign
         self._default = default_latents(space)
         self._steps: dict[int, Step] = {}
+        self._limits: Limits = {}
+
+    def narrow(self, limits: Limits) -> None:
+        """Take no steps from outside these limits, nor out of them."""
+        self._limits = limits
+        if isinstance(self._inner, Narrowable):
+            self._inner.narrow(limits)
 
     def restore(self, trial: TrialRecord) -> None:
         """Take a recorded step."""
@@ -93,7 +101,8 @@ class CloseLook:
         if best is None or number % 2 == 0 or not self._is_due(best, seen):
             return None
         step = self._next_from(best, seen)
-        latents = latents_at(self._space, self._point(number, step, seen))
+        box = box_of(self._space, self._limits)
+        latents = latents_at(self._space, np.clip(self._point(number, step, seen), *box))
         if not is_new(latents, seen):  # options alone, or whole numbers, stay put
             return None
         self._steps[number] = step
@@ -114,7 +123,11 @@ class CloseLook:
         ended = [o for o in others if o.state is not TrialState.RUNNING]
         is_close = best.latents == self._default or best.number in self._steps
         is_late = len(ended) > self._others and sum(o.epochs for o in ended) >= self._epochs
-        return is_close and is_late
+        return is_close and is_late and self._is_within(best)
+
+    def _is_within(self, trial: Observation) -> bool:
+        allowed = narrowed(self._space, self._limits)
+        return not self._limits or inside(allowed, trial.latents) == trial.latents
 
     def _next_from(self, best: Observation, seen: Sequence[Observation]) -> Step:
         """The mirror image of a step that was no better, else a new one."""

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from hpo.algorithms.chooser import Chosen, Observation, StatelessChooser
+from hpo.algorithms.chooser import Chosen, Limits, Observation, StatelessChooser
 from hpo.algorithms.gaussian_process import Array, GaussianProcess, fit, with_expected
+from hpo.algorithms.narrowing import box_of
 from hpo.algorithms.unit_points import IDLE, latents_at, point_of
 from hpo.core.seeds import derive_seed
 from hpo.core.trial import Direction, TrialState
@@ -41,13 +42,20 @@ class ConfidenceBound(StatelessChooser):
     def __init__(self, space: SearchSpace, *, direction: str, seed: int, least_points: int) -> None:
         self._space, self._seed, self._least = space, seed, least_points
         self._sign = Direction(direction).sign
+        self._limits: Limits = {}
+
+    def narrow(self, limits: Limits) -> None:
+        """Choose within these limits from now on."""
+        self._limits = limits
 
     def choose(self, number: int, seen: Sequence[Observation]) -> Chosen:
         """Choose trial `number`, or leave it to the sampler while too little is known."""
         return Chosen(latents=self.best(number, seen))
 
-    def best(self, number: int, seen: Sequence[Observation]) -> dict[str, Any] | None:
-        """Return the latents of trial `number`, or None while too little is known."""
+    def best(
+        self, number: int, seen: Sequence[Observation], limits: Limits | None = None
+    ) -> dict[str, Any] | None:
+        """Return the latents of trial `number` within limits; None while too little is known."""
         known = self._known(seen)
         if known is None:
             return None
@@ -57,12 +65,14 @@ class ConfidenceBound(StatelessChooser):
         kappa = max(KAPPA_LEAST, KAPPA * KAPPA_DECAY ** (len(values_N) - self._least))
         rng = np.random.default_rng(derive_seed(self._seed, number, "bound"))
         best_KD = points_ND[np.argsort(-values_N, kind="stable")[:5]]
-        everywhere_MD = rng.random((NUM_RANDOM, best_KD.shape[1]))
+        low_D, high_D = box = box_of(self._space, self._limits if limits is None else limits)
+        everywhere_MD = low_D + rng.random((NUM_RANDOM, best_KD.shape[1])) * (high_D - low_D)
         start_MD = np.concatenate([everywhere_MD, near(best_KD, NUM_NEAR, WIDTHS[0], rng)])
-        points = climb(
-            lambda at: self._bound(process, kappa, running_RD, at), start_MD, WIDTHS, rng
-        )
-        return first_new(self._space, points, seen)
+
+        def worth(at_MD: Array) -> Array:
+            return within(box, self._bound(process, kappa, running_RD, at_MD), at_MD)
+
+        return first_new(self._space, climb(worth, start_MD, WIDTHS, rng), seen)
 
     def score(
         self, candidates: Sequence[dict[str, Any]], seen: Sequence[Observation]
@@ -187,6 +197,12 @@ def keep_away(worth_M: Array, at_MD: Array, running_RD: Array) -> Array:
         return worth_M
     gap_MR = np.linalg.norm(at_MD[:, None, :] - running_RD[None, :, :], axis=2)
     return np.where(gap_MR.min(axis=1) < _RADIUS, worth_M - 1e3, worth_M)
+
+
+def within(box: tuple[Array, Array], worth_M: Array, at_MD: Array) -> Array:
+    """Make points outside a box worth less than all others."""
+    low_D, high_D = box
+    return np.where(np.all((low_D <= at_MD) & (at_MD <= high_D), axis=1), worth_M, -np.inf)
 
 
 def near(centers_KD: Array, count: int, width: float, rng: np.random.Generator) -> Array:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hpo.algorithms.chooser import Chosen, Observation, StatelessChooser
+from hpo.algorithms.chooser import Chosen, Limits, Observation, StatelessChooser
 from hpo.algorithms.confidence_bound import (
     as_drawn,
     climb,
@@ -25,8 +25,10 @@ from hpo.algorithms.confidence_bound import (
     near,
     normalised,
     points_of,
+    within,
 )
 from hpo.algorithms.gaussian_process import Array, GaussianProcess, fit, with_expected
+from hpo.algorithms.narrowing import box_of
 from hpo.core.seeds import derive_seed
 from hpo.core.trial import Direction, TrialState
 from search_spaces import SearchSpace
@@ -65,6 +67,11 @@ class CurveModel(StatelessChooser):
         self._space, self._seed, self._least = space, seed, least_trials
         self._num_epochs = num_epochs
         self._sign = Direction(direction).sign
+        self._limits: Limits = {}
+
+    def narrow(self, limits: Limits) -> None:
+        """Choose within these limits from now on."""
+        self._limits = limits
 
     def choose(self, number: int, seen: Sequence[Observation]) -> Chosen:
         """Choose trial `number`, or leave it to the sampler while too little is known."""
@@ -75,14 +82,18 @@ class CurveModel(StatelessChooser):
         points_ND, running_RD = (points_of(self._space, some) for some in (known, running))
         process = self._fit(known, points_ND, running_RD)
         expected_N, _ = process.predict(self._trained_in_full(points_ND))
-        goal = float(expected_N.max()) + LEAST_GAIN
+        box = box_of(self._space, self._limits)
+        inside_N = within(box, expected_N, points_ND)
+        best = inside_N.max() if np.isfinite(inside_N.max()) else expected_N.max()
+        goal = float(best) + LEAST_GAIN
 
         def worth(at_MD: Array) -> Array:
             drawn_MD = as_drawn(self._space, at_MD)
             mean_M, deviation_M = process.predict(self._trained_in_full(drawn_MD))
-            return keep_away(log_improvement(mean_M, deviation_M, goal), drawn_MD, running_RD)
+            improvement_M = log_improvement(mean_M, deviation_M, goal)
+            return within(box, keep_away(improvement_M, drawn_MD, running_RD), at_MD)
 
-        best_KD = points_ND[np.argsort(-expected_N, kind="stable")[:5]]
+        best_KD = np.clip(points_ND[np.argsort(-inside_N, kind="stable")[:5]], *box)
         rng = np.random.default_rng(derive_seed(self._seed, number, "curves"))
         start_MD = near(best_KD, _NUM_START, WIDTHS[0], rng)
         points = climb(worth, start_MD, WIDTHS[1:], rng)

@@ -13,6 +13,7 @@ from hpo.algorithms.confidence_bound import ConfidenceBound
 from hpo.algorithms.llm_choosers import LlmChooser
 from hpo.algorithms.llm_client import LlmClient, LlmError
 from hpo.algorithms.llm_task import Task
+from hpo.algorithms.narrowing import narrowed
 from hpo.algorithms.unit_points import latents_at
 from hpo.core.seeds import derive_seed
 from hpo.core.text import count_of
@@ -126,7 +127,7 @@ class PhaseChooser(LlmChooser):
             memo = {"phases": [asdict(phase) for phase in self._phases]}
         phase = phase_at(self._phases, number - self._first)
         limits = self._limits_of(phase) if self._narrows else {}
-        latents = _METHODS[phase.method](self, number, seen)
+        latents = _METHODS[phase.method](self, number, seen, limits)
         note = f"{phase.name} ({phase.method})"
         return Chosen(latents=latents, note=note, memo=memo, limits=limits)
 
@@ -157,15 +158,20 @@ class PhaseChooser(LlmChooser):
         )
         return phases
 
-    def _random(self, number: int, _seen: list[Observation]) -> dict[str, Any] | None:
+    def _random(
+        self, number: int, _seen: list[Observation], limits: Limits
+    ) -> dict[str, Any] | None:
         rng = random.Random(derive_seed(self.task.seed, number, "phase"))
-        return latents_at(self.task.space, [rng.random() for _ in self.task.space.dimensions])
+        space = narrowed(self.task.space, limits)
+        return latents_at(space, [rng.random() for _ in space.dimensions])
 
-    def _tpe(self, _number: int, _seen: list[Observation]) -> dict[str, Any] | None:
+    def _tpe(
+        self, _number: int, _seen: list[Observation], _limits: Limits
+    ) -> dict[str, Any] | None:
         return None
 
-    def _bfbo(self, number: int, seen: list[Observation]) -> dict[str, Any] | None:
-        return self._bound.best(number, seen)
+    def _bfbo(self, number: int, seen: list[Observation], limits: Limits) -> dict[str, Any] | None:
+        return self._bound.best(number, seen, limits)
 
 
 _METHODS = {"random": PhaseChooser._random, "tpe": PhaseChooser._tpe, "bfbo": PhaseChooser._bfbo}

@@ -28,10 +28,11 @@ from hpo.algorithms.chooser import (
     Limits,
     Observation,
 )
+from hpo.algorithms.narrowing import inside, narrowed
 from hpo.algorithms.optuna_points import draw_point, frozen_point, to_distribution
 from hpo.algorithms.pruning import Pruner
 from hpo.algorithms.unit_points import default_latents
-from hpo.core.protocols import BackgroundAlgorithm, Emit, GroupedPruning
+from hpo.core.protocols import BackgroundAlgorithm, Emit, GroupedPruning, Narrowable
 from hpo.core.seeds import derive_seed
 from hpo.core.trial import (
     CONTINUE,
@@ -43,7 +44,6 @@ from hpo.core.trial import (
     TrialState,
 )
 from hpo.core.trial_failures import is_infeasible
-from search_spaces import Choice
 
 if TYPE_CHECKING:
     from search_spaces import SearchSpace
@@ -139,8 +139,8 @@ class OptunaAlgorithm:
             if made is None:
                 return None
             chosen = made
-        trial, latents, note = self._sampled(seed, chosen.latents)
-        trial, latents = self._kept_within({**self._limits, **chosen.limits}, trial, latents)
+        limits = {**self._limits, **chosen.limits} if self._trials else {}
+        trial, latents, note = self._sampled(seed, chosen.latents, limits)
         params = self._space.decode(latents)
         self._take(number, trial, params, latents, chosen.memo)
         return Suggestion(
@@ -153,7 +153,7 @@ class OptunaAlgorithm:
         )
 
     def _sampled(
-        self, seed: int, fixed: dict[str, Any] | None
+        self, seed: int, fixed: dict[str, Any] | None, limits: Limits
     ) -> tuple[Trial, dict[str, Any], str]:
         """Draw a point; where the sampler fails, at random, so that the search goes on.
 
@@ -161,23 +161,43 @@ class OptunaAlgorithm:
             The trial in Optuna's view, its latents, and what went wrong.
         """
         try:
-            return (*self._drawn(self._recipe.make_sampler(seed), fixed), "")
+            return (*self._drawn(self._recipe.make_sampler(seed), fixed, limits), "")
         except Exception as error:
             note = f"drawn at random: the sampler failed by {type(error).__name__}: {error}"
             logger.warning("a proposal was %s", note)
             logger.debug("the traceback", exc_info=True)
         self._forget_unknown()
-        return (*self._drawn(optuna.samplers.RandomSampler(seed), fixed), note)
+        return (*self._drawn(optuna.samplers.RandomSampler(seed), fixed, limits), note)
 
     def _drawn(
-        self, sampler: optuna.samplers.BaseSampler, fixed: dict[str, Any] | None
+        self, sampler: optuna.samplers.BaseSampler, fixed: dict[str, Any] | None, limits: Limits
     ) -> tuple[Trial, dict[str, Any]]:
-        """Let a sampler propose, but for the latents that are fixed."""
-        self._study.sampler = sampler
+        """Let a sampler propose within limits, but for the latents that are fixed and in them."""
+        space = narrowed(self._space, limits) if limits else self._space
+        study = self._within(space) if limits else self._study
+        study.sampler = sampler
         if fixed is not None:
-            self._study.enqueue_trial(fixed, skip_if_exists=False)
-        trial = self._study.ask()
-        return trial, draw_point(self._space, trial)
+            study.enqueue_trial(inside(space, fixed), skip_if_exists=False)
+        trial = study.ask()
+        latents = draw_point(space, trial)
+        return self._added(latents) if limits else trial, latents
+
+    def _within(self, space: SearchSpace) -> optuna.Study:
+        """The trials as they look in a narrower space: a sampler draws at its ends otherwise."""
+        known = {d.name: to_distribution(d) for d in space.dimensions}
+        view = optuna.create_study(direction=self._study.direction)
+        for trial in self._study.get_trials(deepcopy=False):
+            if trial.state is not optuna.trial.TrialState.FAIL:
+                view.add_trial(
+                    frozen_point(
+                        known,
+                        trial.params,
+                        state=trial.state,
+                        value=trial.value,
+                        reported=trial.intermediate_values,
+                    )
+                )
+        return view
 
     def _forget_unknown(self) -> None:
         """Close what a failed sampler has left half-proposed in the in-memory study."""
@@ -209,8 +229,10 @@ class OptunaAlgorithm:
             self._recipe.chooser.attach(emit)
 
     def narrow(self, limits: Limits) -> None:
-        """Move what is proposed from now on into these limits of dimensions."""
+        """Propose within these limits of dimensions from now on."""
         self._limits = dict(limits)
+        if isinstance(self._recipe.chooser, Narrowable):
+            self._recipe.chooser.narrow(limits)
 
     def _added(self, latents: dict[str, Any]) -> Trial:
         """Add a running trial that no sampler has chosen.
@@ -220,22 +242,6 @@ class OptunaAlgorithm:
         state = optuna.trial.TrialState.RUNNING
         self._study.add_trial(frozen_point(self.distributions, latents, state=state))
         return Trial(self._study, self._study.get_trials(deepcopy=False)[-1]._trial_id)
-
-    def _kept_within(
-        self, limits: Limits, trial: Trial, latents: dict[str, Any]
-    ) -> tuple[Trial, dict[str, Any]]:
-        """Move a draw into limits; the sampler learns from the moved one alone."""
-        moved = dict(latents)
-        for shape in self._space.dimensions:
-            if shape.name in limits and shape.name in moved and not isinstance(shape, Choice):
-                low, high = (min(max(e, shape.low), shape.high) for e in limits[shape.name])
-                value = moved[shape.name]
-                moved[shape.name] = type(value)(min(max(value, low), high))
-        if moved == latents or len(self._trials) == 0:
-            return trial, latents
-        moved = self._space.completed(moved)  # a moved value may make another parameter active
-        self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
-        return self._added(moved), moved
 
     def report(self, number: int, measurement: Measurement) -> Decision:
         """Take an epoch; the pruner sees the best value so far, so one bad epoch stops no trial."""

@@ -35,6 +35,7 @@ def frozen_point(
     *,
     state: optuna.trial.TrialState,
     value: float | None = None,
+    reported: Mapping[int, float] | None = None,
 ) -> FrozenTrial:
     """A trial that no sampler has chosen, without what lies outside the distributions.
 
@@ -43,7 +44,11 @@ def frozen_point(
     inside = {n: v for n, v in latents.items() if n in known and _is_inside(known[n], v)}
     distributions = {name: known[name] for name in inside}
     return optuna.trial.create_trial(
-        state=state, params=inside, distributions=distributions, value=value
+        state=state,
+        params=inside,
+        distributions=distributions,
+        value=value,
+        intermediate_values=dict(reported or {}),
     )
 
 
