@@ -2,16 +2,21 @@
 
 Every finalist was trained with the same new seeds and asked the same queries, so differences are
 taken query by query: what is hard for all of them cancels out. A replicate draws queries with
-replacement (within their class where the monitored metric is a mean over classes) and seeds, the
-same ones for all finalists (Efron and Tibshirani, 1993).
+replacement (within their class where the monitored metric is a mean over classes; Efron and
+Tibshirani, 1993) and weighs the seeds anew, the same for all finalists. Seeds are too few to be
+drawn with replacement: that shows (S - 1)/S of their variance, normal weights all of it. A variance
+of few seeds is itself uncertain, so intervals are as much wider as a quantile of Student's t is
+than the normal one, with Satterthwaite's degrees of freedom (1946): many where queries matter most,
+S - 1 where seeds do. Of a single seed nothing is known: its interval tells of queries alone.
 Legend: S seeds, Q queries, B replicates, F finalists.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean
+from statistics import NormalDist, fmean, variance
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +25,8 @@ from hpo.core.ties import LEVEL, may_be_chance
 
 _REPLICATES = 4000
 _BLOCK = 250
+_LEAST_SHARE = 1e-3
+"""Of the variance; a smaller share of the seeds widens nothing."""
 _CHEAPER = 0.75
 """A configuration is the cheaper one when an epoch takes at most this share of another's time."""
 
@@ -71,9 +78,17 @@ def compare(
     leader = order[0]
     if not all(f.hits for f in order):
         return [_standing(f, leader, None, None) for f in order]
-    draws_FB = _replicate(order, classes, seed)
-    pairs = zip(order, draws_FB, strict=True)
-    return [_standing(f, leader, own_B, draws_FB[0] - own_B) for f, own_B in pairs]
+    draws_FB, means_FS = _replicate(order, classes, seed)
+    own = zip(order, draws_FB, means_FS, strict=True)
+    return [
+        _standing(
+            f,
+            leader,
+            _interval(draws_B, means_S, least=0.0),
+            _interval(draws_FB[0] - draws_B, means_FS[0] - means_S, least=-1.0),
+        )
+        for f, draws_B, means_S in own
+    ]
 
 
 def choose(standings: Sequence[Standing], default: int | None) -> int:
@@ -109,8 +124,10 @@ def class_means(hits: Sequence[bool], classes: Sequence[int]) -> dict[int, float
     return {label: fmean(own) for label, own in sorted(grouped.items())}
 
 
-def _replicate(finalists: Sequence[Finalist], classes: Sequence[int] | None, seed: int) -> Floats:
-    """Metric of every finalist in every replicate: (F, B)."""
+def _replicate(
+    finalists: Sequence[Finalist], classes: Sequence[int] | None, seed: int
+) -> tuple[Floats, Floats]:
+    """Metric of every finalist in every replicate, and in every run: (F, B) and (F, S)."""
     hits_FSQ = np.array([f.hits for f in finalists], dtype=np.float64)
     _, num_seeds, num_queries = hits_FSQ.shape
     groups = _groups(classes, num_queries)
@@ -123,10 +140,16 @@ def _replicate(finalists: Sequence[Finalist], classes: Sequence[int] | None, see
             shares = np.full(len(members), 1 / len(members))
             counts = rng.multinomial(len(members), shares, size=size)
             weights_BQ[:, members] = counts / (len(members) * len(groups))
-        shares = np.full(num_seeds, 1 / num_seeds)
-        seeds_BS = rng.multinomial(num_seeds, shares, size=size) / num_seeds
+        seeds_BS = np.full((size, num_seeds), 1 / num_seeds)
+        if num_seeds > 1:
+            moved_BS = rng.standard_normal((size, num_seeds))
+            moved_BS -= moved_BS.mean(axis=1, keepdims=True)
+            seeds_BS += moved_BS / math.sqrt(num_seeds * (num_seeds - 1))
         parts.append(np.einsum("bs,fsq,bq->fb", seeds_BS, hits_FSQ, weights_BQ, optimize=True))
-    return np.concatenate(parts, axis=1)
+    weights_Q = np.empty(num_queries)
+    for members in groups:
+        weights_Q[members] = 1 / (len(members) * len(groups))
+    return np.concatenate(parts, axis=1), hits_FSQ @ weights_Q
 
 
 def _groups(classes: Sequence[int] | None, num_queries: int) -> list[NDArray[np.int64]]:
@@ -138,24 +161,48 @@ def _groups(classes: Sequence[int] | None, num_queries: int) -> list[NDArray[np.
 
 
 def _standing(
-    finalist: Finalist, leader: Finalist, own_B: Floats | None, behind_B: Floats | None
+    finalist: Finalist,
+    leader: Finalist,
+    interval: tuple[float, float] | None,
+    behind_interval: tuple[float, float] | None,
 ) -> Standing:
     behind = fmean(leader.values) - fmean(finalist.values)
-    behind_interval = _interval(behind_B)
     return Standing(
         number=finalist.number,
         value=fmean(finalist.values),
         values=finalist.values,
         cost=finalist.cost,
-        interval=_interval(own_B),
+        interval=interval,
         behind=behind,
         behind_interval=behind_interval,
         is_tied=behind == 0 if behind_interval is None else may_be_chance(behind_interval),
     )
 
 
-def _interval(draws_B: Floats | None) -> tuple[float, float] | None:
-    if draws_B is None:
-        return None
-    low, high = np.quantile(draws_B, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+def _interval(draws_B: Floats, means_S: Floats, *, least: float) -> tuple[float, float]:
+    """Quantiles of replicates, about the mean of the runs, wider where few seeds make them.
+
+    Args:
+        draws_B: shares of hits, or differences of such.
+        means_S: the same of the runs.
+        least: that they can be; the most is 1.
+    """
+    ends = np.quantile(draws_B, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    wide = means_S.mean() + (ends - means_S.mean()) * _stretch(draws_B, means_S)
+    low, high = np.clip(wide, least, 1.0)
     return float(low), float(high)
+
+
+def _stretch(draws_B: Floats, means_S: Floats) -> float:
+    """What a quantile of Student's t is to that of the normal distribution."""
+    from scipy.special import stdtrit
+
+    num_seeds, total = len(means_S), float(draws_B.var())
+    if num_seeds < 2 or total == 0:
+        return 1.0
+    share = min(1.0, variance(means_S.tolist()) / num_seeds / total)
+    if share < _LEAST_SHARE:
+        return 1.0
+    quantile = (1 + LEVEL) / 2
+    freedom = (num_seeds - 1) / share**2
+    return float(stdtrit(freedom, quantile)) / NormalDist().inv_cdf(quantile)
