@@ -25,7 +25,6 @@ TESTED_ELSEWHERE = {
     "hpo/automl/{feedback,formatting,route_settings}": "tests/hpo/automl/contract/test_result.py",
     "hpo/automl/{script,script_schema}": "tests/hpo/automl/contract/test_actions.py",
     "hpo/automl/{plan_file,skill_context}": "tests/hpo/automl/contract/test_names.py",
-    "hpo/algorithms/primary": "tests/hpo/automl/contract/test_objectives.py",
     "hpo/jobs/spec_formats": "tests/hpo/automl/contract/test_actions.py",
     "hpo/automl/{data_keys,errors,evaluation,execute,finishing,hooks}": "tests/hpo/automl/test_runner.py",
     "hpo/automl/{plain_run,planning,recommendation,workspace}": "tests/hpo/automl/test_runner.py",

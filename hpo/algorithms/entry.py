@@ -39,6 +39,9 @@ class Context:
     """Keys, or sections, of the spec that no checkpoint can go on under once they have changed."""
     first: tuple[dict[str, Any], ...] = ()
     """Latents of configurations to begin with, after the default one."""
+    stops_by: tuple[str, float] | None = None
+    """The metric that trials are stopped by where they are ranked by the score of several, and its
+    sign (1.0 for what is to grow); None: by their value."""
     notes: Callable[[], Mapping[int, Any]] = dict
     """What the caller says of trials, by number; a language model reads it."""
     is_rehearsal: bool = False

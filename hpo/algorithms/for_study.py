@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from hpo.algorithms.around import innermost
 from hpo.algorithms.entry import Context
-from hpo.algorithms.primary import StoppedByPrimary
 from hpo.algorithms.registry import create_algorithm
 from hpo.algorithms.unit_points import default_latents
 from hpo.core.errors import SpecError
@@ -66,19 +65,15 @@ def build_algorithm(
             route=is_route,
             first=_usable(space, [*(start["latents"] for start in plan.first), *plan.learned]),
             restart_keys=restart_keys(trainer),
+            stops_by=None if plan.route_style == "rungs" else getattr(trainer, "stops_by", None),
             notes=notes,
             is_rehearsal=is_rehearsal,
         ),
     )
     stages = planned_stages(study, plan, trainer)
-    if stages:
-        return _staged(
-            algorithm, stages, plan, trainer, space, slots=slots, is_rehearsal=is_rehearsal
-        )
-    stops_by = getattr(trainer, "stops_by", None)
-    if stops_by is None or plan.route_style == "rungs":
+    if not stages:
         return algorithm
-    return StoppedByPrimary(algorithm, *stops_by)
+    return _staged(algorithm, stages, plan, trainer, space, slots=slots, is_rehearsal=is_rehearsal)
 
 
 def _staged(

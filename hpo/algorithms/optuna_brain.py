@@ -88,6 +88,7 @@ class OptunaAlgorithm:
         direction: `maximize` or `minimize`.
         num_epochs: length of a full trial.
         seed: the study's seed.
+        stops_by: the metric that the pruner goes by and its sign, see `Context.stops_by`.
     """
 
     def __init__(
@@ -99,6 +100,7 @@ class OptunaAlgorithm:
         direction: str,
         num_epochs: int,
         seed: int,
+        stops_by: tuple[str, float] | None = None,
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._space = space
@@ -114,7 +116,10 @@ class OptunaAlgorithm:
         self._study = optuna.create_study(direction=goal, study_name="study")
         self._trials: dict[int, Trial] = {}
         self._seen: dict[int, Observation] = {}
+        self._stops_by = stops_by
         self._best: dict[int, float] = {}
+        self._best_judged: dict[int, float] = {}
+        """By what the pruner goes by, which is the value where nothing else is named."""
         self._protected: set[int] = set()
         self._outside: set[int] = set()
         """Trials of before the space was changed that do not lie in it; no chooser sees them."""
@@ -231,8 +236,9 @@ class OptunaAlgorithm:
     def narrow(self, limits: Limits) -> None:
         """Propose within these limits of dimensions from now on."""
         self._limits = dict(limits)
-        if isinstance(self._recipe.chooser, Narrowable):
-            self._recipe.chooser.narrow(limits)
+        chooser = self._recipe.chooser
+        if chooser is not None and isinstance(chooser, Narrowable):
+            chooser.narrow(limits)
 
     def _added(self, latents: dict[str, Any]) -> Trial:
         """Add a running trial that no sampler has chosen.
@@ -245,26 +251,39 @@ class OptunaAlgorithm:
 
     def report(self, number: int, measurement: Measurement) -> Decision:
         """Take an epoch; the pruner sees the best value so far, so one bad epoch stops no trial."""
-        best = self._sign * max(
-            self._sign * measurement.value, self._sign * self._best.get(number, measurement.value)
-        )
-        self._best[number] = best
+        best = self._raise(self._best, number, measurement.value)
+        judged = self._judged(measurement)
+        best_judged = self._raise(self._best_judged, number, judged)
         self._trials[number].report(best, measurement.epoch)
         self._see(number, value=best, epochs=measurement.epoch)
         if self._pruner is None or measurement.epoch >= self._num_epochs:
             return CONTINUE
         # A protected trial is reported too: others are compared with its rungs.
-        decision = self._pruner.report(
-            number, measurement.epoch, best=best, value=measurement.value
-        )
+        decision = self._pruner.report(number, measurement.epoch, best=best_judged, value=judged)
         if not decision.stop or number in self._protected:
             return CONTINUE
         return Decision(stop=True, reason=decision.reason)
 
+    def _raise(self, kept: dict[int, float], number: int, value: float) -> float:
+        """Keep a value where it is a trial's best so far; return the best."""
+        sign = self._sign
+        kept[number] = sign * max(sign * value, sign * kept.get(number, value))
+        return kept[number]
+
+    def _judged(self, measurement: Measurement) -> float:
+        """What the pruner goes by, turned so that it is better as the value is."""
+        metric, sign = self._stops_by or ("", 1.0)
+        value = measurement.metrics.get(metric) if metric else None
+        # A rehearsal knows scores alone.
+        return measurement.value if value is None else self._sign * sign * value
+
     def tell(self, trial: TrialRecord) -> None:
         """Take a trial's end."""
         if self._pruner is not None:
-            self._pruner.end(trial.number, trial.state, trial.value)
+            value = trial.value
+            if self._stops_by is not None:
+                value = self._best_judged.get(trial.number)
+            self._pruner.end(trial.number, trial.state, value)
         if self._recipe.chooser is not None:
             self._recipe.chooser.update(trial)
         error = (trial.error or {}).get("message", "")

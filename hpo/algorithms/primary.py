@@ -1,4 +1,8 @@
-"""Lets the primary objective decide which trials are stopped early."""
+"""Lets the primary objective decide which trials a foreign algorithm stops early.
+
+Those that come with the package know it by themselves (`Context.stops_by`), and go on to propose by
+the score. One of another package has a single value to go by.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +14,10 @@ from hpo.core.trial import Decision, Measurement
 
 
 class StoppedByPrimary(AroundAlgorithm):
-    """An algorithm that proposes by the score of several objectives and stops by the primary one.
+    """An algorithm that hears the primary objective while a trial runs, and its score at its end.
 
     Args:
-        inner: ranks trials by their score, which is maximized.
+        inner: maximizes.
         metric: the primary objective, by its name among the metrics of an epoch.
         sign: 1.0 for what is to grow, -1.0 for what is to shrink.
     """

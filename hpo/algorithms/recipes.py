@@ -128,6 +128,7 @@ def assemble(setting: Setting, recipe: Recipe, pruner: Pruner | None) -> OptunaA
         direction=setting.direction,
         num_epochs=length_of(setting),
         seed=setting.seed,
+        stops_by=setting.context.stops_by,
     )
 
 

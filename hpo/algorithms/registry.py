@@ -30,6 +30,7 @@ from hpo.algorithms import (
 from hpo.algorithms.entry import AlgorithmEntry, Context, Setting
 from hpo.algorithms.llm_analyzer import analyzed
 from hpo.algorithms.options import resolve_options, without_secrets
+from hpo.algorithms.primary import StoppedByPrimary
 from hpo.algorithms.pruners import PRUNERS
 from hpo.core.errors import SpecError
 from hpo.core.installed import entry_points
@@ -214,7 +215,10 @@ def create_algorithm(
         options=given,
         context=context,
     )
-    return analyzed(entry.build(setting), setting, options or {})
+    algorithm = analyzed(entry.build(setting), setting, options or {})
+    if context.stops_by is None or entry.name in ALGORITHMS:
+        return algorithm
+    return StoppedByPrimary(algorithm, *context.stops_by)
 
 
 def check_options(name: str, options: Mapping[str, Any], *, route: bool = False) -> dict[str, Any]:

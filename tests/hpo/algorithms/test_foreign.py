@@ -3,6 +3,8 @@
 import pytest
 
 from hpo.algorithms import create_algorithm, find_algorithm, list_algorithms
+from hpo.algorithms.entry import Context
+from hpo.algorithms.primary import StoppedByPrimary
 from hpo.core.errors import SpecError
 from tests.quick_runs import quick_space
 
@@ -53,6 +55,15 @@ def test_it_is_found_listed_once_asked_for_and_built_with_its_options():
         "fixed", quick_space(), direction="maximize", num_epochs=9, seed=0, options={"share": 0.25}
     )
     assert made.ask(0).params["train.margin"] == 0.5
+
+
+def test_of_several_objectives_it_hears_the_primary_while_a_trial_runs():
+    made = create_algorithm(
+        "fixed", quick_space(), direction="maximize", num_epochs=9, seed=0,
+        context=Context(stops_by=("loss", -1.0)),
+    )  # fmt: skip
+    assert isinstance(made, StoppedByPrimary)
+    assert made.ask(0).until_epoch == 9
 
 
 def test_what_is_no_entry_is_refused_by_name():
