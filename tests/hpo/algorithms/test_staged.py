@@ -133,6 +133,17 @@ def test_a_replay_between_two_defaults_goes_on_with_the_best_configuration():
     assert rates == [0.001, 0.004, 0.02, 0.03]
 
 
+def test_a_run_that_began_before_defaults_were_marked_goes_on_as_it_would_have():
+    """It has passed over the best two, and the third comes next."""
+    driven = Driven(heads=WIDE, first_trials=FIRST)
+    driven.run(5)
+    for number in (7, 8):
+        driven.ledger.trial(number).memo = None
+    again = driven.make()
+    replay(again, driven.ledger)
+    assert again.ask(9).params["train.lr"] == 0.03
+
+
 def test_heads_that_hand_on_alike_values_are_one_parent():
     driven = Driven(heads={"ranges": {"train.margin": {"low": 0.5, "high": 0.55}}})
     records = driven.run(6)

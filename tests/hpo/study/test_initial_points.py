@@ -50,6 +50,21 @@ def test_runs_take_turns_and_nothing_comes_twice(earlier):
     assert len(starts([run], most=2)) == 2
 
 
+def test_a_configuration_that_was_drawn_twice_takes_one_place(tmp_path):
+    """Of five widths twelve trials take some more than once; noise tells equal ones apart."""
+    wishes = SearchOptions(
+        over=("train.width",), ranges={"train.width": [62, 66]}, pruner="none", algorithm="random"
+    )
+    study = quick_study(budget=Budget(trials=12), search=wishes)
+    run = start_search(study, tmp_path, Ear().settings(probe=False)).run
+    trials, _ = Ledger.read_trials(run.ledger_file)
+    widths = [t.params["train.width"] for t in sorted(trials, key=lambda t: (-t.value, t.number))]
+    best = list(dict.fromkeys(widths))[:3]
+    assert len(set(widths[:3])) < 3
+    found = starts([run], quick_space(study))
+    assert [start.params["train.width"] for start in found] == [w for w in best if w != 64]
+
+
 def test_a_narrower_space_takes_the_nearest_values(earlier):
     run, trials = earlier
     wishes = SearchOptions(ranges={"train.lr": [1e-5, 1e-4]}, fix={"train.width": 50})
