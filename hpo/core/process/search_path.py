@@ -8,7 +8,7 @@ import os
 import sys
 
 NEEDED = (
-    *("yaml", "jsonschema", "numpy", "PIL"),
+    *("yaml", "jsonschema", "numpy", "scipy", "PIL"),
     *("optuna", "sqlalchemy", "ray", "mlflow", "rich", "plotly", "pandas", "jinja2", "shtab"),
     *("torch", "torchvision", "pytorch_lightning", "lightning_fabric", "pytorch_metric_learning"),
     *("timm", "safetensors", "faiss", "sklearn", "fsspec", "onnx", "onnxruntime", "onnxscript"),
