@@ -139,7 +139,8 @@ def test_confirmations_are_counted_by_themselves(study):
     records = [trial(0, 0.5, 0.5, 0.5), trial(1, 0.4, 0.4, 0.5, purpose="confirm")]
     text = summary.describe(study, records, "finished")
     assert "1 trial: 1 complete. 1 repeat of the best with new seeds." in text
-    records += [trial(2, 0.4, 0.4, 0.7, purpose="confirm"), trial(3, 0.9, 0.9, 0.9)]
+    other = trial(3, 0.9, 0.9, 0.9, params={"lr": 0.2})
+    records += [trial(2, 0.4, 0.4, 0.7, purpose="confirm"), other]
     text = summary.describe(study, records, "running")
     assert "2 repeats of the best with new seeds." in text
     # Repeats say by how much it is better, so the run that was chosen for its luck does not.
