@@ -8,7 +8,7 @@ from typing import Any
 
 from search_spaces import grids
 from search_spaces.domains.options import is_inside
-from search_spaces.draft import Draft, first, limited, with_range
+from search_spaces.draft import Draft, element_bounds, first, limited, with_range
 from search_spaces.rule import INSET, Bounds, Interval, Scale, choose_interval, keep_interval
 from search_spaces.schema import Kind, is_finite, is_number
 
@@ -113,6 +113,9 @@ def _wanted(draft: Draft, bounds: Bounds, low: float | None, high: float | None)
         )
         return None
     change = bounds.within(low, high)
+    if draft.change.log and change.low is not None and change.low <= 0 and low is None:
+        draft.problem(f"low > 0 must hold for a log range, got {change.low:g}; give one")
+        return None
     cut = change.closed_integers() if draft.is_int else change
     return None if _is_spent(draft, cut, change) else cut
 
@@ -178,6 +181,9 @@ def _odd_interval(draft: Draft) -> Interval | None:
     default = draft.default
     side = default[0] if isinstance(default, list) and default and is_number(default[0]) else 3
     bounds = limited(draft, draft.bounds.raised(1))
+    for index in range(len(default) if isinstance(default, list) else 1):  # the same for each
+        own = element_bounds(draft, index)
+        bounds = bounds.within(own.low, own.high)
     bounds = bounds.within(first(draft.change.low), first(draft.change.high))
     if bounds.high is None:
         bounds = bounds.lowered(2 * side + 1)

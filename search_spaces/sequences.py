@@ -59,7 +59,7 @@ def make_increasing(draft: Draft) -> tuple[NumberList | None, str]:
     count = len(default)
     low, high = bounds.low or 0, bounds.high or 0
     gap = 1.0 if draft.is_int else (high - low) * INSET
-    if high - low < gap * (count - 1) or high < low:
+    if high - low < gap * (count - 1) or high < low or (count > 1 and high == low):
         draft.problem(f"{count} increasing numbers do not fit into {bounds}; widen the range")
         return None, ""
     elements: list[Number] = []
@@ -76,8 +76,12 @@ def make_increasing(draft: Draft) -> tuple[NumberList | None, str]:
             relations += (Relation(op=op, parents=(PREVIOUS,)),)
         step = 1.0 if draft.is_int else 0.0
         elements.append(make_number(draft, interval, anchor=item, step=step, relations=relations))
+    elements = _with_room(elements)
+    if any(one.low > one.high for one in elements):
+        draft.problem(f"{count} increasing numbers do not fit into their bounds; widen the range")
+        return None, ""
     why = f"{count} increasing numbers, each a fraction of the room that the one before leaves"
-    return NumberList(elements=tuple(_with_room(elements)), type_name="increasing_list"), why
+    return NumberList(elements=tuple(elements), type_name="increasing_list"), why
 
 
 def make_square(draft: Draft) -> tuple[Repeated | None, str]:
@@ -153,9 +157,12 @@ def _with_room(elements: list[Number]) -> list[Number]:
     """Lower the upper ends so that every later element finds room."""
     for index in range(len(elements) - 2, -1, -1):
         one, after = elements[index], elements[index + 1]
-        most = after.high - (1.0 if one.is_int else 0.0)
+        most = after.high
+        while one.is_int and most in after.excluded:
+            most -= 1.0
+        most -= 1.0 if one.is_int else 0.0
         if one.high > most:
-            elements[index] = replace(one, high=most, low=min(one.low, most))
+            elements[index] = replace(one, high=most)
     return elements
 
 

@@ -73,8 +73,10 @@ def attempt_by_name(platform: Platform, name: str, *args: Any) -> tuple[Any, Exc
 
 
 def status_of(answer: Any) -> str:
-    """A platform's status as one plain lower-case word, whether text, an enum or an object."""
-    status = getattr(answer, "status", answer)
+    """A platform's status as one lower-case word, whether text, an enum, an object or a mapping."""
+    is_mapping = isinstance(answer, Mapping)
+    status = answer.get("status", answer.get("state")) if is_mapping else answer
+    status = getattr(status, "status", status)
     status = getattr(status, "value", status)
     return str(status).rpartition(".")[2].strip().lower()
 

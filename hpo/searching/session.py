@@ -239,7 +239,8 @@ class Session:
         state = StateWriter(self.run, self.study, engine, self.ledger)
         self.bus.add(state)
         keeper = self._watch_disk(algorithm)
-        if engine.is_over() and (done := read_end(self.run)):
+        is_over = engine.is_over() and not engine.was_interrupted
+        if is_over and (done := read_end(self.run)):
             if keeper is not None:
                 keeper.sweep()
             finished = from_dict(Finished, done)

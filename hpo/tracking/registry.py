@@ -117,7 +117,8 @@ def _save(folder: Path, target: Path) -> None:
         mlflow.pyfunc.save_model(
             path=str(target),
             python_model=str(Path(__file__).with_name("served_model.py")),
-            artifacts={name.split(".")[0]: str(folder / name) for name in NEEDED},
+            # As addresses: MLflow reads %20 in a plain path as a space.
+            artifacts={name.split(".")[0]: (folder / name).resolve().as_uri() for name in NEEDED},
             pip_requirements=_requirements(),
             signature=signature,
         )

@@ -324,3 +324,50 @@ def test_options_of_the_user_hold_the_conditions_or_are_refused():
         check_weights({"enum": options, "option_weights": weights}, space.parameters[0])
         assert {*drawn_of(space, "a.x")} <= {*options}
     assert taken > 10
+
+
+LISTS = [
+    {"type": "list_3", "minimum": [1, 1], "maximum": [32, 8], "default": [3, 3]},
+    {"type": "list_2", "minimum": 1, "maximum": 4, "default": [1, 2], "math_cond": "!= 4"},
+    {"type": "list_2", "default": [1, 2], "math_cond": "!= 4"},
+    {"type": "list_2", "minimum": [16, 4, 6], "maximum": 60, "default": [16.5, 20.0, 30.0]},
+]
+
+
+@pytest.mark.parametrize("leaf", LISTS, ids=str)
+def test_each_element_holds_its_own_bounds_and_leaves_room_for_the_next(leaf):
+    space = compile_space(load_schema(schema_of({"p": leaf})))
+    lows, highs = leaf.get("minimum", 1), leaf.get("maximum", 4)
+    for seed in range(200):
+        drawn = space.sample(random.Random(seed))["p"]
+        for place, value in enumerate(drawn):
+            low = lows[place] if isinstance(lows, list) else lows
+            high = highs[place] if isinstance(highs, list) else highs
+            assert low <= value <= high
+        assert 4 not in drawn or "math_cond" not in leaf
+        steps = list(itertools.pairwise(drawn))
+        assert all(a == b if leaf["type"] == "list_3" else a < b for a, b in steps)
+
+
+@pytest.mark.parametrize(
+    ("leaf", "said"),
+    [
+        ({"type": "list_3", "minimum": [6, 0], "maximum": [64, 0], "default": [7, 8]}, "no odd"),
+        ({"type": "list_2", "minimum": 3, "maximum": 3, "default": [0.25, 3]}, "do not fit into"),
+        ({"type": "list_2", "maximum": 2, "exclusiveMinimum": 2, "default": [0.1, 1.5]}, "not fit"),
+        ({"type": "list_2", "minimum": [3, -5], "maximum": [8, 2], "default": [8, 16]}, "not fit"),
+        ({"type": "list_2", "minimum": [7, 2], "maximum": [8, 6], "default": [0.5, 8]}, "not fit"),
+    ],
+)
+def test_lists_that_no_values_fit_are_refused(leaf, said):
+    with pytest.raises(RangeError, match=said) as caught:
+        compile_space(load_schema(schema_of({"p": leaf})))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_log_range_needs_a_low_end_above_zero_whoever_gives_it():
+    schema = load_schema(schema_of({"p": {"type": "float", "minimum": 0, "default": 16.0}}))
+    with pytest.raises(RangeError, match="p: low > 0 must hold for a log range, got 0; give one"):
+        compile_space(schema, overlay=Overlay(ranges={"p": (None, 4, True)}))
+    whole = compile_space(schema, overlay=Overlay(ranges={"p": (None, 4, None)}))
+    assert all(0 <= whole.sample(random.Random(seed))["p"] <= 4 for seed in range(50))

@@ -571,9 +571,11 @@ def test_a_platforms_workspace_is_not_resumed_without_it(search, foreign):
         (SimpleNamespace(status="Running"), "running"),
         (SimpleNamespace(status=SimpleNamespace(value="DONE")), "done"),
         ("JobStatus.FAILED", "failed"),
+        ({"status": "Done"}, "done"),
+        ({"state": SimpleNamespace(value="RUNNING")}, "running"),
     ],
 )
-def test_a_status_may_be_text_an_enum_or_an_object(answer, word):
+def test_a_status_may_be_text_an_enum_an_object_or_a_mapping(answer, word):
     assert status_of(answer) == word
 
 

@@ -389,6 +389,25 @@ def test_a_stop_is_heard_while_a_resumed_run_is_looked_over(tmp_path, monkeypatc
     assert resume(first.run)[0].finished is not None
 
 
+def test_a_stop_of_a_finished_run_that_is_extended_leaves_work_to_do(tmp_path, monkeypatch):
+    """It was told as finished, with trials of the new budget left."""
+    first = start_search(STUDY, tmp_path, Ear().settings())
+    assert first.finished is not None
+
+    def stop_it(_spec):
+        first.run.stop_file.touch()
+        return {}
+
+    with monkeypatch.context() as patch:
+        patch.setattr(QUICK, "inactive", stop_it)
+        paused, ear = resume(first.run, budget=Budget(trials=9))
+    assert paused.finished is None
+    assert "interrupted" in ear.names()
+    assert first.run.read_state()["status"] == "interrupted"
+    again, _ = resume(first.run)
+    assert again.finished.spent.trials == 9
+
+
 @pytest.mark.parametrize("asked", ["auto", 4])
 def test_trials_in_process_share_no_gpu_whatever_was_asked_for(tmp_path, monkeypatch, asked):
     tools = Path(__file__).parents[2] / "fake_tools"

@@ -91,6 +91,7 @@ def test_one_version_per_export(made):
         ("50%; one", "50%_ one"),
         ("exp #1", "exp _1"),
         ("me@home", "me@home"),
+        ("p%41", "p%41"),
     ],
     indirect=["made"],
 )
