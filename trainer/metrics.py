@@ -51,15 +51,24 @@ def class_mean_interval(hits_Q: NDArray[np.bool_], labels_Q: NDArray[Any]) -> tu
 def mean_intervals(
     hits_Q: NDArray[np.bool_], labels_Q: NDArray[Any], replicates: int
 ) -> dict[str, tuple[float, float]]:
-    """Return the 95 % intervals of both means; each class keeps its number of queries."""
+    """Return the 95 % intervals of both means; each class keeps its number of queries.
+
+    Classes of one query are drawn together: one by itself shows nothing of how it varies.
+    """
     counts_C = np.unique(labels_Q, return_counts=True)[1]
     shares_C = np.array(list(per_class(hits_Q, labels_Q).values()))
+    weights_C = np.ones(len(counts_C))
+    single_C = counts_C == 1
+    if single_C.any():
+        alone = single_C.sum()
+        shares_C = np.append(shares_C[~single_C], shares_C[single_C].mean())
+        counts_C, weights_C = (np.append(some[~single_C], alone) for some in (counts_C, weights_C))
     rng = np.random.default_rng(_SEED)
     # Hits among n queries drawn with replacement are binomial: no query need be drawn.
     drawn_BC = rng.binomial(counts_C, shares_C, size=(replicates, len(counts_C)))
     means = {
         QUERY_MEAN: drawn_BC.sum(axis=1) / counts_C.sum(),
-        CLASS_MEAN: (drawn_BC / counts_C).mean(axis=1),
+        CLASS_MEAN: np.average(drawn_BC / counts_C, axis=1, weights=weights_C),
     }
     bounds = {n: np.quantile(m, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) for n, m in means.items()}
     return {name: (float(low), float(high)) for name, (low, high) in bounds.items()}

@@ -136,10 +136,10 @@ def _replicate(
     for start in range(0, _REPLICATES, _BLOCK):
         size = min(_BLOCK, _REPLICATES - start)
         weights_BQ = np.empty((size, num_queries))
-        for members in groups:
+        for members, share in groups:
             shares = np.full(len(members), 1 / len(members))
             counts = rng.multinomial(len(members), shares, size=size)
-            weights_BQ[:, members] = counts / (len(members) * len(groups))
+            weights_BQ[:, members] = counts / len(members) * share
         seeds_BS = np.full((size, num_seeds), 1 / num_seeds)
         if num_seeds > 1:
             moved_BS = rng.standard_normal((size, num_seeds))
@@ -147,17 +147,27 @@ def _replicate(
             seeds_BS += moved_BS / math.sqrt(num_seeds * (num_seeds - 1))
         parts.append(np.einsum("bs,fsq,bq->fb", seeds_BS, hits_FSQ, weights_BQ, optimize=True))
     weights_Q = np.empty(num_queries)
-    for members in groups:
-        weights_Q[members] = 1 / (len(members) * len(groups))
+    for members, share in groups:
+        weights_Q[members] = share / len(members)
     return np.concatenate(parts, axis=1), hits_FSQ @ weights_Q
 
 
-def _groups(classes: Sequence[int] | None, num_queries: int) -> list[NDArray[np.int64]]:
-    """Queries that are drawn among themselves: those of a class, or all."""
+def _groups(
+    classes: Sequence[int] | None, num_queries: int
+) -> list[tuple[NDArray[np.int64], float]]:
+    """Queries that are drawn among themselves, and their share of the mean: of a class, or all.
+
+    Those of classes with one query are drawn together: one shows nothing of how it varies.
+    """
     if classes is None:
-        return [np.arange(num_queries)]
+        return [(np.arange(num_queries), 1.0)]
     labels = np.asarray(classes)
-    return [np.flatnonzero(labels == label) for label in np.unique(labels)]
+    own = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+    alone = [members for members in own if len(members) == 1]
+    groups = [(members, 1 / len(own)) for members in own if len(members) > 1]
+    if alone:
+        groups.append((np.concatenate(alone), len(alone) / len(own)))
+    return groups
 
 
 def _standing(

@@ -3,6 +3,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from scipy.stats import binom
 
 from trainer import metrics
 
@@ -25,6 +26,17 @@ def test_the_interval_of_the_class_mean_is_that_of_its_variance():
     deviation = np.sqrt(0.8 * 0.2 / 400 + 0.5 * 0.5 / 900) / 2
     assert low == pytest.approx(0.65 - 1.96 * deviation, abs=0.002)
     assert high == pytest.approx(0.65 + 1.96 * deviation, abs=0.002)
+
+
+def test_classes_of_one_query_vary_as_all_of_them_do():
+    """Seven of eight are hits: quantiles of a binomial distribution, not a single point."""
+    hits = np.arange(8) < 7
+    alone = metrics.class_mean_interval(hits, np.arange(8))
+    assert alone == (binom.ppf(0.025, 8, 7 / 8) / 8, binom.ppf(0.975, 8, 7 / 8) / 8)
+    labels = np.concatenate([np.full(400, 9), np.arange(8)])  # and beside a class of many
+    many = np.concatenate([np.arange(400) < 320, hits])
+    low, high = metrics.class_mean_interval(many, labels)
+    assert (low, high) == pytest.approx([(0.8 + 8 * end) / 9 for end in alone], abs=0.005)
 
 
 def test_classes_without_queries_do_not_count():

@@ -5,6 +5,7 @@ import random
 import statistics
 
 import pytest
+from scipy.stats import binom
 
 from hpo.results.compare import Finalist, choose, compare
 
@@ -58,6 +59,13 @@ def test_queries_are_drawn_within_their_class_where_the_mean_is_over_classes():
     low, high = compare(runs, None)[0].interval
     assert low < 0.65
     assert high > 0.85
+
+
+def test_classes_of_one_query_vary_as_all_of_them_do():
+    """Seven of eight are hits: quantiles of a binomial distribution, not a single point."""
+    (standing,) = compare([finalist(1, [[True] * 7 + [False]])], list(range(8)))
+    expected = tuple(binom.ppf(q, 8, 7 / 8) / 8 for q in (0.025, 0.975))
+    assert standing.interval == pytest.approx(expected)
 
 
 def test_seeds_that_disagree_widen_the_difference():
