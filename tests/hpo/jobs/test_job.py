@@ -8,6 +8,7 @@ import pytest
 
 from hpo.core.errors import RunError
 from hpo.jobs.job import Job, find_job, list_jobs, new_folder, read_job
+from tests.processes import looked_at
 
 
 def make(root, action="train", job_id="", **facts):
@@ -111,24 +112,11 @@ def test_a_job_that_cannot_be_made_leaves_no_folder(tmp_path):
 
 def test_a_look_at_a_job_does_not_keep_its_worker_out(tmp_path):
     """A search polls a job all the time; a worker that starts just then began never."""
-    job, stop = make(tmp_path, created=time.time()), threading.Event()
-
-    def look():
-        while not stop.is_set():
-            read_job(job.folder)
-
-    lookers = [threading.Thread(target=look) for _ in range(3)]
-    for looker in lookers:
-        looker.start()
-    held = 0
-    try:
+    job, held = make(tmp_path, created=time.time()), 0
+    with looked_at(lambda: read_job(job.folder)):
         for _ in range(100):
             with job.lock():
                 held += 1
-    finally:
-        stop.set()
-        for looker in lookers:
-            looker.join()
     assert held == 100
 
 

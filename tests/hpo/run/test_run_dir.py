@@ -12,6 +12,7 @@ import pytest
 from hpo.core.errors import RunError
 from hpo.run.run_dir import RunDir, create_run, find_run, list_runs, relocated, write_atomically
 from tests.crashes.driver import on_disk
+from tests.processes import looked_at
 
 
 def fill(folder):
@@ -211,26 +212,13 @@ def test_the_second_driver_is_refused_and_the_lock_goes_with_its_process(tmp_pat
 
 def test_a_look_at_the_lock_does_not_keep_a_driver_out(tmp_path):
     """`hpo status` takes the lock for microseconds; a driver that starts then waits it out."""
-    run, stop = RunDir(make(tmp_path, "a", "1")), threading.Event()
-
-    def look():
-        while not stop.is_set():
-            run.is_running()
-
+    run, held = RunDir(make(tmp_path, "a", "1")), 0
     with run.lock():
         pass
-    lookers = [threading.Thread(target=look) for _ in range(3)]
-    for looker in lookers:
-        looker.start()
-    held = 0
-    try:
+    with looked_at(run.is_running):
         for _ in range(100):
             with run.lock():
                 held += run.is_running()
-    finally:
-        stop.set()
-        for looker in lookers:
-            looker.join()
     assert held == 100
     assert not run.is_running()
 

@@ -48,16 +48,21 @@ def test_a_batch_gives_what_single_pictures_give(cut, tmp_path):
     assert np.allclose(whole, single, atol=1e-4)
 
 
-def test_names_of_the_other_exporter_are_not_taken(squashed, tmp_path):
-    """It calls values after what they do: `mean` is in this network, which pools by one."""
-    folder = tmp_path / "best"
+def with_spec(export, folder, section, **changes):
+    """The files of an export in another folder, beside a spec that was changed."""
     folder.mkdir()
-    for file in squashed.iterdir():
+    for file in export.iterdir():
         (folder / file.name).symlink_to(file)
-    spec = yaml.safe_load((squashed / "spec.yaml").read_text())
-    spec["export"]["opset_version"] = 21
+    spec = yaml.safe_load((export / "spec.yaml").read_text())
+    spec[section] |= changes
     (folder / "spec.yaml").unlink()
     (folder / "spec.yaml").write_text(yaml.safe_dump(spec))
+    return folder
+
+
+def test_names_of_the_other_exporter_are_not_taken(squashed, tmp_path):
+    """It calls values after what they do: `mean` is in this network, which pools by one."""
+    folder = with_spec(squashed, tmp_path / "best", "export", opset_version=21)
     told = write_pixel_onnx(folder, tmp_path / "m.onnx")
     assert told["min_cosine"] > 0.999
     graph = onnx.load(tmp_path / "m.onnx").graph
@@ -67,14 +72,7 @@ def test_names_of_the_other_exporter_are_not_taken(squashed, tmp_path):
 
 
 def test_a_filter_that_onnx_has_not_is_refused(squashed, tmp_path):
-    folder = tmp_path / "best"
-    folder.mkdir()
-    for file in squashed.iterdir():
-        (folder / file.name).symlink_to(file)
-    spec = yaml.safe_load((squashed / "spec.yaml").read_text())
-    spec["dataset"]["interpolation"] = "lanczos"
-    (folder / "spec.yaml").unlink()
-    (folder / "spec.yaml").write_text(yaml.safe_dump(spec))
+    folder = with_spec(squashed, tmp_path / "best", "dataset", interpolation="lanczos")
     with pytest.raises(FormError, match="must be one of bilinear, bicubic .* got lanczos"):
         write_pixel_onnx(folder, tmp_path / "m.onnx")
     assert not (tmp_path / "m.onnx").exists()
