@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -32,8 +33,8 @@ class beside it: the limit is calibrated on the validation queries, so that this
 of classes outside the gallery is taken for known. The report of the search shows how many known
 pictures that costs.
 Pictures that cannot be read stop nothing: they are named, and are rows with `error` in --json and
---out. @FILE is a list: a path a line, or of a .csv file the column `path` or `image`; paths are
-relative to it.
+--out. @FILE is a list: a path a line, or of a .csv or .parquet file the column `path` or `image`;
+paths are relative to it.
 
 exit codes: 0 all labelled, 2 some not
 """
@@ -67,17 +68,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def split_words(words: list[str], out: Path) -> tuple[str | None, list[str]]:
-    """Tell RUN and pictures apart: a first word that is a file, or no run's folder, is to label."""
-    first = Path(words[0])
-    if first.is_file() or "://" in words[0]:
+    """Tell RUN and pictures apart: a first word that is a file, or no run's, is to label.
+
+    So is a list or a pattern, unless a run is called so.
+    """
+    first = words[0]
+    if os.path.isfile(first) or "://" in first:  # noqa: PTH113 - Path raises for names too long
         return None, words
-    if first.is_dir() and not _names_run(words, out):
+    is_source = first.startswith("@") or any(sign in first for sign in "*?[")
+    if (is_source or os.path.isdir(first)) and not _names_run(words, out):  # noqa: PTH112 - as above
         return None, words
-    return words[0], words[1:]
+    return first, words[1:]
 
 
 def _names_run(words: list[str], out: Path) -> bool:
-    """Whether the first of these words, which is a folder, is a run for those that follow."""
+    """Whether the first of these words, which may be to label, is a run for those that follow."""
     from hpo.run.run_dir import find_run
 
     if words[0] == "." and len(words) > 1:

@@ -26,6 +26,7 @@ from trainer.data.normalize import normalize_batch, pixel_statistics
 from trainer.data.origin import origin
 from trainer.data.sources import open_source, pictures_of
 from trainer.data.splits import scan_splits
+from trainer.data.staging import local_path
 from trainer.data.value_range import resolved
 from trainer.devices import pick_device
 from trainer.durable_files import write_atomically, write_text
@@ -118,7 +119,7 @@ def list_images(input_type: str, source: str) -> list[tuple[Path, str | None]]:
         labels = (folder.classes[label] for label in folder.labels)
         return [(folder.root / path, name) for path, name in zip(folder.paths, labels, strict=True)]
     if input_type == "image":
-        path = Path(source).expanduser()
+        path = local_path(source)
         if not path.is_file():
             raise DataError(
                 f"inference.input_path: {path} must be a picture for inference_input_type image"

@@ -1,19 +1,22 @@
 """Finds the pictures that somebody names to have them labelled.
 
 Files, folders, archives, patterns (`shelf/**/*.jpg`), and lists (`@more.txt`, a path a line, or
-`@more.csv`, with a column `path` or `image`); paths in a list are relative to it.
+`@more.csv` and `@more.parquet`, with a column `path` or `image`); paths in a list are relative to
+it.
 """
 
 from __future__ import annotations
 
-import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from trainer.data.lists import is_list, read_table, read_text
 from trainer.data.names import name_text
-from trainer.data.notes import skipped_notes
-from trainer.data.staging import stage
+from trainer.data.notes import name_list, skipped_notes
+from trainer.data.origin import origin
+from trainer.data.staging import local_path, stage
 from trainer.data.tree import walk
 from trainer.errors import DataError, TrainerError
 
@@ -54,16 +57,24 @@ def find_pictures(sources: Sequence[str]) -> dict[str, Any]:
 
 def _pictures_of(source: str) -> tuple[list[Path], list[str]]:
     """Return the pictures of one source, and what was skipped in it."""
-    path = Path(source).expanduser()
-    if source.startswith(_LIST_MARK) and not path.exists():
-        return _listed(Path(source.removeprefix(_LIST_MARK)).expanduser()), []
-    if not path.exists() and "://" not in source and any(sign in source for sign in "*?["):
+    path = local_path(source)
+    try:
+        is_there = path.exists()
+    except OSError as error:
+        raise DataError(f"{name_text(source)}: cannot be read ({error.strerror})") from error
+    if source.startswith(_LIST_MARK) and not is_there:
+        return _listed(local_path(source.removeprefix(_LIST_MARK))), []
+    if not is_there and "://" not in source and any(sign in source for sign in "*?["):
+        if any("**" in part and part != "**" for part in path.parts):
+            raise DataError(
+                f"{name_text(source)}: ** must stand alone between slashes, as in shelf/**/*.jpg"
+            )
         base = Path(path.anchor or ".")
         found = base.glob(str(path.relative_to(path.anchor)))
         return sorted(f for f in found if f.is_file() and not f.name.startswith(".")), []
     if path.is_file() and not path.name.lower().endswith(_ARCHIVES):
         return [path], []
-    if not path.exists() and "://" not in source:
+    if not is_there and "://" not in source:
         raise DataError(f"{name_text(source)}: no such picture or folder")
     folder = stage(source)
     walked = walk(folder)
@@ -73,17 +84,12 @@ def _pictures_of(source: str) -> tuple[list[Path], list[str]]:
 
 def _listed(path: Path) -> list[Path]:
     """Return the files that a list names; whether they are there shows when they are read."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            if path.suffix.lower() != ".csv":
-                names = [line.strip() for line in file]
-            else:
-                rows = csv.DictReader(file)
-                column = next((n for n in _COLUMNS if n in (rows.fieldnames or ())), None)
-                if column is None:
-                    found = ", ".join(rows.fieldnames or ()) or "nothing"
-                    raise DataError(f"{path}: must have a column path or image, got {found}")
-                names = [str(row[column] or "") for row in rows]
-    except (OSError, ValueError, csv.Error) as e:
-        raise DataError(f"{path}: cannot be read as a list of pictures: {e}") from e
+    if is_list(path.name):
+        _, columns = read_table(path)
+        names = next((columns[name] for name in _COLUMNS if name in columns), None)
+        if names is None:
+            found = name_list(list(columns)) or "nothing"
+            raise DataError(f"{origin(path)}: must have a column path or image, got {found}")
+    else:
+        names = [line.strip() for line in io.StringIO(read_text(path), newline=None)]
     return [path.parent / name for name in names if name]

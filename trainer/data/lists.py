@@ -129,7 +129,7 @@ def read_list(file: Path, *, labelled: bool = True) -> PictureList:
         )
     if not os.path.isfile(file):  # noqa: PTH113 - Path.is_file raises for a name that is too long
         raise DataError(f"{shown}: no such list of pictures")
-    numbers, columns = _read_table(file)
+    numbers, columns = read_table(file)
     wanted = (PATH, LABEL) if labelled else (PATH,)
     missing = [name for name in wanted if name not in columns]
     if missing:
@@ -260,22 +260,37 @@ def _raise_if(problems: Mapping[int, str], numbers: Sequence[int], shown: str) -
     raise DataError(f"{shown}: row {numbers[first]}: {problems[first]}{more}")
 
 
-def _read_table(file: Path) -> tuple[list[int], dict[str, list[str]]]:
-    """Return the numbers of the rows, and the columns by name in lower case, cells stripped."""
-    read = _read_parquet if file.name.lower().endswith(".parquet") else _read_csv
+def read_table(file: Path) -> tuple[list[int], dict[str, list[str]]]:
+    """Return the numbers of the rows, and the columns by name in lower case, cells stripped.
+
+    Raises:
+        DataError: the file cannot be read, or rows are not as long as the first.
+    """
+    return _read_parquet(file) if file.name.lower().endswith(".parquet") else _read_csv(file)
+
+
+def read_text(file: Path) -> str:
+    """Return a text in UTF-8 or UTF-16; other bytes, as names may have, are lone surrogates.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
     try:
-        return read(file)
+        data = file.read_bytes()
+        encoding = "utf-16" if data.startswith(_UTF16) else "utf-8-sig"
+        return data.decode(encoding, "surrogateescape" if encoding != "utf-16" else "strict")
     except OSError as error:
-        raise DataError(f"{origin(file)}: cannot be read ({error.strerror or error})") from error
+        raise _unreadable(file, error) from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{origin(file)}: row 1: must be UTF-8 text") from error
+
+
+def _unreadable(file: Path, error: OSError) -> DataError:
+    return DataError(f"{origin(file)}: cannot be read ({error.strerror or error})")
 
 
 def _read_csv(file: Path) -> tuple[list[int], dict[str, list[str]]]:
-    data = file.read_bytes()
-    try:
-        encoding = "utf-16" if data.startswith(_UTF16) else "utf-8-sig"
-        text = data.decode(encoding, "surrogateescape" if encoding != "utf-16" else "strict")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{origin(file)}: row 1: must be UTF-8 text") from error
+    text = read_text(file)
     head = text[: text.find("\n")] if "\n" in text else text
     delimiter = max(_DELIMITERS, key=head.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
@@ -334,6 +349,8 @@ def _read_parquet(file: Path) -> tuple[list[int], dict[str, list[str]]]:
             table = opened.read()
     except (pa.ArrowException, ValueError) as error:
         raise DataError(f"{origin(file)}: not a readable .parquet file") from error
+    except OSError as error:
+        raise _unreadable(file, error) from error
     names = _column_names(origin(file), [str(name).strip() for name in table.column_names])
     columns = dict(zip(names, table.columns, strict=False))
     used = {name: [_text(cell) for cell in column.to_pylist()] for name, column in columns.items()}

@@ -3,6 +3,8 @@ import json
 import pytest
 from PIL import Image
 
+from hpo.cli.predict import split_words
+
 
 @pytest.fixture
 def photo(tmp_path):
@@ -28,6 +30,16 @@ def test_the_newest_run_needs_no_name(hpo, runs, second, photo):
     assert hpo("export")[0] == 0
     assert hpo("predict", "photo.jpg")[1] == "photo.jpg: a (0.000)\n"
     assert hpo("predict", ".", "photo.jpg")[1] == "photo.jpg: a (0.000)\n"
+
+
+def test_lists_and_patterns_are_no_runs_unless_a_run_is_called_so(runs):
+    assert split_words(["@more.txt"], runs) == (None, ["@more.txt"])
+    assert split_words(["shelf/*.jpg", "b.jpg"], runs) == (None, ["shelf/*.jpg", "b.jpg"])
+    assert split_words(["first", "@more.txt"], runs) == ("first", ["@more.txt"])
+    assert split_words(["x" * 300, "b.jpg"], runs) == ("x" * 300, ["b.jpg"])
+    for old, new in (("first", "@home"), ("second", "shelf[1]")):
+        (runs / old).rename(runs / new)
+        assert split_words([new, "b.jpg"], runs) == (new, ["b.jpg"])
 
 
 @pytest.mark.parametrize(

@@ -92,3 +92,47 @@ def test_patterns_and_lists_name_pictures(shelf, tmp_path, monkeypatch):
     assert found["errors"][0]["error"] == (
         "other.csv: must have a column path or image, got label, file"
     )
+
+
+def test_odd_words_are_rows_with_their_reason_and_end_nothing(shelf, tmp_path, monkeypatch):
+    """Office leaves `~$name` beside open files; no file system takes a name of 300 bytes."""
+    monkeypatch.chdir(tmp_path)
+    long = f"{'x' * 300}.jpg"
+    (tmp_path / "~$list.txt").write_text("~$photo.jpg\n")
+    Image.new("RGB", (8, 8)).save(tmp_path / "~$photo.jpg")
+    odd = ["shelf/**.png", "~$gone.jpg", long, f"{'x' * 300}/*.png", f"@{long}"]
+    found = find_pictures([*odd, "~$photo.jpg", "@~$list.txt", f"file://{shelf}/b.png"])
+    assert [str(path) for path in found["pictures"]] == ["~$photo.jpg", f"{shelf}/b.png"]
+    assert {row["image"]: row["error"] for row in found["errors"]} == {
+        "shelf/**.png": "** must stand alone between slashes, as in shelf/**/*.jpg",
+        "~$gone.jpg": "no such picture or folder",
+        **dict.fromkeys(
+            (long, f"{'x' * 300}/*.png", f"@{long}"), "cannot be read (File name too long)"
+        ),
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "encoding"),
+    [
+        ("l.csv", "Path;Label\r\n b.png ;x\r\n\r\ndeep/er/c.webp;y\r\n", "utf-8"),
+        ("l.CSV", "label\t IMAGE\nx\tb.png\ny\tdeep/er/c.webp\n", "utf-16"),
+        ("l.txt", "b.png\r\n\r\ndeep/er/c.webp", "utf-16"),
+        ("l.csv", "path\nb.png\ncaf\udce9.png\n", "utf-8"),
+    ],
+)
+def test_lists_are_read_as_spreadsheets_write_them(shelf, name, text, encoding):
+    """As lists to train on are; the last one names a file in Latin-1."""
+    (shelf / name).write_bytes(text.encode(encoding, "surrogateescape"))
+    last = "deep/er/c.webp" if "deep" in text else "caf\udce9.png"
+    assert find_pictures([f"@{shelf}/{name}"]) == {
+        "pictures": [shelf / "b.png", shelf / last], "errors": [], "notes": [],
+    }  # fmt: skip
+
+
+def test_a_list_may_be_parquet(shelf):
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    parquet.write_table(pa.table({"Image": ["b.png", None]}), shelf / "l.parquet")
+    assert names(find_pictures([f"@{shelf}/l.parquet"]), shelf) == ["b.png"]
