@@ -46,11 +46,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     start.add_argument(
         "--checkpoint",
         metavar="WHICH",
-        default="best_model",
+        default="",
         help="of a training parent: best_model (default), latest_model, or an epoch",
     )
     start.add_argument("--weights", metavar="FILE", default="", help="weights to train from")
-    start.add_argument("--resume", metavar="JOB", default="", help="go on with this job itself")
+    start.add_argument(
+        "--resume",
+        metavar="JOB",
+        default="",
+        help="go on with this job itself; --set alone may change it",
+    )
     data = parser.add_argument_group("data: roots that hold what the skill lists")
     data.add_argument("--data", metavar="ROOT", default="", help="root of all data (s3://, folder)")
     data.add_argument("--eval-data", metavar="ROOT", default="", help="root for evaluation")
@@ -77,6 +82,7 @@ def run(args: argparse.Namespace) -> int:
 
     jobs = LocalJobs(args.root, args.skill_dir)
     verb = _VERBS.get(args.action)
+    _refuse_unused(args)
     if verb is None:
         if args.job_id:
             raise SpecError(
@@ -87,6 +93,20 @@ def run(args: argparse.Namespace) -> int:
     if args.action != "ls" and not args.job_id:
         raise SpecError(f"{args.action}: needs a job id; `hpo job ls` lists them")
     return verb(jobs, args)
+
+
+def _refuse_unused(args: argparse.Namespace) -> None:
+    """Refuse what is given and would have no effect."""
+    where, unused = f"by `hpo job {args.action}`", ["tail"]
+    if args.action in _VERBS:
+        unused = ["resume", *_OF_NEW_JOBS, "set", "detach"]
+        unused += {"ls": ["job_id", "tail"], "logs": []}.get(args.action, ["tail"])
+    elif args.resume:
+        where, unused = "with --resume", [*_OF_NEW_JOBS, "tail"]
+    given = [name for name in unused if getattr(args, name)]
+    flags = ["ID" if name == "job_id" else f"--{name.replace('_', '-')}" for name in given]
+    if flags:
+        raise SpecError(f"{', '.join(flags)}: not used {where}; leave it out")
 
 
 def _run_action(jobs: LocalJobs, args: argparse.Namespace) -> int:
@@ -117,8 +137,6 @@ def _prepared(jobs: LocalJobs, args: argparse.Namespace) -> Job:
     overrides = read_assignments(
         args.set, lambda: jobs.find_page(args.action, args.resume or args.parent), args.action
     )
-    if args.resume and args.dry_run:
-        raise SpecError("--dry-run: shows new jobs alone; it cannot go with --resume")
     if args.resume:
         job = jobs.get_job(args.resume)
         if job.action != args.action:
@@ -133,7 +151,7 @@ def _prepared(jobs: LocalJobs, args: argparse.Namespace) -> Job:
     return jobs.prepare_job(
         request,
         parent_job_id=args.parent,
-        checkpoint=args.checkpoint,
+        checkpoint=args.checkpoint or "best_model",
         base_checkpoint=args.weights,
     )
 
@@ -152,6 +170,10 @@ def _show_plan(job: Job, args: argparse.Namespace) -> int:
     return 0
 
 
+_OF_NEW_JOBS = (
+    "parent", "checkpoint", "weights", "data", "eval_data", "calibration_data", "data_format",
+    "skill_dir", "dry_run",
+)  # fmt: skip
 _VERBS = {
     "ls": views.show_list,
     "status": views.show_status,

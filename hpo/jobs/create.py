@@ -96,6 +96,8 @@ class JobMaker:
                 folder=folder,
                 network_arch=page.network_arch,
                 parent_job_id=parent_job_id,
+                checkpoint=checkpoint,
+                base_checkpoint=context.base_checkpoint,
                 page=pages.index(page),
                 created=time.time(),
             )
@@ -120,7 +122,13 @@ class JobMaker:
             action=job.action, overrides=overrides or {}, roots=job.roots, base=base
         )
         parent = find_parent(self.root, job.parent_job_id) if job.parent_job_id else None
-        context = JobContext(results_dir=job.results_dir, parent=parent, is_resumed=True)
+        context = JobContext(
+            results_dir=job.results_dir,
+            parent=parent,
+            checkpoint=job.checkpoint,
+            base_checkpoint=job.base_checkpoint,
+            is_resumed=True,
+        )
         return self._write(
             replace(job, status=PENDING, created=time.time()), page, request, context
         )

@@ -51,6 +51,10 @@ class Job:
     """Where the record lies; not part of it, so that a root can be moved."""
     network_arch: str = ""
     parent_job_id: str = ""
+    checkpoint: str | int = "best_model"
+    """Which checkpoint of the parent it starts from."""
+    base_checkpoint: str = ""
+    """Weights that a training starts from."""
     status: str = PENDING
     exit_code: int | None = None
     message: str = ""

@@ -24,7 +24,13 @@ def there(tmp_path, skill, monkeypatch):
 @pytest.fixture
 def call(there, skill, capfd):
     def run(*words):
-        code = main(["job", *words, *(["--skill-dir", str(skill)] if words[0] == "train" else [])])
+        code = main(
+            [
+                "job",
+                *words,
+                *(["--skill-dir", str(skill)] if words[:2] == ("train", "--data") else []),
+            ]
+        )
         out, err = capfd.readouterr()
         return code, out, err
 
@@ -117,7 +123,15 @@ def test_a_training_is_resumed_in_its_folder(call):
         (["prune", "--parent", "train-1"], "prune: no such action"),
         (["status"], "status: needs a job id"),
         (["logs", "train-1", "--tail", "0"], "--tail: must be at least 1"),
-        (["train", "--resume", "train-1", "--dry-run"], "--dry-run: shows new jobs alone"),
+        (
+            ["train", "--resume", "train-1", "--dry-run", "--data", "data", "--eval-data", "data"],
+            "--data, --eval-data, --dry-run: not used with --resume; leave it out",
+        ),
+        (["train", "--resume", "train-1", "--parent", "x"], "--parent: not used with --resume"),
+        (["export", "--resume", "train-1", "--checkpoint", "2"], "--checkpoint: not used with"),
+        (["ls", "train-1"], "ID: not used by `hpo job ls`; leave it out"),
+        (["status", "train-1", "--set", "a=1"], "--set: not used by `hpo job status`"),
+        (["train", "--data", "data", "--tail", "3"], "--tail: not used by `hpo job train`"),
         (["train", "--set", "nonsense"], "--set: key=value must be given"),
         (["train"], "train: no data given for dataset.train_dataset"),
     ],

@@ -1,9 +1,11 @@
+from dataclasses import replace
+
 import pytest
 
 from hpo.core.errors import SpecError
 from hpo.jobs.compose_spec import JobRequest
 from hpo.jobs.platform import LocalJobs
-from tests.hpo.jobs.conftest import OWN_SKILL
+from tests.hpo.jobs.conftest import OWN_SKILL, spec_of
 
 
 def test_without_a_skill_folder_the_parents_is_taken(trained, jobs):
@@ -36,3 +38,21 @@ def test_the_trainer_judges_a_train_spec_before_there_is_a_job(jobs, data):
     with pytest.raises(SpecError, match=r"^train.batch_size: must be a multiple of dataset.num_"):
         jobs.prepare_job(request)
     assert not list(jobs.root.glob("results/*"))
+
+
+def test_a_job_that_left_no_checkpoint_is_resumed_from_what_it_was_begun_with(
+    jobs, data, tmp_path, trained
+):
+    weights = tmp_path / "w.pth"
+    weights.touch()
+    latest = str(trained.folder / "train/ckpt/last.ckpt")
+    for more, started_from in (
+        ({"base_checkpoint": str(weights)}, str(weights)),
+        ({"parent_job_id": trained.id, "checkpoint": "latest_model"}, latest),
+    ):
+        request = JobRequest(action="train", roots={"train_dataset_uri": str(data)})
+        job = jobs.prepare_job(request, **more)
+        for _ in range(2):
+            replace(job, status="failure").save()
+            job = jobs.prepare_resume(job.id)
+            assert spec_of(job)["model"]["pretrained_model_path"] == started_from
