@@ -13,7 +13,9 @@ Whoever keeps an index loaded compares `stamp(path)` with the one it was loaded 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import filecmp
+import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,10 +62,16 @@ def changing(path: Path, matching: str = NEAREST) -> Iterator[Change]:
         if change.index is not before:
             _remember(path)
             change.index.save(path)
+            for old in _history(path)[:-KEPT]:
+                old.unlink()
 
 
-def undo(path: Path) -> GalleryIndex:
+def undo(path: Path, check: Callable[[GalleryIndex], object] = bool) -> GalleryIndex:
     """Put a gallery back to what it was before its last change, and return it.
+
+    Args:
+        path: the gallery's file.
+        check: is called with what would be put back; nothing is where it raises.
 
     Raises:
         DataError: no change is kept.
@@ -73,8 +81,16 @@ def undo(path: Path) -> GalleryIndex:
         if not kept:
             raise DataError(f"{path}: there is no change to undo; the last {KEPT} are kept")
         index = GalleryIndex.load(kept[-1])
+        check(index)
         kept[-1].replace(path)
         return index
+
+
+def begin(path: Path, index: GalleryIndex) -> None:
+    """Write the gallery of a new export; the changes of the one that it replaces are forgotten."""
+    with _locked(path) if path.exists() else contextlib.nullcontext():
+        index.save(path)
+        shutil.rmtree(_history_folder(path), ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -86,8 +102,14 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _history(path: Path) -> list[Path]:
-    """Return the galleries before the last changes, the newest last."""
-    return sorted(_history_folder(path).glob("[0-9]*.npz"))
+    """Return the galleries before the last changes, the newest last.
+
+    One that is the present gallery was kept for a change that was never saved, and goes.
+    """
+    kept = sorted(_history_folder(path).glob("[0-9]*.npz"))
+    while kept and path.is_file() and filecmp.cmp(kept[-1], path, shallow=False):
+        kept.pop().unlink()
+    return kept
 
 
 def _history_folder(path: Path) -> Path:
@@ -101,5 +123,3 @@ def _remember(path: Path) -> None:
     _history_folder(path).mkdir(exist_ok=True)
     target = _history_folder(path) / f"{number:06d}.npz"
     link_or_copy(path, target)
-    for old in kept[: max(0, len(kept) + 1 - KEPT)]:
-        old.unlink()

@@ -1,5 +1,6 @@
 """Changes of a gallery on disk: one at a time, whole or not at all, and undone."""
 
+import errno
 import multiprocessing
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from trainer.errors import DataError
 from trainer.gallery import GalleryIndex
-from trainer.gallery_file import KEPT, changing, stamp, undo
+from trainer.gallery_file import KEPT, begin, changing, stamp, undo
 from trainer.vectors import Vectors
 
 
@@ -56,6 +57,52 @@ def test_what_changes_nothing_or_fails_leaves_file_and_history(path):
         change.index = change.index.extended(index_of("b"))
         raise RuntimeError("midway")
     assert (path.read_bytes(), stamp(path)) == before
+    with pytest.raises(DataError, match="no change to undo"):
+        undo(path)
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_change_that_could_not_be_saved_is_none_to_undo(path, monkeypatch, links):
+    """A disk that is full between the two steps of a change costs no way back."""
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "the disk is full")
+
+    def add_in_vain():
+        with monkeypatch.context() as patch, pytest.raises(OSError, match="full"):
+            patch.setattr("os.fsync", full)
+            add(path, "z")
+
+    if not links:
+        monkeypatch.setattr("os.link", full)
+    for name in "bcdef":
+        add(path, name)
+    for _ in range(3):
+        add_in_vain()
+    add(path, "g")
+    for expected in ("abcdef", "abcde", "abcd", "abc", "ab"):
+        add_in_vain()
+        assert "".join(undo(path).class_names) == expected == names(path)
+    with pytest.raises(DataError, match="no change to undo"):
+        undo(path)
+
+
+def test_what_may_not_be_put_back_stays_in_the_history(path):
+    add(path, "b")
+
+    def refuse(index):
+        raise DataError(f"not {index.class_names}")
+
+    with pytest.raises(DataError, match=r"not \('a',\)"):
+        undo(path, refuse)
+    assert names(path) == "ab"
+    assert undo(path).class_names == ("a",)
+
+
+def test_a_new_gallery_forgets_the_changes_of_the_one_before(path):
+    add(path, "b")
+    begin(path, index_of("x"))
+    assert names(path) == "x"
     with pytest.raises(DataError, match="no change to undo"):
         undo(path)
 

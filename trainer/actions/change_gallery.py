@@ -184,9 +184,10 @@ def undo_change(folder: Path) -> dict[str, Any]:
         `classes` and `pictures` in the gallery now.
 
     Raises:
-        DataError: no change is kept.
+        CheckpointError, DataError: as `trainer.actions.predict.predict`, or no change is kept.
     """
-    return _size(undo(folder / GALLERY))
+    _, digest = open_model(folder)
+    return _size(undo(folder / GALLERY, lambda index: check_model(index, folder, digest)))
 
 
 @contextlib.contextmanager

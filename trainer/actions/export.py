@@ -31,6 +31,7 @@ from trainer.encoders import as_matched, as_trained, load_model, onnx_encoder
 from trainer.errors import SpecError, first_line
 from trainer.following import start_weights
 from trainer.gallery import GalleryIndex, build_gallery, model_digest, picture_digest
+from trainer.gallery_file import begin
 from trainer.isolation import memory_errors_named, released
 from trainer.models.weights import read_checkpoint
 from trainer.onnx_model import INPUT, OUTPUT, OnnxModel, add_metadata
@@ -97,7 +98,7 @@ def export(spec: Spec) -> dict[str, Any]:
     gallery_path = None
     if gallery is not None:
         gallery_path = target.with_name(GALLERY)
-        gallery.save(gallery_path)
+        begin(gallery_path, gallery)
     return {
         "onnx": str(target),
         "gallery": None if gallery_path is None else str(gallery_path),

@@ -196,12 +196,16 @@ def test_a_change_is_undone(trained, gallery, new):
 def test_another_model_is_refused_whatever_is_asked(trained, gallery, new, tmp_path):
     model = gallery / "model.onnx"
     own = model.read_bytes()
+    set_gallery(gallery, kind="16-bit")
+    shutil.copytree(gallery / "gallery.history", tmp_path / "again" / "gallery.history")
     export_again(trained, tmp_path / "again")
+    assert not (tmp_path / "again" / "gallery.history").exists()
     shutil.copy(tmp_path / "again" / "model.onnx", model)
     before = (gallery / "gallery.npz").read_bytes()
     asked = [
         lambda: predict(gallery, pictures(trained)[:1], 1),
         lambda: add_classes(gallery, new),
+        lambda: undo_change(gallery),
         lambda: merge_gallery(gallery, tmp_path / "again"),
     ]
     for ask in asked:
@@ -216,7 +220,7 @@ def test_another_model_is_refused_whatever_is_asked(trained, gallery, new, tmp_p
 
 def export_again(trained, folder):
     """Export the same network with other weights."""
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     content = torch.load(trained.checkpoint, weights_only=True)
     weights = content["state_dict"]
     content["state_dict"] = {
