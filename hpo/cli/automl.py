@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpo.cli.driving import drive, machine_output
 from hpo.cli.run_flags import (
+    DEFAULT_OUT,
     add_json_argument,
     add_out_argument,
     add_ray_argument,
@@ -29,6 +30,11 @@ if TYPE_CHECKING:
 
 DEFAULT_RECOMMENDATIONS = 10
 ALGORITHM = "bayesian"
+_OF_SEARCHES = (
+    "hyperparameters", "ranges", "eval_set", "no_baseline", "in_process", "trials_per_gpu",
+    "ray_address",
+)  # fmt: skip
+"""Flags that a plain training does not use."""
 
 HELP = "search or train a skill folder, as an agent skill asks for it"
 EPILOG = """\
@@ -109,8 +115,13 @@ def run(args: argparse.Namespace) -> int:
         return _list_bank(args)
     if args.max_hours is not None and not args.max_hours > 0:
         raise SpecError(f"--max-hours: must be above 0, got {args.max_hours:g}")
+    for one, other in (("resume", "workspace"), ("weights", "parent")):
+        if getattr(args, one) and getattr(args, other):
+            raise SpecError(f"--{other}: not used with --{one}; give one of them")
     policy = resolve_policy(_stated_policy(args), args.request)
     skill = open_skill(_skill_dir(args))
+    if args.resume and not policy.is_on:
+        raise SpecError(f"--resume: goes on with a search, and {policy.describe()}; leave one out")
     routed = decide_route(skill, args.action, policy)
     if args.resume or routed.route == AUTOML:
         return _search(args, skill, routed)
@@ -249,7 +260,7 @@ def _parent_weights(args: argparse.Namespace) -> str:
         return ""
     from hpo.jobs.parents import find_parent, model_of
 
-    return str(model_of(find_parent(Path.cwd(), args.parent)).path)
+    return str(model_of(find_parent(Path.cwd(), args.parent, Path(args.out))).path)
 
 
 def _metric_of(skill: Skill) -> str:
@@ -310,18 +321,21 @@ def _train_plainly(args: argparse.Namespace, skill: Skill, routed: Routed) -> in
     from hpo.cli.automl_console import print_job, print_route
     from hpo.cli.job_views import exit_code
 
-    if _settings(args.settings) or args.hyperparameters or args.ranges:
-        print(
-            "hpo automl: a plain training does not use settings, hyperparameters or ranges",
-            file=sys.stderr,
-        )
+    if args.max_hours is not None:
+        raise SpecError("--max-hours: does not limit a plain training; leave it out")
+    unused = {"--settings": bool(_settings(args.settings))}
+    unused |= {f"--{name.replace('_', '-')}": getattr(args, name) for name in _OF_SEARCHES}
+    if any(unused.values()):
+        names = ", ".join(flag for flag, value in unused.items() if value)
+        print(f"hpo automl: a plain training does not use {names}", file=sys.stderr)
+    out = "." if args.out == DEFAULT_OUT else args.out
     with machine_output() as output:
         stream = output if args.json else None
         print_route(routed, stream)
         job = run_directly(
             skill,
             args.action,
-            root=Path(args.workspace or ".").expanduser(),
+            root=Path(args.workspace or out).expanduser(),
             overrides=_overrides(args, skill),
             roots=data_roots(args),
             base_checkpoint=args.weights,

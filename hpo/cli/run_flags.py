@@ -14,7 +14,7 @@ from hpo.core.errors import HpoError, RunError, SpecError
 if TYPE_CHECKING:
     from hpo.run.run_dir import RunDir
 
-_DEFAULT_OUT = "runs"
+DEFAULT_OUT = "runs"
 USED_RUN = "the run that `hpo use` pinned, else the newest finished one below --out"
 """The default of verbs that use a model."""
 _LAST_PORT = 65535
@@ -114,7 +114,7 @@ def add_out_argument(parser: argparse.ArgumentParser, flag: str = "--out") -> No
         flag,
         metavar="DIR",
         dest="out",
-        default=_DEFAULT_OUT,
+        default=DEFAULT_OUT,
         help="folder that holds runs (default: %(default)s)",
     )
 
@@ -194,7 +194,7 @@ def chosen_run(args: argparse.Namespace, *, looks: bool = False) -> RunDir:
     try:
         return find_run(name, Path(args.out))
     except RunError:
-        is_elsewhere = looks and args.out == _DEFAULT_OUT and not list_runs(Path(args.out))
+        is_elsewhere = looks and args.out == DEFAULT_OUT and not list_runs(Path(args.out))
         found = _remembered_run(name) if is_elsewhere else None
         if found is None:
             raise
@@ -211,7 +211,7 @@ def _remembered_run(name: str | None) -> RunDir | None:
 
     with contextlib.suppress(HpoError):
         cache = kept_folder(find_trainer(DEFAULT_TRAINER))
-        runs = known_runs(cache, Path(_DEFAULT_OUT)) if is_on() else []
+        runs = known_runs(cache, Path(DEFAULT_OUT)) if is_on() else []
         return next((r for r in runs if name in (None, r.study_name, r.path.name)), None)
     return None
 

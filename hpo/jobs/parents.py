@@ -68,7 +68,7 @@ class Model:
     how: str
 
 
-def find_parent(root: Path, name: str) -> Parent:
+def find_parent(root: Path, name: str, *more: Path) -> Parent:
     """Find a parent by what jobs, searches and their trials are called.
 
     Args:
@@ -76,6 +76,7 @@ def find_parent(root: Path, name: str) -> Parent:
         name: a job's id or folder; a run's folder, name or timestamp, or the session or experiment
             id of an AutoML workspace, for its best trial; a trial's folder, or the id of its job on
             a platform.
+        *more: further roots, tried where the first knows no such name.
 
     Raises:
         RunError: when there is none, or it still runs.
@@ -94,6 +95,9 @@ def find_parent(root: Path, name: str) -> Parent:
         if (known := _by_id(root, name)) is not None:
             run, trial = known
             return _of_run(run, name) if trial is None else _of_trial(run, trial, name)
+        for other in more:
+            with contextlib.suppress(RunError):
+                return find_parent(other, name)
         raise error from None
     if job.status in (PENDING, RUNNING):
         raise RunError(f"{job.id}: is {job.status}; wait for it to end before starting from it")

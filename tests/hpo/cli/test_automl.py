@@ -158,6 +158,17 @@ def test_20_a_damaged_template_means_plain_training_with_the_schemas_defaults(
         ([*QUICK, "--settings", "no_such_file"], "no such file"),
         ([*QUICK, "--max-hours", "0"], "--max-hours: must be above 0"),
         ([*QUICK, "--resume", "runs"], "is not an AutoML workspace"),
+        (
+            [*QUICK, "--resume", "r", "--workspace", "w", "--policy", "off"],
+            "--workspace: not used with --resume",
+        ),
+        ([*QUICK, "--resume", "r", "--policy", "off"], "--resume: goes on with a search, and Auto"),
+        (
+            [*QUICK, "--resume", "r", "--request", "plain training, no HPO"],
+            "the request says 'no HPO'; leave one out",
+        ),
+        ([*QUICK, "--weights", "w.pth", "--parent", "p"], "--parent: not used with --weights"),
+        ([*QUICK, "--policy", "off", "--max-hours", "1"], "--max-hours: does not limit a plain"),
         (["automl", "list"], "--skill-bank: must be given"),
     ],
 )
@@ -231,3 +242,16 @@ def test_another_action_goes_straight_to_the_trainer_from_its_parent(here, capfd
     assert routed["route"] == "direct"
     assert finished["job"]["action"] == "evaluate"
     assert finished["job"]["parent_job_id"] == trained
+
+
+def test_a_plain_training_lies_where_out_says_and_tells_what_it_does_not_use(here, capfd):
+    words = ["--policy", "off", "--out", "exp", "--no-baseline", "--trials-per-gpu", "2"]
+    words += ["--eval-set", "dataset.val=x", "--set", "num_epochs=1"]
+    assert main([*QUICK, *words]) == 0
+    assert (here / "exp/results/train-1/job.json").is_file()
+    assert (
+        "a plain training does not use --eval-set, --no-baseline, --in-process, --trials-per-gpu"
+    ) in capfd.readouterr().err
+    for parent, said in (("train-1", "names no field that takes start"), ("train-7", "no such s")):
+        assert main([*QUICK, "--out", "exp", "--parent", parent]) == 2
+        assert said in capfd.readouterr().err
