@@ -28,6 +28,10 @@ MAX_LEGEND = 20
 MAX_CLASSES = 25
 MAX_NAMED = 70
 """Classes that are all named beside a matrix; their names would overlap beyond."""
+MAX_CONFUSED = 200
+"""Classes of a matrix; its cells are their square."""
+CATEGORY = {"type": "category"}
+"""An axis of names; those that are numbers or dates would have their places along a line."""
 
 
 def points(mode: str, x: Sequence[Any], y: Sequence[Any], **more: Any) -> dict[str, Any]:
@@ -247,9 +251,10 @@ def confusion_matrix(names: Sequence[str], counts: Sequence[Sequence[int]]) -> F
         "hovertemplate": "%{y} taken for %{x}: %{z}<extra></extra>",
     }
     every = {"dtick": 1, "tickfont": {"size": 10}} if len(names) <= MAX_NAMED else {}
+    axis = {"automargin": True, **CATEGORY, **every}
     layout = {
-        "xaxis": titled("taken for", automargin=True, **every),
-        "yaxis": {"autorange": "reversed", "automargin": True, **every},
+        "xaxis": titled("taken for", **axis),
+        "yaxis": {"autorange": "reversed", **axis},
         "height": max(380, 160 + 13 * len(names)),
         "meta": {"named_from": 150 + 11 * len(names)},
     }

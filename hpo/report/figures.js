@@ -1,7 +1,7 @@
 "use strict";
 const css = name => getComputedStyle(document.documentElement).getPropertyValue("--" + name).trim();
 const resolve = value => {
-  if (typeof value === "string") return value.startsWith("@") ? css(value.slice(1)) : value;
+  if (typeof value === "string") return value.startsWith("@") && css(value.slice(1)) || value;
   if (Array.isArray(value)) return value.map(resolve);
   if (value && typeof value === "object") return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, resolve(v)]));
   return value;

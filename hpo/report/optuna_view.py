@@ -35,7 +35,7 @@ def shown_study(facts: RunData, *, until_epoch: int | None = None) -> optuna.Stu
         seen = [m.value for m in trial.measurements if not until_epoch or m.epoch <= until_epoch]
         if not seen or trial.error or (until_epoch and trial.epochs < until_epoch):
             continue
-        params = {short_name(k): _scalar(v) for k, v in trial.params.items()}
+        params = {short_name(k): scalar(v) for k, v in trial.params.items()}
         study.add_trial(
             optuna.trial.create_trial(
                 params=params,
@@ -78,7 +78,8 @@ def short_name(name: str) -> str:
     return name
 
 
-def _scalar(value: Any) -> Any:
+def scalar(value: Any) -> Any:
+    """Return a value as Optuna and plotly take it: a list is its text."""
     return value if isinstance(value, (int, float, str, bool)) or value is None else str(value)
 
 
@@ -90,7 +91,7 @@ def _distributions(facts: RunData) -> dict[str, optuna.distributions.BaseDistrib
     tried: dict[str, list[Any]] = {}
     for trial in facts.searched:
         for name, value in trial.params.items():
-            tried.setdefault(name, []).append(_scalar(value))
+            tried.setdefault(name, []).append(scalar(value))
     found: dict[str, optuna.distributions.BaseDistribution] = {}
     for name, values in tried.items():
         shape = wanted.get(name, {})

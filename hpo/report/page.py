@@ -188,6 +188,7 @@ def _looked(winner: Mapping[str, Any], default: Mapping[str, Any] | None) -> dic
     num_misses = sum(not row["hit"] for row in queries)
     means, counts = mistakes.per_class(queries)
     before = mistakes.per_class(default["queries"])[0] if default else None
+    confused, cells, num_classes = confusion_matrix(queries, charts.MAX_CONFUSED)
     paths = _paths(winner)
     picture = {path: thumbnail(path) for path in paths}
     # Where it lies: of a picture in an archive that is the copy that was unpacked.
@@ -217,8 +218,11 @@ def _looked(winner: Mapping[str, Any], default: Mapping[str, Any] | None) -> dic
             "confusion",
             "Confusion matrix",
             "Queries by their class (rows) and that of their nearest picture (columns). "
-            "Point at a cell for its two classes, as not all are named where they are many.",
-            charts.confusion_matrix(*confusion_matrix(queries)),
+            "Point at a cell for its two classes, as not all are named where they are many."
+            + shown_of(
+                len(confused), num_classes, "classes, those of most mistakes,", "confusion.csv"
+            ),
+            charts.confusion_matrix(confused, cells),
         ),
         "unknowns": _unknowns(winner.get("unknowns")),
         "growth": _growth(winner.get("growth")),

@@ -8,8 +8,8 @@ from typing import Any
 
 from hpo.core.text import count_of
 from hpo.core.trial import TrialRecord, TrialState
-from hpo.report.charts import STATE_COLORS, Figure, bars, points, titled, whole_ticks
-from hpo.report.optuna_view import importances, short_name, shown_study
+from hpo.report.charts import CATEGORY, STATE_COLORS, Figure, bars, points, titled, whole_ticks
+from hpo.report.optuna_view import importances, scalar, short_name, shown_study
 from hpo.report.run_data import RunData
 
 _MAX_AXES = 8
@@ -156,6 +156,8 @@ def _slice_ticks(values: Sequence[Any], *, is_log: bool) -> dict[str, Any]:
     if is_log:
         ticks = _log_ticks(min(values), max(values))
         return {"type": "log", "tickvals": ticks, "ticktext": [f"{tick:g}" for tick in ticks]}
+    if not all(isinstance(value, int | float) for value in values):
+        return CATEGORY
     is_whole = all(isinstance(value, int) and not isinstance(value, bool) for value in values)
     return whole_ticks(values) if is_whole else {}
 
@@ -215,7 +217,7 @@ def _slice_trace(
     parts = ("%{text}", f"{name} = %{{x:.4g}}", f"{facts.metric_word} %{{y:.4f}}<extra></extra>")
     return points(
         "markers",
-        [t.params[full] for t in own],
+        [scalar(t.params[full]) for t in own],
         [facts.value_of(t) for t in own],
         xaxis=f"x{axis}",
         yaxis=f"y{axis}",

@@ -20,20 +20,34 @@ def write_tables(explained: Mapping[str, Any], folder: Path) -> None:
 
     `mistakes.csv` has every query whose nearest picture is of another class, the clearest first;
     `suspect_labels.csv` every picture whose label its neighbours contradict; `confusion.csv` how
-    many queries of each class (rows) have a nearest picture of each class (columns).
+    many queries of each class have a nearest picture of which class, the right one included.
     """
     _write(folder / MISTAKES, _mistakes(explained["queries"]))
     _write(folder / SUSPECTS, _suspects(explained["suspects"]))
-    names, counts = confusion_matrix(explained["queries"])
-    rows = ([name, *row] for name, row in zip(names, counts, strict=True))
-    _write(folder / CONFUSION, [["class", *names], *rows])
+    rows = ([*pair, number] for pair, number in sorted(_pairs(explained["queries"]).items()))
+    _write(folder / CONFUSION, [["class", "nearest_class", "queries"], *rows])
 
 
-def confusion_matrix(queries: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[int]]]:
-    """Return class names, sorted, and queries by (own class, class of the nearest picture)."""
-    pairs = Counter((row["class"], row["nearest"]["class"]) for row in queries)
-    names = sorted({name for pair in pairs for name in pair})
-    return names, [[pairs[own, found] for found in names] for own in names]
+def confusion_matrix(
+    queries: Sequence[Mapping[str, Any]], most: int
+) -> tuple[list[str], list[list[int]], int]:
+    """Return the classes of most mistakes, sorted by name, and how they are taken for each other.
+
+    Returns:
+        At most so many names, queries by (own class, class of the nearest picture), and how many
+        classes there are in all.
+    """
+    pairs = _pairs(queries)
+    mistakes: Counter[str] = Counter()
+    for pair, number in pairs.items():
+        for name in pair:
+            mistakes[name] += number * (pair[0] != pair[1])
+    names = sorted(sorted(mistakes, key=lambda name: (-mistakes[name], name))[:most])
+    return names, [[pairs[own, found] for found in names] for own in names], len(mistakes)
+
+
+def _pairs(queries: Sequence[Mapping[str, Any]]) -> Counter[tuple[str, str]]:
+    return Counter((row["class"], row["nearest"]["class"]) for row in queries)
 
 
 def _mistakes(queries: Sequence[Mapping[str, Any]]) -> Iterable[list[Any]]:

@@ -220,6 +220,19 @@ def test_every_class_of_a_matrix_is_named_where_there_is_room(number, is_each):
     names = [f"class {i}" for i in range(number)]
     layout = charts.confusion_matrix(names, [[0] * number] * number)["layout"]
     assert ("dtick" in layout["xaxis"], "dtick" in layout["yaxis"]) == (is_each, is_each)
+    # Else plotly takes names such as 4011 for places along a line.
+    assert layout["xaxis"]["type"] == layout["yaxis"]["type"] == "category"
+
+
+def test_options_that_look_like_numbers_are_names(facts):
+    """And so are lists, which plotly takes for names of two levels."""
+    given = [{"train.width": text, "train.margin": [0.1, 0.2]} for text in ("128", "64", "2e3")]
+    trials = tuple(replace(t, params=own) for t, own in zip(facts.trials, given, strict=False))
+    figure = parameter_charts.slices(replace(facts, trials=trials))
+    axes = {axis["title"]["text"]: axis.get("type") for name, axis in figure["layout"].items()
+            if name.startswith("xaxis")}  # fmt: skip
+    assert axes == {"width": "category", "margin": "category"}
+    assert ["[0.1, 0.2]"] * 3 in [trace["x"] for trace in figure["data"]]
 
 
 def test_unknown_pictures_are_two_curves_and_confusions_a_matrix():

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from hpo.core.errors import RunError
+from hpo.report import charts
 from hpo.report.page import render, write_report
 from hpo.report.run_data import load_run_data
 from hpo.run.ledger import Ledger
@@ -140,6 +141,13 @@ def test_mistakes_are_shown_with_pictures(facts, tmp_path):
     assert [path.name for path in leading] == ["0.png", "1.png", "2.png"]
     assert all(path.is_file() for path in leading)
     assert "2.png" in words  # of explanations from before files had names of their own
+
+
+def test_a_matrix_of_part_of_the_classes_says_so(facts, monkeypatch):
+    caption = "2 classes, those of most mistakes, are shown; all are in confusion.csv"
+    assert caption not in render(facts, {}, explained("bun"), None)
+    monkeypatch.setattr(charts, "MAX_CONFUSED", 1)
+    assert f"1 of {caption}" in render(facts, {}, explained("bun"), None)
 
 
 @pytest.mark.parametrize(("direction", "sign"), [("maximize", 1), ("minimize", -1)])
