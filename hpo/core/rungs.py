@@ -78,7 +78,8 @@ def measure_rungs(trials: Sequence[TrialRecord], direction: str) -> list[Rung]:
     counts = Counter(stops)
     whole = [t for t in ended if t.state is TrialState.COMPLETE and t.epochs == longest]
     epochs = sorted(epoch for epoch, _ in counts.most_common(MOST_RUNGS))
-    return [_measure(epoch, counts[epoch], whole, searched, direction) for epoch in epochs]
+    curves = [curve_of(t, searched) for t in whole] if epochs else []
+    return [_measure(epoch, counts[epoch], curves, direction) for epoch in epochs]
 
 
 def curve_of(trial: TrialRecord, trials: Mapping[int, TrialRecord]) -> dict[int, float]:
@@ -108,13 +109,8 @@ def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float:
 
 
 def _measure(
-    epoch: int,
-    stopped: int,
-    whole: Sequence[TrialRecord],
-    trials: Mapping[int, TrialRecord],
-    direction: str,
+    epoch: int, stopped: int, curves: Sequence[Mapping[int, float]], direction: str
 ) -> Rung:
-    curves = [curve_of(t, trials) for t in whole]
     pairs = [
         (here, end)
         for curve in curves

@@ -114,9 +114,10 @@ def roles(trials: Iterable[TrialRecord], direction: str) -> dict[int, str]:
     if best is not None:
         same = default is not None and best.is_twin_of(default)
         found[best.number] = "winner and default" if same else "winner"
-    for finalist in ranked((t for t in everything if not t.is_repeat), direction)[::-1]:
-        again = repeats_of(finalist, everything)
-        found |= {repeat.number: f"{_REPEAT}{finalist.number}" for repeat in again}
+    if again := [t for t in everything if t.is_repeat]:
+        for finalist in ranked((t for t in everything if not t.is_repeat), direction)[::-1]:
+            own = repeats_of(finalist, again)
+            found |= {repeat.number: f"{_REPEAT}{finalist.number}" for repeat in own}
     return found
 
 

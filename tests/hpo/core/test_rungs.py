@@ -2,6 +2,7 @@ import pytest
 
 from hpo.core.rungs import best_by, curve_of, measure_rungs, rank_correlation
 from hpo.core.trial import Measurement, TrialRecord, TrialState
+from tests.count_calls import count_calls
 
 
 def trial(number, values, *, start=1, state=TrialState.COMPLETE, start_from=None, **more):
@@ -89,3 +90,10 @@ def test_failed_trials_and_repeats_are_left_out():
     ]
     assert measure_rungs([*whole, *noise], "maximize") == []
     assert measure_rungs([], "maximize") == []
+
+
+def test_curves_are_made_once_for_all_rungs():
+    whole = [trial(n, [n] * 9) for n in range(100)]
+    stopped = [trial(100 + n, [0.0] * (1 + n), state=TrialState.PRUNED) for n in range(4)]
+    assert len(measure_rungs([*whole, *stopped], "maximize")) == 4
+    assert count_calls(measure_rungs, [*whole, *stopped], "maximize", of="curve_of") == 100

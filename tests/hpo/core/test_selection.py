@@ -12,6 +12,7 @@ from hpo.core.selection import (
     shown_role,
 )
 from hpo.core.trial import Measurement, TrialRecord, TrialStage, TrialState
+from tests.count_calls import count_calls
 
 
 def trial(number, value, epochs=9, state=TrialState.COMPLETE, purpose="search", params=None):
@@ -236,3 +237,12 @@ def test_a_repeat_names_its_finalist():
         None,
         None,
     ]
+
+
+def test_roles_of_twice_as_many_trials_take_about_twice_the_work():
+    def work(count):
+        trials = [trial(n, n / 1000, epochs=1) for n in range(count)]
+        trials += [trial(count + n, 0.5, purpose="confirm", params={"lr": n}) for n in (1, 2)]
+        return count_calls(roles, trials, "maximize")
+
+    assert work(400) < 3 * work(200)
