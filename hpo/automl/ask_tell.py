@@ -155,7 +155,8 @@ class AutoML:
         self._jobs = {number: job for number, (job, _) in platform_jobs(self.run.path).items()}
         self._is_finished = False
         constants = constants_of(self.facts, study, plan)
-        self._bus.add(Views(self.run, self._ledger, self.facts, constants, self._show))
+        self._views = Views(self.run, self._ledger, self.facts, constants, self._show)
+        self._bus.add(self._views)
         self._bus.emit(
             describe_start(self.run, study, self._engine, self._ledger, self.facts.metric)
         )
@@ -245,6 +246,7 @@ class AutoML:
     def get_status(self) -> dict[str, Any]:
         """As `query_status` of this workspace, with `pareto_front` and `active_rec_ids`."""
         self._state.write_now()
+        self._views.catch_up()
         return {
             **query_status(self.run.path),
             "pareto_front": self.get_pareto_front(),

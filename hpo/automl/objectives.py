@@ -247,13 +247,12 @@ def pareto_front(
         if not objectives.missing(row["objective_values"])
     }
 
-    def is_beaten(own: tuple[float, ...]) -> bool:
-        return any(
-            other != own and all(a >= b for a, b in zip(other, own, strict=True))
-            for other in points.values()
-        )
-
-    front = [
-        row for row in rows if row["rec_id"] in points and not is_beaten(points[row["rec_id"]])
-    ]
+    best: list[tuple[float, ...]] = []
+    for own in sorted(set(points.values()), reverse=True):  # what beats a point comes before it
+        # Of two objectives the second grows along the front, so its newest point has the most.
+        rivals = best[-1:] if len(own) == 2 else best
+        if not any(all(a >= b for a, b in zip(other, own, strict=True)) for other in rivals):
+            best.append(own)
+    unbeaten = set(best)
+    front = [row for row in rows if points.get(row["rec_id"]) in unbeaten]
     return sorted(front, key=lambda row: int(row["rec_id"]))

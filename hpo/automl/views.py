@@ -15,6 +15,7 @@ They are written for readers; nothing is restored from them but `facts.json`.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,10 @@ from hpo.study.spec import StudySpec
 logger = logging.getLogger(__name__)
 
 _TOLD = (Started, TrialStarted, TrialEnded, TrialSuspended)
+PROMPT_S = 0.05
+"""Views that are written as fast as this are written at every one of these events."""
+_SHARE = 20
+"""Slower ones follow at the first event after so many times what the last write took."""
 
 
 class Views:
@@ -57,13 +62,20 @@ class Views:
         self._name = f"{facts.session_id or run.path.name}.json"
         self._ledger, self._show = ledger, show
         self._refused: set[Path] = set()
+        self._is_behind, self._due = False, 0.0
         for kind, data in constants.items():
             name = facts.experiment_id if kind == "custom_ranges" else ""
             self._write(self._folder / kind / (f"{name}.json" if name else self._name), dict(data))
 
     def handle(self, event: Event) -> None:
-        """Rewrite what an event may have changed."""
-        if isinstance(event, _TOLD):
+        """Rewrite what an event may have changed, unless that has just taken long."""
+        self._is_behind |= isinstance(event, _TOLD)
+        if time.monotonic() >= self._due:
+            self.catch_up()
+
+    def catch_up(self) -> None:
+        """Write what has happened since the last write, if anything has."""
+        if self._is_behind:
             self.write()
 
     def close(self) -> None:
@@ -72,6 +84,7 @@ class Views:
 
     def write(self) -> None:
         """Write recommendations, the newest and the best one."""
+        began = time.monotonic()
         trials = [t for t in self._ledger.trials() if t.purpose == "search"]
         rows = [_row(self._show(trial.number)) for trial in trials]
         self._write(self._folder / "controller" / self._name, rows)
@@ -81,6 +94,9 @@ class Views:
         row = None if best is None else next(r for r in rows if r["id"] == best.number)
         data = {} if best is None else {"rec_number": best.number, "rec_data": row}
         self._write(self._folder / "best_rec" / self._name, data)
+        took = time.monotonic() - began
+        self._is_behind = False
+        self._due = began + (0 if took < PROMPT_S else _SHARE * took)
 
     def _write(self, path: Path, data: Any) -> None:
         """Write one view; if its file cannot be written, log that once and go on."""

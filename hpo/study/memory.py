@@ -13,6 +13,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from statistics import fmean
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -195,10 +196,11 @@ def best_of(trials: Sequence[TrialRecord], direction: str) -> list[tuple[TrialRe
         if trial.state is TrialState.COMPLETE and (best := trial.best_measurement(direction))
     ]
     values = {t.number: value for t, value in order}
-    whole = distinct(t for t, _ in order if t.epochs == order[0][0].epochs)
     default = [sign * value for t, value in order if t.is_twin_of(trials[0])]
     floor = max(default, default=-math.inf)
-    return [(t, values[t.number]) for t in whole if sign * values[t.number] > floor][:MOST]
+    longest = order[0][0].epochs if order else 0
+    ahead = (t for t, value in order if t.epochs == longest and sign * value > floor)
+    return [(t, values[t.number]) for t in islice(distinct(ahead), MOST)]
 
 
 def is_same_kind(before: StudyPlan, now: StudyPlan, trainer: Trainer, names: set[str]) -> bool:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from hpo.core.selection import best_trial, shown_role
+from hpo.core.selection import best_trial, of_last_stage, ranked, shown_role
 from hpo.core.text import count_of, shell_word
 from hpo.core.trial import Measurement, TrialRecord, TrialState
 from hpo.core.trial_counts import REFUSED, state_word
@@ -30,12 +30,17 @@ def progress(
     then = [replace(r, is_chosen=False) for r in records if r.ended is not None]
     ended = sorted(then, key=lambda r: (r.ended or 0.0, r.number))
     points: list[Point] = []
-    for step, last in enumerate(ended, start=1):
-        if step in known:
-            continue
-        values = _standing(ended[:step], metric, direction)
+    done = next((n for n in range(len(ended)) if n + 1 not in known), len(ended))
+    again = [r for r in ended if r.is_repeat]
+    repeated = {r.number for r in ended if r.is_repeat or any(map(r.is_twin_of, again))}
+    front, counts = ended[:done], _counts(ended[:done])
+    for step, last in enumerate(ended[done:], start=done + 1):
+        front, best = _leading([*front, last], repeated, direction)
+        counts += _counts([last])
+        values = _standing(step, counts) | _leader(best, metric)
         moment = milliseconds(last.ended or 0.0)
-        points += [Point(name, value, moment, step) for name, value in values.items()]
+        if step not in known:
+            points += [Point(name, value, moment, step) for name, value in values.items()]
     if ended and (chosen := next((r for r in records if r.is_chosen), None)):
         moment = milliseconds(ended[-1].ended or 0.0) + 1
         values = _leader(chosen, metric)
@@ -43,15 +48,29 @@ def progress(
     return points
 
 
-def _standing(ended: list[TrialRecord], metric: str, direction: str) -> dict[str, float]:
-    counts = _counts(ended)
+def _leading(
+    ended: list[TrialRecord], repeated: Collection[int], direction: str
+) -> tuple[list[TrialRecord], TrialRecord | None]:
+    """Of trials that have ended, those that may lead later on, too, and the one that leads.
+
+    That is the first in rank, or one of a stage that no trial of an earlier one stands up to, and
+    those that are repeated at some time with their repeats.
+    """
+    measured = [t for t in ended if t.measurements]
+    order = ranked((t for t in measured if not t.is_repeat), direction)
+    first = {t.number for t in (order or of_last_stage(measured))[:1]}
+    later = [t for t in measured if t.number in first | set(repeated)]
+    return later, best_trial(measured, direction)
+
+
+def _standing(ended: int, counts: Mapping[str, int]) -> dict[str, float]:
     values = {
-        STEPS_METRIC: float(len(ended)),
+        STEPS_METRIC: float(ended),
         **{f"trials_{s}": float(counts[s]) for s in TrialState if s.is_finished},
     }
     if counts[REFUSED]:
         values[f"trials_{REFUSED}"] = float(counts[REFUSED])
-    return values | _leader(best_trial(ended, direction), metric)
+    return values
 
 
 def _counts(records: list[TrialRecord]) -> Counter[str]:

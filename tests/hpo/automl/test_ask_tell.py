@@ -1,5 +1,6 @@
 """`AutoML`: ask, train yourself, report."""
 
+import json
 import os
 import subprocess
 import sys
@@ -61,6 +62,22 @@ def test_a_loss_is_minimized(make):
                 losses[rec.id] = 5.0 - value_of(rec.specs)
                 automl.report_result(rec.id, losses[rec.id])
         assert automl.get_best().result == min(losses.values())
+
+
+def test_views_that_take_long_come_later_and_are_whole_for_who_asks(make, tmp_path, monkeypatch):
+    monkeypatch.setattr("hpo.automl.views.PROMPT_S", 0.0)
+    monkeypatch.setattr("hpo.automl.views._SHARE", 1e9)
+    with make() as automl:
+        (file,) = (tmp_path / "ws" / ".automl" / "controller").glob("[!f]*.json")  # not the facts
+        for value in (0.5, 0.25):
+            (rec,) = automl.next_recommendation()
+            automl.report_result(rec.id, value)
+        assert json.loads(file.read_text()) == []  # as it was at the start
+        told = automl.get_status()["recommendations"]
+        assert [row["metric_value"] for row in told] == [0.5, 0.25]
+        assert len(json.loads(file.read_text())) == 2
+        automl.next_recommendation()
+    assert len(json.loads(file.read_text())) == 3
 
 
 def test_several_at_a_time_and_a_failure(make):

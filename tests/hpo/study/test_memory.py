@@ -18,6 +18,7 @@ from hpo.study.memory import best_of, by_numbers, is_same_kind, numbers_of, over
 from hpo.study.plan import build_space, read_plan
 from hpo.study.sections import DataSources, SearchOptions
 from hpo.study.spec import load_study
+from tests.count_calls import count_calls
 from tests.quick_runs import Ear, quick_space, quick_study
 from tests.quick_trainer import TRAINER
 
@@ -92,6 +93,12 @@ def test_a_configuration_that_was_drawn_twice_is_taken_once_by_its_better_trial(
         trial(3, 0.5, 0.65), trial(4, 0.5, 0.6),
     ]  # fmt: skip
     assert [t.number for t, _ in best_of(trials, "maximize")] == [2, 3, 4]
+
+
+def test_no_more_trials_are_compared_than_are_taken():
+    trials = [trial(n, 0.0, n / 300) for n in range(300)]
+    assert [t.number for t, _ in best_of(trials, "maximize")] == [299, 298, 297]
+    assert count_calls(best_of, trials, "maximize", of="is_twin_of") < 400
 
 
 def test_numbers_are_compared_by_their_ratios():

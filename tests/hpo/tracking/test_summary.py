@@ -1,13 +1,17 @@
 """The parent run's words and numbers, against small studies counted by hand."""
 
 import json
+import random
+from dataclasses import replace
 
 import pytest
 
-from hpo.core.trial import Measurement, TrialRecord, TrialState
+from hpo.core.selection import best_trial
+from hpo.core.trial import Measurement, TrialRecord, TrialStage, TrialState
 from hpo.run.run_dir import RunDir
 from hpo.tracking import summary
 from hpo.tracking.rows import Study
+from tests.count_calls import count_calls
 
 
 @pytest.fixture
@@ -53,6 +57,36 @@ def test_progress_leaves_out_what_is_known():
     records = [trial(0, 0.5, ended=1.0), trial(1, 0.6, ended=2.0)]
     points = summary.progress(records, "p1", "maximize", known={1})
     assert history(points, "best_trial") == [(2, 1)]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_each_step_of_a_history_tells_what_led_among_those_that_had_ended(seed):
+    """Trials of two stages, pruned and failed ones and repeats, in any order of their ends."""
+    rng = random.Random(seed)
+    states = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAILED)
+    records = []
+    for number in range(40):
+        purpose = "confirm" if number > 25 and rng.random() < 0.4 else "search"
+        values = [rng.randrange(9) / 10 for _ in range(rng.randrange(4))]
+        made = trial(
+            number, *values, state=rng.choice(states), ended=rng.random(), purpose=purpose,
+            params={"lr": rng.randrange(12)},
+        )  # fmt: skip
+        records.append(replace(made, stage=TrialStage(left=int(number < rng.randrange(20)))))
+    points = summary.progress(records, "p1", "maximize", known={4, 5})
+    ended = sorted(records, key=lambda t: t.ended)
+    for step in range(1, 41):
+        best = None if step in (4, 5) else best_trial(ended[:step], "maximize")
+        told = [value for at, value in history(points, "best_trial") if at == step]
+        assert told == ([] if best is None or best.value is None else [best.number])
+
+
+def test_a_long_history_is_gone_through_once():
+    def work(count):
+        records = [trial(n, n / count, ended=float(n)) for n in range(count)]
+        return count_calls(summary.progress, records, "p1", "maximize", ())
+
+    assert work(200) < 3 * work(100)
 
 
 def test_a_failed_trial_never_wins(study):

@@ -1,9 +1,13 @@
 """Checks 42 to 56: where metrics are read, several objectives, ask and tell, retention."""
 
+import itertools
 import json
+import random
 
 import pytest
 
+from hpo.automl.objectives import from_list, pareto_front
+from tests.count_calls import count_calls
 from tests.hpo.automl.contract.pretended import Cleaner, Sdk
 
 TWO = ["accuracy", {"metric": "latency", "direction": "minimize", "weight": 0.5, "scale": 10}]
@@ -122,6 +126,48 @@ def test_51_the_front_leaves_out_what_is_beaten(go):
     log = ["accuracy: 0.9\nlatency: 5", "accuracy: 0.8\nlatency: 6", "accuracy: 0.7\nlatency: 1"]
     result = go(Sdk(lambda n: ("Complete", log[n])), settings={"objectives": TWO})
     assert [row["rec_id"] for row in result["pareto_front"]] == [0, 2]
+
+
+def drawn(count, metrics, levels):
+    """Objectives, the first to be minimized, and rows of values of which few levels are equal."""
+    rng = random.Random(count)
+    objectives = from_list(
+        {"metric": name, "direction": "maximize" if place else "minimize"}
+        for place, name in enumerate(metrics)
+    )
+    values = [{name: rng.randrange(levels) for name in metrics} for _ in range(count)]
+    rows = [{"rec_id": n, "objective_values": told} for n, told in enumerate(values)]
+    return [*rows, {"rec_id": count, "objective_values": {}}], objectives
+
+
+@pytest.mark.parametrize(
+    ("metrics", "levels"), list(itertools.product(["a", "ab", "abc", "abcd"], [4, 30]))
+)
+def test_51_the_front_is_what_no_other_beats(metrics, levels):
+    rows, objectives = drawn(60, metrics, levels)
+
+    def beats(one, other):
+        signs = [-1, *[1] * (len(metrics) - 1)]
+        ahead = [s * (one[m] - other[m]) for s, m in zip(signs, metrics, strict=True)]
+        return min(ahead) >= 0 and max(ahead) > 0
+
+    known = [(row["rec_id"], row["objective_values"]) for row in rows[:-1]]
+    unbeaten = [n for n, own in known if not any(beats(other, own) for _, other in known)]
+    assert [row["rec_id"] for row in pareto_front(rows, objectives)] == unbeaten
+
+
+def test_51_a_front_of_all_is_found_without_comparing_all_with_all():
+    """Each point is better than another in one objective and worse in the other."""
+    objectives = from_list(
+        [{"metric": m, "direction": d} for m, d in (("a", "maximize"), ("b", "minimize"))]
+    )
+
+    def work(count):
+        rows = [{"rec_id": n, "objective_values": {"a": n, "b": n}} for n in range(count)]
+        assert len(pareto_front(rows, objectives)) == count
+        return count_calls(pareto_front, rows, objectives)
+
+    assert work(200) < 3 * work(100)
 
 
 def test_52_the_short_form(go):
