@@ -69,6 +69,8 @@ def run(args: argparse.Namespace) -> int:
         print(f"trial {result['trial']}: {result['onnx']}")
         if "num_images_checked" in result:
             print(f"checked on {count_of(result['num_images_checked'], 'picture')} against torch")
+        if "changed_gallery" in result:
+            print(f"the gallery that was changed: {result['changed_gallery']}")
         for form in _forms(args):
             print(_describe(form, result[form]))
     return 0

@@ -37,6 +37,10 @@ class Seen:
     """Of checkpoints that lost."""
 
 
+_CHANGES_KEPT = "its changes are kept"
+_CHANGES_ASIDE = "is of another model, without the changes of the one before, which is now {}"
+
+
 def render_end(event: Finished, seen: Seen) -> list[str]:
     """Return the last page of a search, a line each."""
     return [*_result(event, seen), *_search(event, seen)]
@@ -76,6 +80,9 @@ def _result(event: Finished, seen: Seen) -> Iterator[str]:
         yield f"onnx      {best['onnx']}{_checked(seen.export)}"
     else:
         yield f"spec      {best['spec']}"
+    if changed := seen.export.get("changed_gallery"):
+        is_kept = Path(changed).parent == Path(best["onnx"]).parent
+        yield f"gallery   {_CHANGES_KEPT if is_kept else _CHANGES_ASIDE.format(changed)}"
     if event.report:
         yield f"report    {event.report}"
     if best["onnx"]:

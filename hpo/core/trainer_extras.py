@@ -353,7 +353,11 @@ class GalleryEditor(Protocol):
 
 @runtime_checkable
 class GalleryKeeper(GalleryEditor, Protocol):
-    """A trainer that also merges galleries, keeps them in several ways and undoes changes."""
+    """A trainer that also merges galleries, keeps them in several ways and undoes changes.
+
+    What can be undone lies in `gallery.history/` beside `gallery.npz`: a later hand-off of the same
+    model takes both over.
+    """
 
     def merge_gallery(self, folder: Path, other: Path) -> dict[str, Any]:
         """Add all pictures of another gallery of the same model; returns as `add_classes`."""

@@ -18,7 +18,7 @@ from hpo.core.trial import TrialRecord
 from hpo.executors.inprocess import InProcessExecutor
 from hpo.results.average import averaged_checkpoint
 from hpo.results.handoff import export_trial, find_checkpoint
-from hpo.run.handed_on import REPORT_FILE, checked_report, read_handed_on
+from hpo.run.handed_on import GALLERY_FILE, REPORT_FILE, checked_report, read_handed_on
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import RunDir, write_atomically
 from hpo.run.trial_specs import TrialSpecs
@@ -67,13 +67,15 @@ def export_run(
         executor = InProcessExecutor(study.trainer)
         model = averaged_checkpoint(run, record, trainer.direction) if is_best else None
         spec = specs.trained_spec(record)
-        result = export_trial(run, trainer, record, spec, executor, folder, model=model)
+        result = export_trial(
+            run, trainer, record, spec, executor, folder, model=model, is_anew=not forms
+        )
     if told:
         told["onnx"] = result["onnx"]
         write_atomically(folder / REPORT_FILE, json.dumps(told, indent=1) + "\n")
     if file is not None:
         result["onnx"] = str(_copy(Path(result["onnx"]), file))
-        gallery = folder / "gallery.npz"
+        gallery = folder / GALLERY_FILE
         if gallery.is_file():
             result["gallery"] = str(_copy(gallery, file.with_suffix(".gallery.npz")))
     out, name = (file.resolve().parent, file.stem) if file else (folder, "model")

@@ -6,6 +6,8 @@ known here.
 
 from __future__ import annotations
 
+import filecmp
+import itertools
 import json
 import shutil
 import time
@@ -33,7 +35,7 @@ from hpo.results.worker_calls import call_twice
 from hpo.run.checkpoint_retention import describe_removed, was_removed
 from hpo.run.checkpoints import best_checkpoint
 from hpo.run.disk_errors import find_problem
-from hpo.run.handed_on import REPORT_FILE, handed_on_checkpoint
+from hpo.run.handed_on import CHANGES_FOLDER, GALLERY_FILE, REPORT_FILE, handed_on_checkpoint
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import RunDir, write_atomically
 from hpo.run.trial_specs import TrialSpecs
@@ -169,11 +171,27 @@ def export_trial(
     folder: Path,
     *,
     model: Path | None = None,
+    is_anew: bool = False,
 ) -> dict[str, Any]:
     """Write spec, checkpoint, ONNX and gallery of a trial into `folder`.
 
     The folder is built under another name and put in place at the end, so there is never half a
-    hand-off. A `model` takes the place of the checkpoint of the trial's best epoch.
+    hand-off. Where the gallery of the export before it was changed, the changes stay with the same
+    model; with another one that export is set aside.
+
+    Args:
+        run: the run directory.
+        trainer: for its skill.
+        trial: whose model.
+        spec: the full one that it was trained with.
+        executor: where the export runs.
+        folder: what lies there goes.
+        model: takes the place of the checkpoint of the trial's best epoch.
+        is_anew: whether changes of the gallery go, too.
+
+    Returns:
+        What the trainer's `export` returned, with `onnx`, `seconds`, and, where the gallery had
+        been changed, `changed_gallery`: where it lies now.
 
     Raises:
         HandoffError: when the export does not pass its checks.
@@ -208,6 +226,7 @@ def export_trial(
     if not (draft / "model.onnx").is_file():
         raise HandoffError(f"trial {trial.number}: the export wrote no ONNX file")
     (draft / "spec.yaml").write_text(to_yaml(merged(spec, {"results_dir": str(folder)})))
+    changed = _keep_changes(folder, draft, is_anew=is_anew)
     if folder.exists():
         shutil.rmtree(folder)
     draft.rename(folder)
@@ -219,7 +238,25 @@ def export_trial(
         **moved,
         "onnx": str(folder / "model.onnx"),
         "seconds": round(time.monotonic() - began, 2),
+        **({"changed_gallery": str(changed / GALLERY_FILE)} if changed else {}),
     }
+
+
+def _keep_changes(before: Path, draft: Path, *, is_anew: bool) -> Path | None:
+    """Save the changes of a gallery from its successor; return where it will lie."""
+    if not any((before / CHANGES_FOLDER).glob("*")):
+        return None
+    if not filecmp.cmp(before / "model.onnx", draft / "model.onnx", shallow=False):
+        numbers = itertools.count(1)
+        aside = next(
+            p for n in numbers if not (p := before.with_name(f"{before.name}-{n}")).exists()
+        )
+        return before.rename(aside)
+    if is_anew:
+        return None
+    shutil.copy2(before / GALLERY_FILE, draft)
+    shutil.copytree(before / CHANGES_FOLDER, draft / CHANGES_FOLDER)
+    return before
 
 
 def find_checkpoint(run: RunDir, trial: TrialRecord, direction: str) -> Path:

@@ -19,6 +19,9 @@ from hpo.run.run_dir import RunDir, relocated
 
 REPORT_FILE = "report.json"
 """Stands in `best/`."""
+GALLERY_FILE = "gallery.npz"
+CHANGES_FOLDER = "gallery.history"
+"""Holds what can be undone of the gallery beside it; without anything in it none was changed."""
 _FILES = ("spec", "checkpoint", "onnx", "gallery")
 
 

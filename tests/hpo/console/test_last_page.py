@@ -34,6 +34,22 @@ def test_the_result_then_what_to_do_then_the_search():
     ]
 
 
+@pytest.mark.parametrize(
+    ("folder", "said"),
+    [
+        ("/r/best", "its changes are kept"),
+        (
+            "/r/best-1",
+            "is of another model, without the changes of the one before, which is now "
+            "/r/best-1/gallery.npz",
+        ),
+    ],
+)
+def test_a_gallery_that_was_changed_is_told_of(folder, said):
+    seen = Seen(export={"changed_gallery": f"{folder}/gallery.npz"})
+    assert f"gallery   {said}" in page(seen)
+
+
 def test_trials_that_the_budget_cut_short_are_counted():
     none = {"complete": 0, "pruned": 0, "failed": 0}
     assert "finished  2 paused in 1m 05s" in page(trials=none, suspended=2)

@@ -33,6 +33,20 @@ def test_the_best_trial_goes_to_its_own_folder_again(run):
     assert (run.best_dir / "report.json").read_text() == report
 
 
+def test_an_export_makes_the_gallery_anew_and_drops_no_other_models(run):
+    history = run.best_dir / "gallery.history"
+    history.mkdir()
+    (history / "000001.npz").touch()
+    assert "changed_gallery" not in export_run(run, trial=None, file=None)
+    assert not history.exists()
+    history.mkdir()
+    (history / "000001.npz").touch()
+    (run.best_dir / "model.onnx").write_text("another")
+    told = export_run(run, trial=None, file=None)
+    assert told["changed_gallery"] == str(run.path / "best-1" / "gallery.npz")
+    assert not history.exists()
+
+
 def test_any_trial_can_be_exported(run):
     result = export_run(run, trial=0, file=None)
     folder = run.path / "exports" / "0000"

@@ -176,6 +176,37 @@ def test_a_second_hand_off_replaces_the_first_whole(searched):
     assert not [p for p in run.path.iterdir() if p.name.startswith(".best")]
 
 
+def change_gallery(run, name):
+    """What a change leaves behind: the gallery now, and the one before it."""
+    (run.best_dir / "gallery.history").mkdir()
+    (run.best_dir / "gallery.history" / "000001.npz").write_text("before")
+    (run.best_dir / "gallery.npz").write_text(name)
+
+
+def test_changes_of_the_gallery_outlive_a_hand_off_of_the_same_model(searched):
+    run, _ = searched
+    assert "changed_gallery" not in hand(searched)[1].named("exported")[0]
+    change_gallery(run, "changed")
+    (told,) = hand(searched)[1].named("exported")
+    assert told["changed_gallery"] == str(run.best_dir / "gallery.npz")
+    assert (run.best_dir / "gallery.npz").read_text() == "changed"
+    assert (run.best_dir / "gallery.history" / "000001.npz").read_text() == "before"
+    assert not list(run.path.glob("best-*"))
+
+
+def test_a_changed_gallery_of_another_model_is_set_aside(searched):
+    run, _ = searched
+    hand(searched)
+    for number in (1, 2):
+        change_gallery(run, f"changed {number}")
+        (run.best_dir / "model.onnx").write_text("another")
+        (told,) = hand(searched)[1].named("exported")
+        assert told["changed_gallery"] == str(run.path / f"best-{number}" / "gallery.npz")
+        assert (run.path / f"best-{number}" / "gallery.npz").read_text() == f"changed {number}"
+        assert (run.path / f"best-{number}" / "model.onnx").read_text() == "another"
+        assert not (run.best_dir / "gallery.history").exists()
+
+
 def test_paths_in_the_result_are_where_the_files_end_up(searched):
     run, engine = searched
     result = export_trial(
