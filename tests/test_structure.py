@@ -70,7 +70,7 @@ TESTED_ELSEWHERE = {
     "trainer/proposals": "tests/trainer/test_retrieval.py",
     "trainer/limits": "tests/trainer/test_session.py",
     "trainer/exported_models": "tests/trainer/test_session.py",
-    "trainer/{epochs,module,probing,receipt,state}": "tests/trainer/test_training.py",
+    "trainer/{epochs,module,probing,receipt}": "tests/trainer/test_training.py",
     # The compiler's passes: what they make of a schema is judged by the space that comes out.
     "search_spaces/{assembly,choices,draft,errors,fields,notes,overlay_reading,parameter}": "tests/search_spaces/test_compilation.py",
     "search_spaces/{ranges,relations,schema,sequences}": "tests/search_spaces/test_compilation.py",

@@ -173,8 +173,9 @@ def train_together(heads: list[HeadRun]) -> None:
             active = left
     except BaseException as error:
         for head in active:
-            with contextlib.suppress(type(error)):
-                head.end(error)
+            if head.outcome is None:
+                with contextlib.suppress(type(error)):
+                    head.end(error)
         raise
 
 

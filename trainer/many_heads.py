@@ -28,8 +28,9 @@ from trainer.isolation import seeded
 from trainer.models.heads import LinearHead
 from trainer.models.recognizer import add_head, build_recognizer, random_trunk
 from trainer.module import RecognitionModule
+from trainer.multi_process import fit_anywhere
 from trainer.spec import spec_to_dict
-from trainer.training import checked_spec, fit, isolated
+from trainer.training import checked_spec, isolated
 
 if TYPE_CHECKING:
     from trainer.config.root import Spec
@@ -88,7 +89,7 @@ def _alone(
     spec: Spec, number: int, report: HeadReport, progress: Progress | None
 ) -> dict[str, Any] | TrainerError:
     try:
-        return fit(spec, lambda told: report(number, told), progress=progress)
+        return fit_anywhere(spec, lambda told: report(number, told), progress=progress)
     except TrainerError as error:
         return error
 

@@ -46,6 +46,8 @@ class Progress:
     """Finished epochs."""
     batch: int = 0
     """Batches done in the current epoch."""
+    num_batches: int = 0
+    """Batches of the current epoch."""
     step: int = 0
     """Optimizer steps since the start of the run, where all of it has batches of one size."""
     head_epochs: int = 0
@@ -150,7 +152,8 @@ class RecognitionModule(pl.LightningModule):
         if train.ema_decay > 0:
             fixed = "trunk." if takes_features else ""
             self.running_mean = RunningMean(model, train.ema_decay, fixed=fixed)
-        self.progress = Progress()
+        self._num_batches = num_batches
+        self.progress = Progress(num_batches=num_batches)
         self.batch_facts: BatchFacts | None = None
         self.match_facts: MatchFacts | None = None
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=device)
@@ -299,7 +302,10 @@ class RecognitionModule(pl.LightningModule):
         """
         progress, per_epoch = self.progress, self.schedule.steps_per_epoch
         least, most = progress.batch // self.accumulate, math.ceil(progress.batch / self.accumulate)
-        if not least <= progress.step - progress.epoch * per_epoch <= most <= per_epoch:
+        is_same = progress.num_batches == self._num_batches
+        progress.num_batches = self._num_batches
+        steps = progress.step - progress.epoch * per_epoch
+        if not (is_same and least <= steps <= most <= per_epoch):
             progress.batch, progress.step = 0, progress.epoch * per_epoch
             self.loss_sum.zero_()
             self.nonzero_steps.zero_()

@@ -32,6 +32,21 @@ _END_WITHIN_S = 20.0
 """How long the processes may take to end by themselves, once they were told to."""
 
 
+def fit_anywhere(
+    spec: Spec,
+    report: Report,
+    resume_from: Path | None = None,
+    start_epoch: int | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Train as `trainer.training.fit` does: here, or on several devices in processes of its own."""
+    if spec.train.num_gpus * spec.train.num_nodes > 1:
+        return fit_in_processes(spec, report, resume_from, start_epoch, progress)
+    from trainer.training import fit
+
+    return fit(spec, report, resume_from, start_epoch, progress)
+
+
 def fit_in_processes(
     spec: Spec,
     report: Report,

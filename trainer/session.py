@@ -290,14 +290,9 @@ class RecognitionTrainer(ExportedModels):
         With `start_epoch`, `resume_from` is another run's checkpoint of that epoch. A run on
         several devices gets processes of its own, which end with this call.
         """
-        checked = parse_spec(spec, "train")
-        if checked.train.num_gpus * checked.train.num_nodes > 1:
-            from trainer.multi_process import fit_in_processes
+        from trainer.multi_process import fit_anywhere
 
-            return fit_in_processes(checked, report, resume_from, start_epoch, progress)
-        from trainer.training import fit
-
-        return fit(checked, report, resume_from, start_epoch, progress)
+        return fit_anywhere(parse_spec(spec, "train"), report, resume_from, start_epoch, progress)
 
     def fit_heads(
         self,

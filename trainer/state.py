@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ import torch
 from trainer import checkpoints
 from trainer.durable_files import link_or_copy, write_atomically
 from trainer.errors import CheckpointError
-from trainer.module import Progress, RecognitionModule
+from trainer.module import RecognitionModule
 from trainer.spec import spec_to_dict
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def restore(module: RecognitionModule, payload: checkpoints.Payload, path: Path)
     progress = payload["progress"]
     # Checkpoints of earlier releases lack some.
     held = {key: progress[key] for key in asdict(module.progress) if key in progress}
-    module.progress = Progress(**held)
+    module.progress = replace(module.progress, **held)
     module.loss_sum.copy_(progress["loss_sum"])
     module.nonzero_steps.copy_(progress["nonzero_steps"])
     module.stand_where_left()
@@ -104,22 +104,33 @@ def best_entry(history: list[dict[str, Any]]) -> dict[str, Any] | None:
 
 
 def adopt_best(payload: checkpoints.Payload, path: Path, folder: Path) -> None:
-    """Bring the best checkpoint along when a run goes on in another folder.
+    """Let `best.ckpt` of the folder that a run goes on in be of the epoch that its history names.
 
-    Where it is not beside the checkpoint that is resumed, the next validated epoch takes its place.
+    Where no such checkpoint is there or beside the one that is resumed, the next validated epoch
+    takes its place; one of another epoch or run is removed.
     """
     target, best = folder / checkpoints.BEST, best_entry(payload["history"])
-    if best is None or target.exists():
-        return
-    for source in (path, path.with_name(Path(checkpoints.BEST).name)):
-        if source.is_file() and checkpoints.load(source)["progress"]["epoch"] == best["epoch"]:
-            write_atomically(target, partial(link_or_copy, source))
+    for source in (target, path, path.with_name(target.name)) if best else ():
+        if source.is_file() and _is_end_of(source, best):
+            if source != target:
+                write_atomically(target, partial(link_or_copy, source))
             return
-    logger.warning(
-        "%s: the best epoch (%d) of the run before is not beside it; best.ckpt starts anew",
-        path,
-        best["epoch"],
-    )
+    target.unlink(missing_ok=True)
+    if best:
+        logger.warning(
+            "%s: the best epoch (%d) of the run before is not beside it; best.ckpt starts anew",
+            path,
+            best["epoch"],
+        )
+
+
+def _is_end_of(path: Path, entry: dict[str, Any] | None) -> bool:
+    """Whether a checkpoint was written when this epoch of this very run had ended."""
+    try:
+        payload = checkpoints.load(path)
+    except CheckpointError:
+        return False
+    return payload["history"][-1:] == [entry] and not payload["progress"].get("batch", 0)
 
 
 def restore_random(payload: checkpoints.Payload) -> None:

@@ -12,6 +12,7 @@ from trainer.many_heads import fit_heads
 from trainer.training import fit
 
 SOFTMAX = {"train.loss.name": "normalized_softmax"}
+ENDS = ("SUCCESS", "FAILURE")
 FROZEN = {
     "dataset.cache": True, "train.train_trunk": False, "dataset.feature_views": 0,
     "train.num_epochs": 2, "train.optim.warmup_iters": 2,
@@ -124,11 +125,18 @@ def test_heads_of_other_classes_are_as_alone(folders, tmp_path, loss):
             torch.testing.assert_close(found[part], expected[part], rtol=1e-4, atol=1e-4)
 
 
-def test_a_fault_of_the_caller_ends_all(folders, tmp_path):
-    specs = [spec_of(folders, tmp_path / str(k), SOFTMAX) for k in range(2)]
+def test_a_fault_of_the_caller_ends_the_heads_that_have_not_ended(folders, tmp_path):
+    owns = [SOFTMAX | own for own in ({"train.num_epochs": 1}, {"train.num_epochs": 3})]
+    specs = [spec_of(folders, tmp_path / str(k), own) for k, own in enumerate(owns)]
 
-    def report(_number, _entry):
-        raise ZeroDivisionError("the caller's")
+    def report(number, _entry):
+        if number == 1:
+            raise ZeroDivisionError("the caller's")
+        return True
 
     with pytest.raises(ZeroDivisionError):
         fit_heads(specs, report)
+    lines = [(tmp_path / name / "status.json").read_text().splitlines() for name in "01"]
+    told = [[json.loads(line)["status"] for line in own] for own in lines]
+    ends = [[status for status in own if status in ENDS] for own in told]
+    assert ends == [["SUCCESS"], ["FAILURE"]]

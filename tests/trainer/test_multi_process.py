@@ -41,6 +41,9 @@ def test_several_computers_are_refused(splits, tmp_path):
     spec = two(splits, tmp_path, train__num_nodes=2)
     with pytest.raises(SpecError, match=r"train\.num_nodes: must be 1 in a run that a harness"):
         TRAINER.fit(spec, lambda _: True)
+    (outcome,) = TRAINER.fit_heads([spec | {"train.train_trunk": False}], lambda _n, _told: True)
+    assert isinstance(outcome, SpecError)
+    assert "that a harness starts" in str(outcome)
 
 
 @on_cpu

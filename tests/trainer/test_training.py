@@ -16,12 +16,14 @@ from tests.trainer.deep_files import make_deep_and_plain
 from tests.trainer.tiny import make_splits, train_spec
 from trainer import checkpoints, training
 from trainer.data.cached_sets import list_caches
+from trainer.distributed import Rank
 from trainer.errors import CheckpointError, DivergedError, InfrastructureError, SpecError
 from trainer.models.recognizer import build_recognizer
 from trainer.module import RunningMean
 from trainer.probing import probe
 from trainer.spec import parse_spec
-from trainer.training import fit
+from trainer.state import capture, restore
+from trainer.training import build_parts, fit
 
 
 @pytest.fixture(scope="module")
@@ -694,6 +696,17 @@ def test_an_epoch_that_was_begun_with_other_batches_begins_again(splits, tmp_pat
     assert taken == {6 + 2 * 2}
 
 
+@pytest.mark.parametrize(("size", "left"), [(8, (1, 1)), (16, (0, 0))])
+def test_a_first_epoch_that_was_begun_with_other_batches_begins_again(splits, tmp_path, size, left):
+    specs = [
+        parse_spec(train_spec(splits, tmp_path, train__batch_size=n), "train") for n in (8, size)
+    ]
+    begun, going_on = (build_parts(spec, torch.device("cpu"), share=Rank())[1] for spec in specs)
+    begun.progress.batch = begun.progress.step = 1
+    restore(going_on, capture(begun, [], specs[0], ()), tmp_path)
+    assert (going_on.progress.batch, going_on.progress.step) == left
+
+
 def test_a_checkpoint_of_another_epoch_is_not_started_from(splits, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "CHECKPOINT_PATIENCE_S", 0.2)
     fit(train_spec(splits, tmp_path / "first"), Reports())
@@ -717,7 +730,8 @@ def watch(event, args):
 import torch
 torch.set_num_threads(1)
 from tests.trainer.tiny import train_spec
-from trainer.training import fit
+from trainer.state import capture, restore
+from trainer.training import build_parts, fit
 
 children = []
 for number in range(4):
