@@ -192,8 +192,8 @@ def _export(session: Ending, best: TrialRecord, executor: Executor) -> dict[str,
 def next_commands(run: str, facts: WorkspaceFacts) -> list[str]:
     """What a user may want to do with a finished workspace."""
     word = shell_word(run)
-    # A command line has neither the platform nor the function.
-    needs_caller = facts.platform or facts.has_eval_fn
+    # A command line has neither the platform nor the functions.
+    needs_caller = facts.platform or facts.has_eval_fn or facts.has_extractor
     return [
         f"hpo status {word}",
         f"hpo job export --parent {word}",

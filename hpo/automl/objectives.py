@@ -141,11 +141,12 @@ def read_objectives(
         items = _first_of_each([*items, latency]) if latency else items
     elif own := sorted(name for name in given if name.startswith("latency_")):
         warnings.append(f"{', '.join(own)}: has no effect without multi_objective")
+    own = sorted(given & {"metric_weight", "metric_scale"})
+    if own and listed is not None:
+        warnings.append(f"{', '.join(own)}: has no effect beside objectives, which have their own")
+    elif own and not settings["multi_objective"]:
+        warnings.append(f"{', '.join(own)}: has no effect with a single objective")
     if listed is not None:
-        if own := sorted(given & {"metric_weight", "metric_scale"}):
-            warnings.append(
-                f"{', '.join(own)}: has no effect beside objectives, which have their own"
-            )
         _demand_no_other(settings, given, items, problems, resolve)
     if problems:
         raise AutoMLError("; ".join(f"automl_settings.{problem}" for problem in problems))

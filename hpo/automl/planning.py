@@ -186,6 +186,8 @@ class _Planner:
             base_checkpoint=request.base_checkpoint,
             roots=anchored_roots(request),
             has_eval_fn=request.reports_at_end,
+            has_extractor=request.has_extractor,
+            force=bool(values["force"]),
             policy=request.policy,
             session_id=session,
             experiment_id=str(values["experiment_id"]) or session,
@@ -209,6 +211,7 @@ class _Planner:
             lambda name: resolve_metric(name, self.skill, self.registered),
         )
         self.warnings += warnings
+        self.settings = replace(self.settings, warnings=(*self.settings.warnings, *warnings))
         own = monitoring_metrics(self.skill, self.registered)
         if not self.settings.given & {"metric", "objectives"} and own:
             self.warnings.append(

@@ -111,6 +111,7 @@ def _begun_settings(
         begun["automl_max_concurrent"] = study.concurrent
     if not told.given & _BATCH and not _BATCH_NAMES & request.platform_arguments.keys():
         begun |= {SAMPLE_COUNT: trainer.samples, UNSAFE_BATCH: trainer.samples is None}
+    begun["force"] = facts.force if "force" not in told.given else None
     begun["override_automl_disabled_params"] = search.override_automl_disabled_params
     return {key: value for key, value in begun.items() if value is not None}
 
@@ -245,7 +246,9 @@ def _constants(
     new, given = planned.study.search, planned.settings.given
     for name in sorted(given & {"seed", "pruner", "confirm"}):
         yield name, getattr(study.search, name), getattr(new, name)
-    for name in sorted(given & {"session_id", "experiment_id"}):
+    for name in sorted(given & {"session_id", "experiment_id", "force"}):
+        if name == "force" and facts.force is None:  # begun by an earlier release
+            continue
         yield name, getattr(facts, name), getattr(planned.facts, name)
     begun = study.search.algorithm_options
     for name in sorted(given & new.algorithm_options.keys() - _CONCURRENT):
@@ -259,8 +262,8 @@ def _constants(
 def changes_of(study: StudySpec, facts: WorkspaceFacts, planned: Planned) -> Changes:
     """What may change while a workspace lives, as it is asked for now.
 
-    Trials at a time, how a language model is reached, what is deleted, and how the start and the
-    best trial are evaluated.
+    Trials at a time, how a language model is reached, what is deleted, how the start and the best
+    trial are evaluated; and the warnings, of what has no effect.
     """
     new, given = planned.study, planned.settings.given
     options = {
@@ -272,6 +275,9 @@ def changes_of(study: StudySpec, facts: WorkspaceFacts, planned: Planned) -> Cha
     wanted = {
         "delete_intermediate": planned.facts.delete_intermediate
         if "automl_delete_intermediate_ckpt" in given else facts.delete_intermediate,
+        "warnings": [*facts.warnings, *(
+            text for text in planned.settings.warnings if text not in facts.warnings
+        )],
         "retention": planned.facts.retention
         if "automl_checkpoint_retention_strategy" in given else facts.retention,
         "evaluations": facts.evaluations | {

@@ -33,6 +33,8 @@ class Request:
     trainer: str = ""
     reports_at_end: bool = False
     """Whether a trial's value is known at its end alone."""
+    has_extractor: bool = False
+    """Whether the caller reads values from the log."""
     needs_data: bool = True
     """Whether the trainer's data sources must be known here."""
     policy: str = "on"

@@ -224,6 +224,7 @@ class AutoMLRunner:
             platform=type(self._platform).__name__ if self._platform is not None else "",
             trainer=self._trainer,
             reports_at_end=eval_fn is not None,
+            has_extractor=metric_extractor is not None,
             trials_per_gpu=trials_per_gpu,
             execution=execution,
             platform_arguments=platform_kwargs,

@@ -48,12 +48,13 @@ from hpo.searching.session import SearchResult, Session
 logger = logging.getLogger(__name__)
 
 _OTHER_VALUES = {
-    False: "its trials have the values of eval_fn, and this start passes none, so new ones are "
+    False: "its trials have the values of {}, and this start passes none, so new ones are "
     "ranked against them by their logs; pass it to AutoMLRunner.run, or start a new workspace",
     True: "its trials have the values of their logs, and new ones are ranked against them by what "
-    "eval_fn says; leave it out, or start a new workspace",
+    "{} says; leave it out, or start a new workspace",
 }
-"""Why a start with or without `eval_fn` gives values that are not those of the trials before."""
+"""Why a start with or without a caller's function gives values that are not those of the trials
+before."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -97,9 +98,12 @@ class AutoMLSession(Session):
                 f"{self.run}: its trials are jobs of {facts.platform}; go on with "
                 "AutoMLRunner(platform_sdk=...).run(workspace_path=..., resume=True)"
             )
-        has_eval_fn = self.route.hooks.eval_fn is not None
-        if facts.has_eval_fn not in (None, has_eval_fn):
-            logger.warning("%s: %s", self.run, _OTHER_VALUES[has_eval_fn])
+        for name, begun in (
+            ("eval_fn", facts.has_eval_fn), ("metric_extractor", facts.has_extractor),
+        ):  # fmt: skip
+            is_given = getattr(self.route.hooks, name) is not None
+            if begun not in (None, is_given):
+                logger.warning("%s: %s", self.run, _OTHER_VALUES[is_given].format(name))
         total = self.study.budget.trials if facts.total is not None else None
         current = replace(
             facts,

@@ -12,6 +12,7 @@ from typing import Any
 from hpo.automl.arguments import is_wandb_on
 from hpo.core.events import Event, TrialFinished
 from hpo.core.protocols import Listener
+from hpo.jobs.parents import platform_jobs
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import RunDir
 from hpo.study.plan import StudyPlan
@@ -44,7 +45,8 @@ def make_listener(
 ) -> Listener:
     """Start the run, or warn and listen to nothing where that is impossible."""
     del study, plan
-    key = config.get("api_key") or os.environ.get("WANDB_API_KEY")
+    own_key = config.get("api_key")
+    key = own_key or os.environ.get("WANDB_API_KEY")
     try:
         wandb = importlib.import_module("wandb")
     except ImportError:
@@ -54,37 +56,40 @@ def make_listener(
     if not key and mode not in ("offline", "disabled"):
         logger.warning("wandb_config: no api_key and no WANDB_API_KEY; nothing is sent")
         return Nothing()
-    if key:
-        os.environ.setdefault("WANDB_API_KEY", str(key))
-    started = wandb.init(
-        project=str(config.get("project") or "automl"),
-        name=RUN_NAME,
-        group=group_of(run),
-        dir=str(run.path),
-    )
-    return _Table(wandb, started, ledger)
+    try:
+        started = wandb.init(
+            project=str(config.get("project") or "automl"),
+            name=RUN_NAME,
+            group=group_of(run),
+            dir=str(run.path),
+            settings=wandb.Settings(api_key=str(own_key)) if own_key else None,
+        )
+    except Exception as error:  # noqa: BLE001 - a mirror never ends a search
+        logger.warning("wandb_config: the run could not be started, nothing is sent: %s", error)
+        return Nothing()
+    return _Table(wandb, started, ledger, run)
 
 
 class _Table:
     """Sends the table anew whenever a trial has ended."""
 
-    def __init__(self, wandb: Any, started: Any, ledger: Ledger) -> None:
-        self._wandb, self._run, self._ledger = wandb, started, ledger
+    def __init__(self, wandb: Any, started: Any, ledger: Ledger, run: RunDir) -> None:
+        self._wandb, self._started, self._ledger, self._run = wandb, started, ledger, run
 
     def handle(self, event: Event) -> None:
         """Send what has changed."""
         if not isinstance(event, TrialFinished):
             return
         direction = self._ledger.direction
-        rows = []
+        jobs, rows = platform_jobs(self._run.path), []
         for trial in self._ledger.trials():
             best = trial.best_measurement(direction)
             epoch, value = (best.epoch, best.value) if best else (None, None)
-            rows.append(
-                [trial.number, str(trial.number), str(trial.state), value, epoch, str(trial.params)]
-            )
-        self._run.log({TABLE: self._wandb.Table(columns=list(COLUMNS), data=rows)})
+            number = trial.number
+            job_id = jobs[number][0] if number in jobs else str(self._run.trial_dir(number))
+            rows.append([number, job_id, str(trial.state), value, epoch, str(trial.params)])
+        self._started.log({TABLE: self._wandb.Table(columns=list(COLUMNS), data=rows)})
 
     def close(self) -> None:
         """End the run."""
-        self._run.finish()
+        self._started.finish()

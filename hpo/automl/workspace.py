@@ -53,6 +53,10 @@ class WorkspaceFacts:
     """Data roots as they were given; None where an earlier release kept none."""
     has_eval_fn: bool | None = None
     """Whether trials are ranked by what `eval_fn` says; None where an earlier release began it."""
+    has_extractor: bool | None = None
+    """The same of what `metric_extractor` reads."""
+    force: bool | None = None
+    """Whether an explicit batch of a single class was kept; None as above."""
     evaluations: dict[str, Any] = field(default_factory=dict)
     """The settings of baseline and final evaluation that were given, by name."""
     delete_intermediate: bool | None = None

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -195,3 +196,51 @@ def test_what_ends_after_its_caller_was_lost_is_taken_at_once(make):
         assert [rec.id for rec in automl.next_recommendation()] == [0, 3, 4]
         assert automl.next_recommendation() == []
         assert automl.get_best().result == 0.75
+
+
+class WandbRun:
+    def __init__(self, asked):
+        self.asked, self.rows = asked, []
+
+    def log(self, values):
+        self.rows = values["automl_experiments"]
+
+    def finish(self):
+        self.rows = [*self.rows, "finished"]
+
+
+@pytest.fixture
+def wandb(monkeypatch):
+    """The service is stood in for by a module of its name; nothing is sent."""
+    runs = []
+
+    def init(**asked):
+        if asked["project"] == "mistyped":
+            raise ConnectionError("project not found")
+        runs.append(WandbRun(asked))
+        return runs[-1]
+
+    module = types.SimpleNamespace(
+        init=init, runs=runs, Table=lambda columns, data: data, Settings=lambda **given: given
+    )
+    monkeypatch.setitem(sys.modules, "wandb", module)
+    monkeypatch.setenv("WANDB_API_KEY", "of-another-account")
+    return module
+
+
+def test_weights_and_biases_gets_the_ids_of_jobs_by_the_given_key(make, wandb):
+    with make(wandb_config={"enabled": True, "api_key": "mine"}) as automl:
+        recs = [*automl.next_recommendation(), *automl.next_recommendation()]
+        recs[0].job_id = "job-7"
+        automl.report_result(recs[0].id, 0.5)
+        (run,) = wandb.runs
+        assert run.asked["settings"] == {"api_key": "mine"}
+        assert [row[:4] for row in run.rows] == [[0, "job-7", "complete", 0.5]]
+    assert run.rows[-1] == "finished"
+    assert os.environ["WANDB_API_KEY"] == "of-another-account"
+
+
+def test_weights_and_biases_that_cannot_be_reached_ends_no_search(make, wandb, caplog):
+    with make(wandb_config={"enabled": True, "project": "mistyped"}) as automl:
+        assert automl.next_recommendation()
+    assert "wandb_config: the run could not be started, nothing is sent: project not" in caplog.text

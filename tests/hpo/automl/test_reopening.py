@@ -66,6 +66,7 @@ def test_a_larger_number_extends_the_workspace(open_again, tmp_path):
         ({"metric": "loss"}, {}, "begun for 'val_precision_at_1', got 'loss'"),
         ({"seed": 8}, {}, "begun with seed 7, got 8"),
         ({"confirm": 2}, {}, "begun with confirm 0, got 2"),
+        ({"force": True}, {}, "begun with force False, got True"),
         ({"direction": "minimize"}, {}, "begun to maximize 'val_precision_at_1', got minimize"),
         ({}, {"train_specs": {"train.num_epochs": 2}}, "spec has changed"),
         ({}, {"automl_hyperparameters": ["train.lr"]}, "search space has changed"),
@@ -149,6 +150,30 @@ def test_a_setting_that_cannot_change_is_refused_by_name(skill, tmp_path, settin
     with pytest.raises(AutoMLError, match=told) as caught:
         AutoML(tmp_path / "ws", str(skill), trainer=NAME, settings=settings)
     assert "\n" not in str(caught.value)
+
+
+def test_a_batch_of_one_class_that_was_kept_by_force_can_be_extended(tmp_path):
+    begun = {"algorithm": "random", "metric": "kpi", "automl_max_recommendations": 2, "force": True}
+    spec = {"train.batch_size": 4, "dataset.num_instance": 4}
+    AutoML(tmp_path / "ws", "ml_recog", train_specs=spec, settings=begun).finish()
+    with AutoML(tmp_path / "ws", "ml_recog", settings={"automl_max_recommendations": 3}) as automl:
+        assert automl.facts.total == 3
+
+
+def test_what_has_no_effect_is_told_at_a_resume_as_at_the_start(open_again, skill, tmp_path):
+    of_no_use = {"automl_population_size": 5, "latency_scale": 2.0, "metric_weight": 3.0}
+    told = [
+        "automl_settings.automl_population_size: a setting of pbt, not used by random",
+        "latency_scale: has no effect without multi_objective",
+        "metric_weight: has no effect with a single objective",
+    ]
+    with open_again() as automl:
+        before = automl.result()["warnings"]
+    for _ in range(2):
+        with open_again(of_no_use) as automl:
+            assert automl.result()["warnings"] == [*before, *told]
+    with AutoML(tmp_path / "new", str(skill), trainer=NAME, settings=BEGUN | of_no_use) as automl:
+        assert automl.result()["warnings"] == [*before, *told]
 
 
 def test_how_a_language_model_is_reached_may_change(skill, tmp_path):
@@ -285,6 +310,25 @@ def test_values_of_eval_fn_and_of_logs_are_not_mixed_without_a_word(run, caplog)
         caplog.clear()
         go_on()
         assert "its trials have the values of eval_fn, and this start passes none" in caplog.text
+
+
+def test_values_of_an_extractor_and_of_logs_are_not_mixed_without_a_word(run, caplog):
+    def extract(log, name):
+        return 0.5
+
+    begun, other = run(metric_extractor=extract), run()
+    report = json.loads((Path(begun["workspace_path"]) / "best/report.json").read_text())
+    assert not [line for line in report["next"] if "resume" in line]
+    for result, more, told in (
+        (begun, {}, "its trials have the values of metric_extractor, and this start passes none"),
+        (other, {"metric_extractor": extract}, "what metric_extractor says; leave it out"),
+        (begun, {"metric_extractor": extract}, ""),
+        (other, {}, ""),
+    ):
+        caplog.clear()
+        run(workspace_path=result["workspace_path"], resume=True, **more)
+        assert told in caplog.text
+        assert bool(told) == ("metric_extractor" in caplog.text)
 
 
 def test_a_search_without_eval_fn_that_is_given_one_later_says_so(run, caplog):
