@@ -288,9 +288,9 @@ class Study:
                 every picture a class.
 
         Returns:
-            A row per picture: `image`, `label` (`unknown` where no class fits), and of
-            the nearest classes `labels`, `scores` and `distances`; `image` and `error` where it
-            cannot be read.
+            A row per picture: `image`, `label` (`unknown` where no class fits), with `unknown_at`
+            also `unknown` (a class may be called so), and of the nearest classes `labels`,
+            `scores` and `distances`; `image` and `error` where it cannot be read.
 
         Raises:
             RunError: when the search has not exported a model yet.

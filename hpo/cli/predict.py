@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,7 +98,7 @@ def _names_run(words: list[str], out: Path) -> bool:
 def run(args: argparse.Namespace) -> int:
     """Print the nearest labels of each picture; 2 where one could not be labelled."""
     from hpo.cli.driving import machine_output
-    from hpo.results.label_files import sheet, table
+    from hpo.results.label_files import is_unknown, sheet, table
     from hpo.results.predict import label_with_run
 
     _check(args)
@@ -117,10 +117,10 @@ def run(args: argparse.Namespace) -> int:
         if args.file:
             rows = table(rows, Path(args.file))
         if args.sheet:
-            rows = sheet(rows, Path(args.sheet))
+            rows = sheet(rows, Path(args.sheet), labelling.files)
         kept, unknown = [], 0
         for row in rows:
-            unknown += _is_unknown(row)
+            unknown += is_unknown(row)
             if "error" in row or args.json or not writes:
                 kept.append(row)
     failed = [row for row in kept if "error" in row]
@@ -184,12 +184,10 @@ def _print_rows(rows: Sequence[dict[str, Any]], labelling: Labelling, failed: in
 
 
 def _words(row: dict[str, Any]) -> str:
+    from hpo.results.label_files import is_unknown
+
     nearest = ", ".join(
         f"{label} ({distance:.3f})"
         for label, distance in zip(row["labels"], row["distances"], strict=True)
     )
-    return f"unknown, nearest {nearest}" if _is_unknown(row) else nearest
-
-
-def _is_unknown(row: Mapping[str, Any]) -> bool:
-    return "labels" in row and row.get("label", row["labels"][0]) != row["labels"][0]
+    return f"unknown, nearest {nearest}" if is_unknown(row) else nearest

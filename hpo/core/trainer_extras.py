@@ -304,8 +304,8 @@ class PictureLabeller(Protocol):
 
         Yields:
             A row per image, in order: `image`, `label` (the nearest class, or `unknown` where
-            none fits), and of the nearest classes `labels`, `scores` and `distances`; or `image`
-            and `error`.
+            none fits), `unknown` where that is asked for (a class may be called so), and of the
+            nearest classes `labels`, `scores` and `distances`; or `image` and `error`.
         """
 
     def describe_threshold(self, folder: Path, rate: float) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import html
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,15 +67,32 @@ def _cells(row: dict[str, Any], width: int) -> list[str]:
     return [storable(row["image"]), row.get("label", row["labels"][0]), *cells, ""]
 
 
-def sheet(rows: Iterator[dict[str, Any]], path: Path) -> Iterator[dict[str, Any]]:
-    """Write a page with a thumbnail of each picture, its label and the nearest classes."""
+def is_unknown(row: Mapping[str, Any]) -> bool:
+    """Whether a labelled picture is of no class; of a trainer that does not tell, by its label."""
+    if "error" in row:
+        return False
+    nearest = row["labels"][0]
+    return bool(row.get("unknown", row.get("label", nearest) != nearest))
+
+
+def sheet(
+    rows: Iterator[dict[str, Any]], path: Path, files: Sequence[Path]
+) -> Iterator[dict[str, Any]]:
+    """Write a page with a thumbnail of each picture, its label and the nearest classes.
+
+    Args:
+        rows: of pictures.
+        path: the page.
+        files: where the pictures of the first rows lie; those of further ones are not there.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8") as file:
         file.write(_HEAD)
         left_out = 0
         for number, row in enumerate(rows):
             if number < SHOWN:
-                file.write(storable(_figure(row, thumbnail(row["image"]))))
+                shown = thumbnail(files[number]) if number < len(files) else None
+                file.write(storable(_figure(row, shown)))
             else:
                 left_out += 1
             yield row
@@ -85,7 +102,7 @@ def sheet(rows: Iterator[dict[str, Any]], path: Path) -> Iterator[dict[str, Any]
 
 def _figure(row: dict[str, Any], picture: str | None) -> str:
     label = "not labelled" if "error" in row else row.get("label", row["labels"][0])
-    kind = "error" if "error" in row else "unknown" if label != row["labels"][0] else ""
+    kind = "error" if "error" in row else "unknown" if is_unknown(row) else ""
     note = row.get("error") or ", ".join(
         f"{name} {distance:.2f}"
         for name, distance in zip(row["labels"], row["distances"], strict=True)

@@ -29,6 +29,8 @@ class Labelling:
     """In the order given, each once: `image`, `labels`, `distances`; or `image` and `error`."""
     total: int
     """How many rows there will be."""
+    files: list[Path]
+    """Where the pictures of the first rows lie; a row's `image` is their name for people."""
     notes: list[str]
     """What was skipped, and what could not be told."""
     folder: Path
@@ -75,6 +77,7 @@ def label_with_run(
     return Labelling(
         rows=itertools.chain(rows, found["errors"]),
         total=len(pictures) + len(found["errors"]),
+        files=pictures,
         notes=notes,
         folder=folder,
     )

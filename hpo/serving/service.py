@@ -20,6 +20,7 @@ from hpo.core.protocols import Trainer
 from hpo.core.trainer_extras import GalleryEditor, PictureLabeller
 from hpo.results.export import trainer_of_export
 from hpo.results.gallery import extend_gallery, list_gallery, shrink_gallery, undo_gallery
+from hpo.results.label_files import is_unknown
 from hpo.run.run_dir import RunDir
 from hpo.study.plan import as_user_errors, read_plan
 from hpo.study.trainers import demand
@@ -90,8 +91,9 @@ class PictureService:
             topk: matches to list, or all there are if those are fewer.
 
         Returns:
-            `label` and `matches`, best first: each with `class`, `distance` (0 to 2), `score` where
-            the trainer gives one, and `picture`, where the matching gallery picture can be seen.
+            `label`, `unknown` where that is asked for (a class may be called so), and `matches`,
+            best first: each with `class`, `distance` (0 to 2), `score` where the trainer gives one,
+            and `picture`, where the matching gallery picture can be seen.
 
         Raises:
             DataError: it cannot be read.
@@ -109,7 +111,8 @@ class PictureService:
         ]
         for match in matches:
             match["picture"] = self._shown(match.pop("neighbour", ""))
-        return {"label": row.get("label", row["labels"][0]), "matches": matches}
+        unknown = {} if self._unknown_at is None else {"unknown": is_unknown(row)}
+        return {"label": row.get("label", row["labels"][0]), **unknown, "matches": matches}
 
     def classes(self) -> dict[str, int]:
         """Return class -> number of pictures."""

@@ -51,10 +51,11 @@ def label_pictures(
             every picture a class.
 
     Yields:
-        For each picture, in order, `image`, `label` (the nearest class, or `unknown`), and of each
-        of the nearest classes `labels`, `scores` (cosine similarity, 1 for the same), `distances`
-        (0 to 2) and `neighbours` (the reference picture); for one that cannot be read `image` and
-        `error`, the reason.
+        For each picture, in order, `image`, `label` (the nearest class, or `unknown`), `unknown`
+        where that is asked for (a class may be called so), and of each of the nearest classes
+        `labels`, `scores` (cosine similarity, 1 for the same), `distances` (0 to 2) and
+        `neighbours` (the reference picture); for one that cannot be read `image` and `error`, the
+        reason.
 
     Raises:
         CheckpointError: the model is missing or lacks the facts that an export writes.
@@ -80,12 +81,12 @@ def _rows(
 ) -> Iterator[dict[str, Any]]:
     entries, distances = gallery.nearest_classes(emb_ND, topk)
     names = gallery.names_of(entries)
-    is_unknown_N = np.zeros(len(emb_ND), dtype=np.bool_)
-    if limit is not None:
-        is_unknown_N = gallery.score_unknown(emb_ND) > limit
+    is_unknown_N = None if limit is None else gallery.score_unknown(emb_ND) > limit
     for row, labels in enumerate(names.tolist()):
+        is_unknown = is_unknown_N is not None and bool(is_unknown_N[row])
         yield {
-            "label": UNKNOWN if is_unknown_N[row] else labels[0],
+            "label": UNKNOWN if is_unknown else labels[0],
+            **({} if limit is None else {"unknown": is_unknown}),
             "labels": labels,
             "scores": [1.0 - float(d) ** 2 / 2 for d in distances[row]],
             "distances": [float(d) for d in distances[row]],

@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -74,3 +75,23 @@ def test_what_unknown_costs_is_told_and_holds(hpo, run, calibrated, tmp_path):
     assert len(labels) == 25
     assert f"about {(unknown - 1) / 24:.0%} of pictures of known classes become unknown" in err
     assert f"{unknown} of 25 are unknown\nwritten l.csv and s.html: 25 pictures\n" in err
+
+
+def test_a_far_picture_is_unknown_also_where_the_nearest_class_is_called_so(hpo, run, calibrated):
+    file = run.best_dir / "gallery.npz"
+    with np.load(file) as arrays:
+        kept = dict(arrays)
+    np.savez(file, **kept | {"class_names": [f"hue{i}" if i != 2 else "unknown" for i in range(8)]})
+    Image.new("RGB", (16, 16), (255, 255, 255)).save("far.png")
+    Image.new("RGB", (16, 16), tuple(map(int, calibrated[2]))).save("fits.png")
+    words = ("predict", run.path, "far.png", "fits.png", "--topk", 1)
+    rows = json.loads(hpo(*words, "--unknown-at", "0.1", "--json")[1])
+    assert [(row["labels"], row["unknown"]) for row in rows] == [
+        (["unknown"], True),
+        (["unknown"], False),
+    ]
+    _, out, err = hpo(*words, "--unknown-at", "0.1")
+    assert out.startswith("far.png: unknown, nearest unknown (")
+    assert "\nfits.png: unknown (0.000)\n" in out
+    assert "1 of 2 are unknown" in err
+    assert "unknown" not in json.loads(hpo(*words, "--json")[1])[0]

@@ -2,7 +2,7 @@ import csv
 
 from PIL import Image
 
-from hpo.results.label_files import sheet, table
+from hpo.results.label_files import is_unknown, sheet, table
 
 ROWS = [
     {"image": "broken.jpg", "error": "it is cut off"},
@@ -37,10 +37,12 @@ def test_a_table_of_broken_pictures_alone_has_its_head(tmp_path):
 
 def test_a_sheet_shows_pictures_labels_and_what_is_unknown(tmp_path):
     Image.new("RGB", (300, 200), (9, 9, 200)).save(tmp_path / "blue.png")
-    rows = [*ROWS, {**ROWS[2], "image": str(tmp_path / "blue.png")}]
-    assert list(sheet(iter(rows), tmp_path / "sheet.html")) == rows
+    rows = [{**ROWS[2], "image": "shots.zip/blue.png"}, *ROWS, {"image": "no.zip", "error": "none"}]
+    files = [tmp_path / name for name in ("blue.png", "broken.jpg", "a<b.jpg", "c.jpg")]
+    assert list(sheet(iter(rows), tmp_path / "sheet.html", files)) == rows
     text = (tmp_path / "sheet.html").read_text()
-    assert text.count("<figure") == 4
+    assert text.count("<figure") == 5
+    assert text.count('title="shots.zip/blue.png"><img src="data:image/jpeg;base64,') == 1
     assert text.count("data:image/jpeg;base64,") == 1
     assert (
         '<figure class="unknown" title="a&lt;b.jpg"><figcaption><b>unknown</b><br>ale 1.00, bun 1.50'
@@ -48,3 +50,10 @@ def test_a_sheet_shows_pictures_labels_and_what_is_unknown(tmp_path):
     )
     assert '<figure class="error" title="broken.jpg">' in text
     assert text.endswith("</html>\n")
+
+
+def test_a_class_may_be_called_unknown():
+    fitting = {"image": "a.jpg", "label": "unknown", "labels": ["unknown"], "distances": [0.5]}
+    assert [is_unknown(row) for row in (*ROWS, fitting)] == [False, True, False, False]
+    assert is_unknown({**fitting, "unknown": True})
+    assert not is_unknown({**fitting, "unknown": False})

@@ -33,9 +33,9 @@ def test_a_picture_of_no_class_is_unknown_with_the_nearest_beside(calibrated, se
     def label(color):
         return WEB.post(f"{url}/label?topk=2", data=picture(color)).json()
 
-    assert label((198, 12, 11))["label"] == "hue0"
-    white = label((255, 255, 255))
-    assert white["label"] == "unknown"
+    red, white = label((198, 12, 11)), label((255, 255, 255))
+    assert (red["label"], red["unknown"]) == ("hue0", False)
+    assert (white["label"], white["unknown"]) == ("unknown", True)
     units = calibrated / np.linalg.norm(calibrated, axis=1, keepdims=True)
     assert white["matches"][0]["class"] == f"hue{int(units.sum(axis=1).argmax())}"
 
