@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import html
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,8 +29,9 @@ from hpo.report.optuna_view import short_name
 from hpo.report.run_data import RunData, load_run_data
 from hpo.results.story import read_story
 from hpo.run.run_dir import RunDir, find_run
-from hpo.study.arguments import Data, PathLike, place_of, study_of_arguments
-from hpo.study.spec import load_study
+from hpo.study.arguments import FIELDS, Data, PathLike, place_of, study_of_arguments
+from hpo.study.schema import check_shape
+from hpo.study.spec import StudySpec, load_study
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,6 +50,9 @@ COLORS = {
 }
 """The report's light theme."""
 
+_OF_A_RESUME = ("force", "places", "moved")
+_OF_A_SEARCH = ("completes", "runs", "name_prefix", "fill")
+"""Settings of `SearchSettings` that one of the two alone goes by."""
 SHOWN_TRIALS = 10
 """A notebook's table of a study shows so many."""
 
@@ -71,16 +75,18 @@ def search(
     Args:
         study: a study file; everything else is laid over it.
         data: one folder of classes, split for you; or the splits: train, reference, query and
-            where given test_reference and test_query.
+            where given test_reference and test_query; or the section `data` of a study file:
+            folder, class_disjoint, group_by.
         budget: as on the command line: `20`, `"2h"`, `"40,3h"`.
         spec: keys of the trainer's spec, dotted or nested.
         weights: pretrained weights: a file, or an address such as `lite0` or `timm://resnet18`;
             `none` starts from random ones whatever the study says.
         name: of the study.
         options: of `hpo.study.spec.SearchOptions`: algorithm, pruner, seed, confirm, over,
-            ranges, options, fix...
+            ranges, options, fix...; tables are merged with the study's by name.
         out: the folder that runs lie in.
-        **settings: of `hpo.searching.session.SearchSettings`, e.g. `executor="inprocess"`.
+        **settings: concurrent, trials_per_gpu, keep and disk_quota as in a study file; others of
+            `hpo.searching.session.SearchSettings`, e.g. `executor="inprocess"`.
 
     Raises:
         HpoError: for wrong input, in one line.
@@ -88,9 +94,9 @@ def search(
     """
     from hpo.searching.session import start_search
 
-    wanted = study_of_arguments(study, data, budget, spec, weights, name, options)
-    runs = Path(place_of("out", out))
-    result = start_search(wanted, runs, replace(_settings(settings), completes=True))
+    start = _settings({k: v for k, v in settings.items() if k not in FIELDS}, but=_OF_A_RESUME)
+    wanted = study_of_arguments(study, data, budget, spec, weights, name, options, settings)
+    result = start_search(wanted, Path(place_of("out", out)), replace(start, completes=True))
     return Study(result.run)
 
 
@@ -104,8 +110,13 @@ def load(run: PathLike | None = None, *, out: PathLike = "runs") -> Study:
     return Study(find_run(wanted, Path(place_of("out", out))))
 
 
-def _settings(changes: Mapping[str, Any]) -> SearchSettings:
-    """Settings as the command line has them: lines on stderr, MLflow, a report at the end."""
+def _settings(changes: Mapping[str, Any], but: Collection[str]) -> SearchSettings:
+    """Settings as the command line has them: lines on stderr, MLflow, a report at the end.
+
+    Args:
+        changes: what the call says.
+        but: what such a call does not take.
+    """
     from hpo.console.console import Console
     from hpo.searching.session import SearchSettings
     from hpo.tracking.listener import mlflow_listener
@@ -114,9 +125,10 @@ def _settings(changes: Mapping[str, Any]) -> SearchSettings:
     base = SearchSettings(
         listeners=(mlflow_listener, lambda *_: console), progress=console.progress, report=True
     )
-    unknown = sorted(set(changes) - set(SearchSettings.__dataclass_fields__))
+    unknown = sorted(set(changes) - (set(SearchSettings.__dataclass_fields__) - set(but)))
     if unknown:
-        raise SpecError(f"{unknown[0]}: no such argument of a search")
+        what = "search" if but == _OF_A_RESUME else "resume"
+        raise SpecError(f"{unknown[0]}: no such argument of a {what}")
     listeners = changes.get("listeners", ())
     if not isinstance(listeners, Sequence) or not all(map(callable, listeners)):
         raise SpecError(f"listeners: must be a list of functions, got {quoted(listeners)}")
@@ -261,6 +273,11 @@ class Study:
     def resume(self, budget: str | int | None = None, **settings: Any) -> Study:
         """Go on, to the end of the budget or of a new one (`"+20"` adds to the old).
 
+        Args:
+            budget: in place of the old one.
+            **settings: keep and disk_quota, in place of the study's; others of
+                `hpo.searching.session.SearchSettings`, e.g. `force=True`.
+
         Raises:
             HpoError: as `search`.
         """
@@ -273,7 +290,9 @@ class Study:
         wanted = None
         if budget is not None:
             wanted = extend_budget(load_study(self._run.study_file).budget, str(budget))
-        resume_search(self._run, _settings(settings), budget=wanted)
+        kept = {key: settings.pop(key) for key in ("keep", "disk_quota") if key in settings}
+        check_shape(StudySpec, kept, "Study.resume")
+        resume_search(self._run, _settings(settings, but=_OF_A_SEARCH), budget=wanted, **kept)
         return self
 
     def predict(

@@ -16,8 +16,9 @@ from hpo.core.protocols import Algorithm, Trainer, WarmStarter
 from hpo.core.seeds import derive_seed
 from hpo.core.trainer_extras import BatchTrainer
 from hpo.study.plan import StudyPlan
+from hpo.study.sections import LAST
 from hpo.study.spec import StudySpec
-from hpo.study.stages import LAST, PlannedStage, planned_stages
+from hpo.study.stages import PlannedStage, planned_stages
 from hpo.study.trainers import restart_keys
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from hpo.core.text import count_of, printable
 from hpo.study.sections import SPLITS
 
 if TYPE_CHECKING:
-    pass
+    from hpo.study.spec import StudySpec
 
 HELP = "look for faults of this machine and of pictures before a search"
 
@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", metavar="DIR", help="one folder of classes, or one list")
     add_group_argument(parser)
     parser.add_argument(
-        "--trainer", metavar="NAME", default="ml_recog", help="trainer (default: %(default)s)"
+        "--trainer", metavar="NAME", help="trainer (default: the study's, else ml_recog)"
     )
     parser.add_argument("--all", action="store_true", help="name every file, not the first few")
     add_output_arguments(parser)
@@ -68,17 +68,20 @@ def run(args: argparse.Namespace) -> int:
     from hpo.doctor.machine import examine_machine
     from hpo.study.trainers import find_trainer
 
-    trainer = None
+    study, trainer = study_from(args), None
     with contextlib.suppress(ModuleNotFoundError):  # the check of packages says what to install
-        trainer = find_trainer(args.trainer)  # looking at the machine takes seconds
-    sources, grouping = _sources(args)
+        trainer = find_trainer(study.trainer)  # looking at the machine takes seconds
     screen = _Screen(quiet=args.json)
     screen.line("machine")
     checks = []
     for check in examine_machine(Path(args.out), trainer):
         checks.append(check)
         screen.mark(check.status, check.name, check.text, check.advice)
-    diagnosis = _look_at(args, sources, grouping, screen) if sources and trainer else None
+    diagnosis = (
+        _look_at(args, study, screen)
+        if trainer and (study.data.splits or study.data.folder)
+        else None
+    )
     states = [check.status for check in checks]
     states += [found["severity"] for found in (diagnosis or {}).get("findings", [])]
     if args.json:
@@ -88,33 +91,26 @@ def run(args: argparse.Namespace) -> int:
     return 2 if "error" in states else 0
 
 
-def _sources(args: argparse.Namespace) -> tuple[dict[str, str], dict[str, str]]:
-    """Folders by split, and what pictures are grouped by, of the study and of flags; flags win."""
-    found: dict[str, str] = {}
-    by = args.group_by
-    if args.study:
-        from hpo.study.packaged import given_study
-        from hpo.study.spec import anchored
+def study_from(args: argparse.Namespace) -> StudySpec:
+    """The study whose trainer and pictures are looked at; single splits will do."""
+    from hpo.cli.study_flags import data_from, flag_of
+    from hpo.study.laid_over import laid_over
+    from hpo.study.packaged import given_study
+    from hpo.study.spec import StudySpec
 
-        data = anchored(given_study(args.study), Path.cwd()).data
-        found = data.splits | ({"images": data.folder} if data.folder else {})
-        by = by or data.group_by
-    found |= {name: getattr(args, name) for name in SPLITS if getattr(args, name)}
-    found |= {"images": args.data} if args.data else {}
-    return found, {"group_by": by} if by else {}
+    study = given_study(args.study) if args.study else StudySpec()
+    given = {"trainer": args.trainer or study.trainer, "data": data_from(args)}
+    return laid_over(study, given, needed=(), spell=flag_of)
 
 
-def _look_at(
-    args: argparse.Namespace,
-    sources: Mapping[str, str],
-    grouping: Mapping[str, str],
-    screen: _Screen,
-) -> dict[str, Any]:
+def _look_at(args: argparse.Namespace, study: StudySpec, screen: _Screen) -> dict[str, Any]:
     from hpo.core.trainer_extras import DataDoctor, SourceSettler
     from hpo.study.plan import as_user_errors
     from hpo.study.trainers import demand, find_trainer
 
-    found_trainer = find_trainer(args.trainer)
+    found_trainer, data = find_trainer(study.trainer), study.data
+    sources = data.splits | ({"images": data.folder} if data.folder else {})
+    grouping = {"group_by": data.group_by} if data.group_by else {}
     trainer = demand(found_trainer, DataDoctor)
     began = time.monotonic()
     screen.line("\npictures")

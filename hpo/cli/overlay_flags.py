@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from hpo.cli.run_flags import add_repeatable
 from hpo.core.errors import SpecError
 
 if TYPE_CHECKING:
-    from hpo.study.sections import SearchOptions
     from hpo.study.skill import Skill
     from search_spaces import Overlay
 
@@ -37,35 +36,24 @@ def add_overlay_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def overlay_changes(
-    args: argparse.Namespace,
-    options: SearchOptions,
-    find_skill: Callable[[], Skill] | None = None,
+    args: argparse.Namespace, find_skill: Callable[[], Skill] | None = None
 ) -> dict[str, Any]:
-    """Return the fields of a study's search options that the flags change; flags win over the file.
+    """Return what the flags say, by the names of `SearchOptions`.
 
     Args:
         args: with the flags.
-        options: as the study has them.
         find_skill: finds what says which keys hold text; None takes values as YAML reads them.
 
     Raises:
         SpecError: when a flag is not of its form.
     """
-    changes: dict[str, Any] = {}
-    over = _names(args.search_over)
-    if over:
-        changes["over"] = over
-    ranges = _by_name("--range", map(_range, args.range))
-    choices = _table("--options", args.options, _choices, find_skill)
-    fixed = _table("--fix", args.fix, _fixed, find_skill)
-    if ranges or choices or fixed:
-        # The last word on a parameter counts, so a flag takes it out of the file's other tables.
-        changes["ranges"] = _without(options.ranges, choices, fixed) | ranges
-        changes["options"] = _without(options.options, ranges, fixed) | choices
-        changes["fix"] = _without(options.fix, ranges, choices) | fixed
-        published = options.custom_param_ranges
-        changes["custom_param_ranges"] = _without(published, ranges, choices, fixed)
-    return changes
+    changes = {
+        "over": _names(args.search_over),
+        "ranges": _by_name("--range", map(_range, args.range)),
+        "options": _table("--options", args.options, _choices, find_skill),
+        "fix": _table("--fix", args.fix, _fixed, find_skill),
+    }
+    return {name: value for name, value in changes.items() if value}
 
 
 def overlay_from_args(args: argparse.Namespace) -> Overlay:
@@ -74,22 +62,18 @@ def overlay_from_args(args: argparse.Namespace) -> Overlay:
     Raises:
         SpecError: when a flag is not of its form.
     """
-    from dataclasses import replace
-
+    from hpo.study.checks import check_search
     from hpo.study.sections import SearchOptions
     from hpo.study.spec import StudySpec
 
-    options = SearchOptions()
-    return StudySpec(search=replace(options, **overlay_changes(args, options))).overlay
-
-
-def _without(table: Mapping[str, Any], *others: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in table.items() if not any(name in o for o in others)}
+    options = SearchOptions().updated(overlay_changes(args))
+    check_search(options, "", lambda _: "--search-over")
+    return StudySpec(search=options).overlay
 
 
 def _names(texts: list[str]) -> tuple[str, ...]:
     names = [name.strip() for text in texts for name in text.split(",")]
-    return tuple(dict.fromkeys(name for name in names if name))
+    return tuple(dict.fromkeys(names))
 
 
 def _split(flag: str, text: str, form: str) -> tuple[str, str]:

@@ -6,7 +6,6 @@ import argparse
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from hpo.study.screening import Row
     from hpo.study.spec import StudySpec
 
+_USED = ("reference", "query")
 HELP = "compare pretrained networks on your pictures, before any training"
 EPILOG = """\
 examples:
@@ -96,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
 
     if args.plot and Path(args.plot).suffix != ".html":
         raise SpecError(f"--plot: must end in .html, got {args.plot}")
-    study = _study_from(args)
+    study = study_from(args)
     trainer = find_trainer(study.trainer)
     if not isinstance(trainer, Screener):
         raise SpecError(f"trainer {study.trainer}: compares no networks before training")
@@ -123,30 +123,21 @@ def run(args: argparse.Namespace) -> int:
     return 2 if len(usable) < len(rows) else 0
 
 
-def _study_from(args: argparse.Namespace) -> StudySpec:
+def study_from(args: argparse.Namespace) -> StudySpec:
     """The study file, with pictures and keys of the flags over it."""
-    from hpo.core.spec_dicts import merged, nest
+    from hpo.cli.study_flags import data_from, flag_of
+    from hpo.study.laid_over import laid_over
     from hpo.study.packaged import given_study
-    from hpo.study.sections import DataSources
-    from hpo.study.spec import StudySpec, anchored
+    from hpo.study.spec import StudySpec
     from hpo.study.text_values import read_assignments
 
     study = given_study(args.study) if args.study else StudySpec()
-    splits = {name: getattr(args, name) for name in ("reference", "query") if getattr(args, name)}
-    if args.data and splits:
-        raise SpecError("--data: is one folder to split; leave --reference and --query out")
-    if args.class_disjoint and not args.data:
-        raise SpecError("--class-disjoint: only applies when one folder is split (--data)")
-    data = replace(study.data, **splits)
-    if args.data:
-        data = DataSources(folder=args.data, class_disjoint=args.class_disjoint)
-    elif splits and not (data.reference and data.query):
-        missing = "--query" if data.reference else "--reference"
-        raise SpecError(f"{missing}: must be given too: queries are matched against a gallery")
-    spec = merged(study.spec, nest(read_assignments(args.set, study.find_skill)))
-    seed = study.search.seed if args.seed is None else args.seed
-    search = replace(study.search, seed=seed)
-    return anchored(replace(study, data=data, spec=spec, search=search), Path.cwd())
+    given = {
+        "data": data_from(args),
+        "spec": read_assignments(args.set, study.find_skill),
+        "search": {} if args.seed is None else {"seed": args.seed},
+    }
+    return laid_over(study, given, needed=_USED, spell=flag_of, spell_search=flag_of)
 
 
 def _screen(
@@ -163,7 +154,7 @@ def _screen(
     from hpo.study.screening import screen_all
 
     sources = resolve_sources(study, trainer)
-    used = {name: sources[name] for name in ("reference", "query")}
+    used = {name: sources[name] for name in _USED}
     base = merged(given, trainer.data_overrides(used), {trainer.seed_key: study.search.seed})
     console = Console(sys.stderr)
 

@@ -66,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Show the space, or samples of it, or what is suspicious about its schema."""
     from hpo.study.plan import as_user_errors
-    from hpo.study.stages import LAST
+    from hpo.study.sections import LAST
 
     with as_user_errors():
         if args.lint:
@@ -108,7 +108,7 @@ def _source(args: argparse.Namespace) -> SpaceSource:
 
 def _compiled(source: SpaceSource, trials: int | None) -> dict[str, SearchSpace]:
     """The space of each stage by name, in order; of the last alone where a study has no others."""
-    from hpo.study.stages import LAST
+    from hpo.study.sections import LAST
 
     return {name: own.compiled(trials) for name, own in {**source.stages, LAST: source}.items()}
 

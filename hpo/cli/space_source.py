@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo.cli.overlay_flags import overlay_changes, overlay_from_args
+from hpo.cli.study_flags import flag_of
 from hpo.core.errors import RunError, SpecError
 from hpo.core.machine import this_machine
 from hpo.core.protocols import Trainer
@@ -18,6 +19,7 @@ from hpo.core.text import quoted
 from hpo.core.yaml_io import read_yaml
 from hpo.run.run_dir import find_run
 from hpo.study.first_trials import refuse_unknown
+from hpo.study.laid_over import laid_over
 from hpo.study.packaged import given_study, packaged_studies
 from hpo.study.plan import settle
 from hpo.study.skill import load_skill, schema_file_of
@@ -75,9 +77,14 @@ def find_source(args: argparse.Namespace) -> SpaceSource:
     if args.skill:
         return _skill_source(args, overlay_from_args(args))
     study, is_of_run = _given(args) if args.study else (StudySpec(), False)
-    settings = nest(read_assignments(args.set, study.find_skill))
-    search = replace(study.search, **overlay_changes(args, study.search, study.find_skill))
-    study = replace(study, spec=merged(study.spec, settings), search=search)
+    study = laid_over(
+        study,
+        {
+            "spec": read_assignments(args.set, study.find_skill),
+            "search": overlay_changes(args, study.find_skill),
+        },
+        spell_search=flag_of,
+    )
     if is_of_run:  # which holds what was chosen when it began
         return _study_source(study)
     start = complete_study(study, find_trainer(study.trainer or DEFAULT_TRAINER), this_machine())

@@ -26,8 +26,9 @@ from hpo.run.ledger import Ledger
 from hpo.run.run_dir import RunDir
 from hpo.searching.forecast import forecast
 from hpo.study.plan import StudyPlan, as_user_errors, held_out_sources
+from hpo.study.sections import LAST
 from hpo.study.spec import StudySpec
-from hpo.study.stages import LAST, PlannedStage
+from hpo.study.stages import PlannedStage
 
 if TYPE_CHECKING:
     from search_spaces import SearchSpace

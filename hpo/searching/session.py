@@ -41,7 +41,7 @@ from hpo.searching.state_writer import StateWriter, describe_end, describe_start
 from hpo.study.model_limits import parse_limits
 from hpo.study.plan import StudyPlan, build_space, planned_space
 from hpo.study.provenance import take_origin, write_origin
-from hpo.study.spec import StudySpec
+from hpo.study.spec import StudySpec, check_study
 from hpo.study.stages import make_specs, planned_stages
 
 logger = logging.getLogger(__name__)
@@ -145,6 +145,7 @@ def resume_search(
     given = {"budget": budget, "keep": keep, "disk_quota": disk_quota}
     changes = {**(changes or {}), **{k: v for k, v in given.items() if v is not None}}
     study = replace(load_run_study(run), **changes)
+    check_study(study, str)
     if budget is not None:
         remark_on(budget, run)
     plan, trainer = open_plan(run, study.trainer, is_route=settings.make_session is not None)

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from hpo.core.budget import parse_budget
 from hpo.core.errors import SpecError
-from hpo.core.spec_dicts import merged, nest, plain
+from hpo.core.spec_dicts import nest, plain
 from hpo.core.text import quoted
-from hpo.study.checks import check_search
+from hpo.study.laid_over import laid_over, new_study
+from hpo.study.packaged import given_study
 from hpo.study.schema import check_shape, values_of
 from hpo.study.sections import SPLITS, DataSources, SearchOptions
-from hpo.study.spec import StudySpec, anchored, check_study
+from hpo.study.spec import StudySpec
 
 PathLike = str | os.PathLike[str]
-Data = PathLike | Mapping[str, PathLike]
+Data = PathLike | Mapping[str, Any]
+FIELDS = ("concurrent", "trials_per_gpu", "keep", "disk_quota")
+"""Fields of a study that a call gives by their own names."""
 
 
 def study_of_arguments(
@@ -29,40 +31,34 @@ def study_of_arguments(
     weights: PathLike | None,
     name: str | None,
     options: Mapping[str, Any] | None,
+    settings: Mapping[str, Any] | None = None,
 ) -> StudySpec:
-    """Lay the arguments of `hpo.search` over a study.
+    """Lay the arguments of `hpo.search` over a study; of the `settings` those that are in `FIELDS`.
 
     Raises:
         SpecError: for the first that is wrong, by its name.
     """
-    from hpo.study.packaged import embedded_study, given_study
-
     given = nest(_mapping("spec", spec))
     address = None if weights is None else place_of("weights", weights)
+    sources = {} if data is None else _sources(data)
     if study is not None:
         place = place_of("study", study)
         base = given_study(study if isinstance(study, str) else Path(place))
-    elif data is None:
-        base = embedded_study(address, given)
     else:
-        base = StudySpec()
-    changes: dict[str, Any] = {"spec": merged(base.spec, given)}
+        base = new_study(sources, address, given)
+    more = {"name": name, **(settings or {})}
+    changes = {key: more[key] for key in ("name", *FIELDS) if more.get(key) is not None}
+    check_shape(StudySpec, changes, "hpo.search")
     if budget is not None:
         changes["budget"] = parse_budget(str(budget))
     if address is not None:
         changes["weights"] = address
-    if data is not None:
-        changes["data"] = _sources(data)
-    if name is not None:
-        check_shape(StudySpec, {"name": name}, "hpo.search")
-        changes["name"] = name
-    elif data is not None and not isinstance(data, Mapping) and study is None:
-        changes["name"] = Path(data).resolve().name
-    if options is not None:
-        changes["search"] = _options(base.search, _mapping("options", options))
-    wanted = anchored(replace(base, **changes), Path.cwd())
-    check_study(wanted, str)
-    return wanted
+    return laid_over(
+        base,
+        {**changes, "data": sources, "spec": given, "search": _options(options)},
+        in_process=more.get("executor") == "inprocess",
+        spell_search=lambda key: f"options.{key}",
+    )
 
 
 def place_of(where: str, path: PathLike) -> Any:
@@ -84,18 +80,21 @@ def _mapping(where: str, given: Mapping[str, Any] | None) -> dict[str, Any]:
     return dict(given or {})
 
 
-def _sources(data: Data) -> DataSources:
+def _sources(data: Data) -> dict[str, Any]:
+    """The section `data` of a study file; a place alone is one folder."""
     if not isinstance(data, Mapping):
-        return DataSources(folder=place_of("data", data))
-    unknown = sorted(map(str, set(data) - set(SPLITS)))
-    if unknown:
-        raise SpecError(f"data: unknown {unknown[0]!r}; the splits are {', '.join(SPLITS)}")
-    return DataSources(**{key: place_of(f"data.{key}", path) for key, path in data.items()})
+        return {"folder": place_of("data", data)}
+    places = {
+        key: place_of(f"data.{key}", place)
+        for key, place in data.items()
+        if key in (*SPLITS, "folder")
+    }
+    given = {**data, **places}
+    check_shape(DataSources, given, "data")
+    return given
 
 
-def _options(base: SearchOptions, options: Mapping[str, Any]) -> SearchOptions:
-    given = plain(options)
+def _options(options: Mapping[str, Any] | None) -> dict[str, Any]:
+    given = plain(_mapping("options", options))
     check_shape(SearchOptions, given, "options")
-    wanted = base.updated(values_of(SearchOptions, given))
-    check_search(wanted, "options.")
-    return wanted
+    return values_of(SearchOptions, given)

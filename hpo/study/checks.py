@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from hpo.core.errors import SpecError
 from hpo.core.text import is_number, quoted
 from hpo.study.model_limits import parse_limits
-from hpo.study.sections import DataSources, SearchOptions
+from hpo.study.sections import LAST, DataSources, SearchOptions
 
 LARGEST_SEED = 2**32 - 1
 """What numpy, torch and Optuna all take."""
@@ -17,6 +17,9 @@ MOST_CONCURRENT = 10_000
 _MOST_CONFIRMED = 1_000
 LONGEST_NAME = 200
 """Bytes; file systems take 255, and a timestamp or a draft's letters may stand beside it."""
+
+WHOLE = ("train", "reference", "query")
+"""Splits that a search needs."""
 
 Spelling = Callable[[str], str]
 
@@ -37,6 +40,12 @@ def check_search(search: SearchOptions, where: str, spell: Spelling = str) -> No
         raise SpecError(f"{key}: must be a number of minutes, 0 or more, got {minutes:g}")
     if any(not name.removeprefix("+").strip() for name in search.over):
         raise SpecError(f"{where}{spell('over')}: must be a list of names, got an empty one in it")
+    stages = (*search.earlier_stages, LAST)
+    if search.stages and search.earlier_stages and search.stages != stages:
+        raise SpecError(
+            f"{where}{spell('stages')}: must be {', '.join(stages)} where earlier_stages holds "
+            f"those before the last, got {', '.join(search.stages)}; leave one of the two out"
+        )
     try:
         parse_limits(search.max_latency, search.max_params)
     except SpecError as error:
@@ -68,23 +77,23 @@ def check_name(name: str, where: str) -> None:
         )
 
 
-def check_sources(data: DataSources, where: str = "data") -> None:
-    """Refuse half-given data: all three splits, or one folder, or nothing."""
-    splits = {"train": data.train, "reference": data.reference, "query": data.query}
-    given = [name for name, value in splits.items() if value]
-    if data.folder and (given or data.test_reference or data.test_query):
+def check_sources(data: DataSources, where: str = "data", needed: Sequence[str] = WHOLE) -> None:
+    """Refuse half-given data: all splits that are needed, or one folder, or nothing."""
+    given = [name for name in data.splits if name in (needed or WHOLE)]
+    missing = [name for name in needed if name not in given]
+    together = f"{', '.join(needed[:-1])} and {needed[-1]}" if needed else ""
+    if data.folder and data.splits:
         raise SpecError(f"{where}: give either one folder to split or the splits, not both")
-    if given and len(given) < 3:
-        missing = " and ".join(name for name in splits if name not in given)
+    if given and missing:
         raise SpecError(
-            f"{where}: {missing} missing; train, reference and query belong together "
+            f"{where}: {' and '.join(missing)} missing; {together} belong together "
             "(or give one folder of classes, or one list, with --data)"
         )
-    if data.test_query and not given:
-        raise SpecError(f"{where}: test_query needs train, reference and query beside it")
-    if data.test_reference and not data.test_query:
+    if data.test_query and missing:
+        raise SpecError(f"{where}: test_query needs {together} beside it")
+    if data.test_reference and needed and not data.test_query:
         raise SpecError(f"{where}: test_reference needs test_query beside it")
     if data.class_disjoint and not data.folder:
         raise SpecError(f"{where}.class_disjoint: only applies when one folder is split (--data)")
-    if data.group_by and not (data.folder or given):
+    if data.group_by and not (data.folder or data.splits):
         raise SpecError(f"{where}.group_by: needs pictures of your own (--data, or --train ...)")

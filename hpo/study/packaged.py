@@ -40,14 +40,16 @@ def embedded_study(weights: str | None, given: Mapping[str, Any]) -> StudySpec:
 def given_study(given: str | Path) -> StudySpec:
     """Read a study file, or a study that comes with the package, by its name.
 
+    A folder of that name (of pictures, say) hides no packaged study.
+
     Raises:
         SpecError: there is neither, or the file is wrong.
     """
     path = Path(given)
     is_name = path.name == str(given) and not path.suffix
-    if not is_name or path.exists():
-        return load_given_study(path)
     names = packaged_studies()
+    if not is_name or path.is_file() or (path.exists() and str(given) not in names):
+        return load_given_study(path)
     if str(given) not in names:
         raise SpecError(
             f"{given}: no such file, and none of the studies that come with the package "

@@ -9,6 +9,13 @@ from typing import Any
 SPLITS = ("train", "reference", "query", "test_reference", "test_query")
 """Sources of a data set that is split already."""
 
+LAST = "full"
+"""Name of the last stage, where trials are trained in full."""
+NONE = "none"
+"""In place of names of stages: only the last one."""
+_TABLES = ("ranges", "options", "fix", "custom_param_ranges")
+"""What is said of parameters by name."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataSources:
@@ -109,11 +116,23 @@ class SearchOptions:
         return bool(self.remembered or any(stage.get("remembered") for stage in stages))
 
     def updated(self, given: Mapping[str, Any]) -> SearchOptions:
-        """Return a copy with `given` in place, without memory where that names a seed.
+        """Return a copy with `given` in place; tables and options are merged by name.
 
-        Who names a seed wants the same search again, whatever was searched in between; who names
-        `memory` too has it as it is named.
+        The last word on a parameter counts, so one that is given is taken out of the other tables.
+        `stages` that are given take the place of `earlier_stages`. Who names a seed wants the same
+        search again, whatever was searched in between, so memory is off where it is not named too.
         """
-        new = replace(self, **given)
+
+        def kept(table: str) -> dict[str, Any]:
+            others = {name for other in _TABLES if other != table for name in given.get(other, {})}
+            return {n: value for n, value in getattr(self, table).items() if n not in others}
+
+        laid = {table: {**kept(table), **given.get(table, {})} for table in _TABLES}
+        own = given.get("algorithm_options", {})
+        laid["algorithm_options"] = {**self.algorithm_options, **own}
+        if "stages" in given:
+            earlier = given.get("earlier_stages", {})
+            laid["earlier_stages"] = {} if given["stages"] == (NONE,) else earlier
+        new = replace(self, **{**given, **laid})
         is_seeded = "seed" in given and "memory" not in given and not new.has_remembered
         return replace(new, memory=False) if is_seeded else new

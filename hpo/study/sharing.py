@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from hpo.core.errors import SpecError
 
 AUTO = "auto"
@@ -24,3 +26,17 @@ def check_sharing(value: int | str | None, concurrent: int | None, where: str) -
             "run at a time too; give one of them"
         )
     return text if text == AUTO else int(text)
+
+
+def refuse_several(asked: Mapping[str, int | str | None]) -> None:
+    """Refuse what asks for several trials at a time where one process trains one.
+
+    Raises:
+        SpecError: naming the first of them.
+    """
+    for where, value in asked.items():
+        if value not in (None, 1):
+            raise SpecError(
+                f"{where}: must be 1 where this process trains the trials (--in-process, "
+                f"executor='inprocess'), got {value}; leave one of the two out"
+            )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
@@ -21,6 +21,7 @@ from hpo.core.yaml_io import as_written, parse_texts, parse_yaml, read_text
 from hpo.run.checkpoint_retention import BEST, check_keep
 from hpo.study.checks import (
     MOST_CONCURRENT,
+    WHOLE,
     Spelling,
     check_count,
     check_name,
@@ -219,19 +220,20 @@ def _as_named(kind: type, data: Any, texts: Any) -> Any:
     return named
 
 
-def check_study(study: StudySpec, spell: Spelling) -> None:
+def check_study(study: StudySpec, spell: Spelling, needed: Sequence[str] = WHOLE) -> None:
     """Refuse values that no study can have, besides those of `search`.
 
     Args:
         study: of a file, or of a file and flags.
         spell: turns a key into what the user wrote.
+        needed: splits that belong together.
 
     Raises:
         SpecError: for the first of them.
     """
     check_count(study.concurrent, spell("concurrent"), least=1, most=MOST_CONCURRENT)
     check_name(study.name, spell("name"))
-    check_sources(study.data, spell("data"))
+    check_sources(study.data, spell("data"), needed)
     check_keep(study.keep, spell("keep"))
     parse_size(study.disk_quota, spell("disk_quota"))
 

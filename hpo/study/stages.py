@@ -24,16 +24,12 @@ from hpo.study.first_trials import learned_trials, plain_trials
 from hpo.study.initial_points import starts_of
 from hpo.study.plan import StudyPlan, as_user_errors, decided_values, num_epochs_of, settle_space
 from hpo.study.schema import check_shape, values_of
-from hpo.study.sections import SearchOptions
+from hpo.study.sections import NONE, SearchOptions
 from hpo.study.spec import StudySpec
 
 if TYPE_CHECKING:
     from search_spaces import SearchSpace
 
-LAST = "full"
-"""Name of the last stage, where trials are trained in full."""
-NONE = "none"
-"""In place of names of stages: only the last one."""
 ALGORITHM = "tpe"
 """Proposes in earlier stages: it takes many parallel trials at no cost per proposal."""
 

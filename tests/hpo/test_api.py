@@ -111,9 +111,13 @@ def test_spec_and_options_reach_the_study(tmp_path):
         options={"algorithm": "random", "pruner": "none", "fix": {"train.width": 100}},
         name="mine",
         out=tmp_path / "runs",
+        keep="all",
         **QUIET,
     )
     facts = study.facts
+    assert facts.study.keep == "all"
+    study.resume(keep="best", disk_quota="3GB", **QUIET)
+    assert (study.facts.study.keep, study.facts.study.disk_quota) == ("best", "3GB")
     assert (facts.plan.num_epochs, facts.plan.algorithm, facts.study.name) == (2, "random", "mine")
     assert set(facts.best.params) == {"train.lr", "train.margin"}
     assert study.run_dir.parent == (tmp_path / "runs" / "mine").resolve()
@@ -150,10 +154,12 @@ def test_splits_or_a_folder():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"data": {"train": "/a", "test": "/b"}}, "data: unknown 'test'"),
+        ({"data": {"train": "/a", "test": "/b"}}, "data: unknown key 'test'"),
         ({"data": {"train": "/a"}}, "reference"),
         ({"options": {"algorythm": "tpe"}}, "options: unknown key 'algorythm'"),
-        ({"colour": 1}, "colour: no such argument"),
+        ({"colour": 1}, "colour: no such argument of a search"),
+        ({"force": True}, "force: no such argument of a search"),
+        ({"concurrent": 2, "executor": "inprocess"}, "concurrent: must be 1 where this process"),
         ({"executor": "raay"}, "executor: must be ray or inprocess, got 'raay'"),
         ({"listeners": 5}, "listeners: must be a list of functions, got 5"),
         ({"listeners": [print, "me"]}, "listeners: must be a list of functions"),
@@ -168,6 +174,22 @@ def test_wrong_input_is_one_line(tmp_path, monkeypatch, arguments, message):
         api.search(out=tmp_path, **arguments)
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"keep": "some"}, "keep: must be"),
+        ({"keep": 5}, "Study.resume: keep: must be text, got 5"),
+        ({"disk_quota": "much"}, "disk_quota: "),
+        ({"name_prefix": "x"}, "name_prefix: no such argument of a resume"),
+    ],
+)
+def test_a_resume_takes_what_a_resume_can_change(study, given, message):
+    before = (study.run_dir / "study.yaml").read_bytes()
+    with pytest.raises(HpoError, match=message):
+        study.resume(**given, **QUIET)
+    assert (study.run_dir / "study.yaml").read_bytes() == before
 
 
 @pytest.mark.parametrize("call", [api.load, api.Study, lambda it: api.load(out=it)])

@@ -104,3 +104,33 @@ def test_many_files_are_cut_short_unless_asked_for(pictures, capsys):
 def test_a_packaged_study_is_named_like_anywhere_else(pictures, capsys):
     assert main(["doctor", "quickstart", *flags(pictures)]) == 0
     assert "8 pictures of 2 classes, 4 each" in capsys.readouterr().out
+
+
+def test_pictures_that_are_named_take_the_place_of_the_studys(pictures, tmp_path, capsys):
+    file = tmp_path / "s.yaml"
+    file.write_text("schema_version: 1\ndata: {train: train, reference: reference, query: none}\n")
+    assert main(["doctor", str(file), "--data", str(pictures / "train"), "--json"]) == 0
+    assert list(json.loads(capsys.readouterr().out)["data"]["splits"]) == ["images"]
+    assert main(["doctor", str(file), "--query", str(pictures / "query"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["data"]["splits"]
+    assert list(found) == ["train", "reference", "query"]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--data", "d", "--train", "t"), "data: give either one folder to split or the splits"),
+        (("--group-by", "shelf"), "data.group_by: needs pictures of your own"),
+    ],
+)
+def test_what_a_search_would_refuse_is_refused(words, says, capsys):
+    assert main(["doctor", *words]) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_the_trainer_is_the_studys(tmp_path, capsys):
+    file = tmp_path / "s.yaml"
+    data = "data: {train: t, reference: r, query: q}"
+    file.write_text(f"schema_version: 1\ntrainer: tests.quick_trainer:TRAINER\n{data}\n")
+    assert main(["doctor", str(file)]) == 2
+    assert "quick" in capsys.readouterr().err

@@ -63,13 +63,18 @@ def test_last_word_on_a_parameter_counts():
         over=("a.x",), ranges={"a.x": [1, 2], "a.y": [1, 2]}, options={"a.z": [1]}, fix={"a.w": 1},
         custom_param_ranges={"a.x": {"valid_min": 1}, "a.v": {"valid_max": 9}},
     )  # fmt: skip
-    changes = overlay_changes(parsed("--fix", "a.x=3", "--range", "a.w=5..6"), options)
-    assert changes["fix"] == {"a.x": 3}
-    assert changes["ranges"] == {"a.y": [1, 2], "a.w": [5, 6]}
-    assert changes["options"] == {"a.z": [1]}
-    assert changes["custom_param_ranges"] == {"a.v": {"valid_max": 9}}
-    assert "over" not in changes
-    assert overlay_changes(parsed(), options) == {}
+    laid = options.updated(overlay_changes(parsed("--fix", "a.x=3", "--range", "a.w=5..6")))
+    assert laid.fix == {"a.x": 3}
+    assert laid.ranges == {"a.y": [1, 2], "a.w": [5, 6]}
+    assert laid.options == {"a.z": [1]}
+    assert laid.custom_param_ranges == {"a.v": {"valid_max": 9}}
+    assert laid.over == ("a.x",)
+    assert overlay_changes(parsed()) == {}
+
+
+def test_an_empty_name_is_refused_without_a_study_too():
+    with pytest.raises(SpecError, match="^--search-over: must be a list of names, got an empty"):
+        overlay_from_args(parsed("--search-over", "a.x,"))
 
 
 @pytest.mark.parametrize(

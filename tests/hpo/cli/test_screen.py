@@ -1,9 +1,13 @@
 """`hpo screen`: networks side by side, on tiny pictures."""
 
+import argparse
 import json
 
 import pytest
 
+from hpo.cli import screen
+from hpo.core.errors import SpecError
+from hpo.study.sections import DataSources
 from tests.trainer.tiny import make_splits
 
 TINY = ("--set", "model.feat_dim=8", "--set", "dataset.matching=prototypes")
@@ -57,9 +61,9 @@ def test_json_and_a_file_that_does_not_fit(hpo, pictures, tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--query", "q"), "--reference: must be given too"),
-        (("--data", "d", "--query", "q"), "--data: is one folder to split"),
-        (("--class-disjoint",), "--class-disjoint: only applies"),
+        (("--query", "q"), "data: reference missing; reference and query belong together"),
+        (("--data", "d", "--query", "q"), "data: give either one folder to split or the splits"),
+        (("--class-disjoint",), "data.class_disjoint: only applies"),
         (("--plot", "chart.png"), "--plot: must end in .html, got chart.png"),
         (("--trunks", "timm/x", "--weights", "lite9"), "did you mean lite"),
         (("--trunks", "timm/nosuchnet"), "nosuchnet"),
@@ -70,3 +74,27 @@ def test_json_and_a_file_that_does_not_fit(hpo, pictures, tmp_path):
 def test_what_cannot_be_done_is_refused_in_one_line(fails, pictures, words, message):
     given = () if {"--query", "--data"} & set(words) else pictures
     assert message in fails("screen", *given, *words)
+
+
+@pytest.mark.parametrize(
+    "own", ["folder: nowhere", "train: t, reference: a, query: b, test_query: c"]
+)
+def test_pictures_that_are_named_take_the_place_of_the_studys(tmp_path, monkeypatch, own):
+    monkeypatch.chdir(tmp_path)
+    words = "search: {fix: {model.feat_dim: 16}}"
+    (tmp_path / "s.yaml").write_text(f"schema_version: 1\ndata: {{{own}}}\n{words}\n")
+    parser = argparse.ArgumentParser()
+    screen.add_arguments(parser)
+
+    def of(*more):
+        return screen.study_from(parser.parse_args(["s.yaml", *more]))
+
+    named = of("--reference", "r", "--query", "q", "--set", "model.feat_dim=8", "--seed", "3")
+    assert named.data == DataSources(reference=str(tmp_path / "r"), query=str(tmp_path / "q"))
+    assert (named.search.seed, named.search.fix) == (3, {"model.feat_dim": 8})
+    if "folder" in own:
+        assert of("--class-disjoint").data.class_disjoint
+        with pytest.raises(SpecError, match="either one folder to split or the splits"):
+            of("--query", "q")
+    else:
+        assert of("--query", "q").data.reference == str(tmp_path / "a")

@@ -9,7 +9,6 @@ import pytest
 from PIL import Image
 
 from hpo.cli import search
-from hpo.cli.doctor import _sources as looked_at
 from hpo.cli.predict import split_words
 from hpo.cli.study_flags import study_from_args
 from hpo.core.errors import SpecError
@@ -113,9 +112,10 @@ def test_the_doctor_looks_there():
 
     parser = argparse.ArgumentParser()
     doctor.add_arguments(parser)
-    given, grouping = looked_at(parser.parse_args(["--data", f"{BUCKET}/all"]))
-    assert (given, grouping) == ({"images": f"{BUCKET}/all"}, {})
-    assert TRAINER.diagnose_data(given, None)["splits"]["images"]["images"] == 20
+    data = doctor.study_from(parser.parse_args(["--data", f"{BUCKET}/all"])).data
+    assert (data.folder, data.splits, data.group_by) == (f"{BUCKET}/all", {}, "")
+    found = TRAINER.diagnose_data({"images": data.folder}, None)
+    assert found["splits"]["images"]["images"] == 20
 
 
 def test_predict_takes_an_address_for_pictures(tmp_path):

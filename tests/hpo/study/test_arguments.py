@@ -22,7 +22,7 @@ def study_of(**given):
         ({"study": 5}, "study: must be text or a Path, got 5"),
         ({"data": 5}, "data: must be text or a Path, got 5"),
         ({"data": {"train": ["a"]}}, "data.train: must be text or a Path, got a list ['a']"),
-        ({"data": {3: "a"}}, "data: unknown '3'; the splits are"),
+        ({"data": {3: "a"}}, "data: unknown key 3; it may hold train, reference"),
         ({"weights": ["lite0"]}, "weights: must be text or a Path, got a list ['lite0']"),
         ({"spec": [1]}, "spec: must be a mapping of keys to values, got a list [1]"),
         ({"options": "tpe"}, "options: must be a mapping of keys to values, got 'tpe'"),

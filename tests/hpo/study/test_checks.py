@@ -20,6 +20,10 @@ from hpo.study.spec import DataSources, SearchOptions
         ({"until_converged": float("inf")}, "s.until_converged: must be a number of minutes"),
         ({"over": ("a", "+ ")}, "s.over: must be a list of names, got an empty one in it"),
         ({"max_latency": "fast"}, "s.max_latency: "),
+        (
+            {"stages": ("full",), "earlier_stages": {"heads": {}}},
+            "s.stages: must be heads, full where earlier_stages holds those before the last, got",
+        ),
     ],
 )
 def test_numbers_that_no_search_can_go_by(changes, said):
@@ -54,6 +58,7 @@ def test_names_that_cannot_be_folders(name):
     [
         ({"train": "/t", "query": "/q"}, "reference missing"),
         ({"folder": "/f", "train": "/t"}, "either one folder to split or the splits"),
+        ({"folder": "/f", "test_query": "/q"}, "either one folder to split or the splits"),
         ({"test_query": "/q"}, "test_query needs train, reference and query"),
         ({"class_disjoint": True}, "class_disjoint: only applies when one folder is split"),
     ],
@@ -61,6 +66,14 @@ def test_names_that_cannot_be_folders(name):
 def test_half_given_data(given, said):
     with pytest.raises(SpecError, match=said):
         check_sources(DataSources(**given))
+
+
+def test_which_splits_belong_together_depends_on_what_looks_at_them():
+    pair = ("reference", "query")
+    check_sources(DataSources(reference="/r", query="/q"), needed=pair)
+    with pytest.raises(SpecError, match="^data: reference missing; reference and query belong"):
+        check_sources(DataSources(query="/q"), needed=pair)
+    check_sources(DataSources(test_query="/q", group_by="x"), needed=())
 
 
 def test_whole_data_pass():

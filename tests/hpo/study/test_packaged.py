@@ -16,6 +16,17 @@ def test_a_file_comes_first(tmp_path, monkeypatch):
     assert given_study("defects").name == "mine"
 
 
+def test_a_folder_of_pictures_hides_no_packaged_study(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("defects", "photos"):
+        (tmp_path / name).mkdir()
+    assert given_study("defects").search.confirm == 2
+    with pytest.raises(SpecError, match="^photos: must be a file, and is a folder"):
+        given_study("photos")
+    with pytest.raises(SpecError, match="defects: must be a file, and is a folder"):
+        given_study("./defects")  # a path means what lies there
+
+
 def test_a_name_that_nothing_has_is_refused_with_those_there_are(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(

@@ -34,3 +34,10 @@ def test_a_seed_that_is_named_switches_memory_off_unless_that_is_named_too(given
 
 def test_what_a_run_remembers_stays_with_another_seed():
     assert SearchOptions(**STAGES).updated({"seed": 4}).memory
+
+
+def test_no_stages_means_none_of_the_earlier_ones_either():
+    both = {"stages": ("none",), "earlier_stages": {"heads": {}}}
+    assert SearchOptions().updated(both).earlier_stages == {}
+    kept = {"stages": ("heads", "full"), "earlier_stages": {"heads": {}}}
+    assert SearchOptions().updated(kept).earlier_stages == {"heads": {}}
