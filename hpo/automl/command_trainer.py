@@ -177,7 +177,7 @@ class CommandTrainer:
         if known is not None and known.status not in ENDED and progress is not None:
             progress(f"command of an earlier start, process {known.pid}", 0, 0)
         job = known or self._start(self.action, spec, folder, resume_from)
-        told = StatusFile(folder, self.monitoring_metric, (self.action,))
+        told = StatusFile(folder, self.monitoring_metric, (self.action,), start=start_epoch or 0)
         length = int(lookup(spec, self.epochs_key)) if self.epochs_key else 1
         last, line, end = start_epoch or 0, None, None
         is_over = False
@@ -200,7 +200,7 @@ class CommandTrainer:
                 time.sleep(POLL_S)
         _demand_success(job, told)
         if end is not None:
-            report(self._line(folder, end.epoch, end.value, end.metrics))
+            report(self._line(folder, end.epoch, end.value, end.metrics, trained=end.epoch))
         else:
             report(self._last_line(length, job, line))
         return self._receipt(folder)
@@ -219,17 +219,23 @@ class CommandTrainer:
         tables = tables_in_folder(job.folder)
         value = metrics.get(self.monitoring_metric, (line or {}).get("value"))
         value = self._found_in_log(job) if value is None else value
-        return self._line(job.folder, length, value, {**tables, **metrics})
+        return self._line(job.folder, length, value, {**tables, **metrics}, trained=length)
 
     def _line(
-        self, folder: Path, epoch: int, value: float | None, metrics: Mapping[str, Any]
+        self,
+        folder: Path,
+        epoch: int,
+        value: float | None,
+        metrics: Mapping[str, Any],
+        *,
+        trained: int | None = None,
     ) -> dict[str, Any]:
         """One report; the checkpoint is that of the epoch itself, never an older or newer one."""
         checkpoint = None
         is_named = self.monitoring_metric in metrics
         told = (self.monitoring_metric, self.direction) if is_named else ("", "")
         with contextlib.suppress(RunError):
-            path, _ = choose_checkpoint(folder, epoch, told[0], direction=told[1])
+            path, _ = choose_checkpoint(folder, epoch, told[0], direction=told[1], trained=trained)
             checkpoint = str(path.relative_to(folder))
         return {
             "epoch": epoch, "value": value, "checkpoint": checkpoint, "metrics": dict(metrics),

@@ -222,7 +222,9 @@ class PlatformExecutor:
             return "", f"the checkpoint of {where} is not known: its results are not on this disk"
         goal = self._plan.objectives.primary
         try:
-            found, _ = choose_checkpoint(Path(folder), epoch, goal.metric, direction=goal.direction)
+            found, _ = choose_checkpoint(
+                Path(folder), epoch, goal.metric, direction=goal.direction, trained=epoch
+            )
             return str(found), ""
         except RunError as error:
             return "", f"nothing to go on from: {error}"
@@ -329,8 +331,8 @@ class PlatformExecutor:
         if not missing or start is None or not self._is_local(active):
             return
         metric = self._plan.objectives.primary.metric
-        folder = Path(active.results_dir)
-        if attempt(choose_checkpoint, folder, active.until_epoch, metric)[1] is not None:
+        folder, length = Path(active.results_dir), active.until_epoch
+        if attempt(choose_checkpoint, folder, length, metric, trained=length)[1] is not None:
             return
         source, epoch = start
         for line in self._ledger.trial(source).measurements:

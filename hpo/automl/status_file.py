@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hpo.automl.metrics import find_metric, numbers_of
 from hpo.run.plain_files import json_objects
+from hpo.run.status_lines import StatusLines
 
 NAME = "status.json"
 _FAILED = ("FAILURE", "FAILED")
-_EPOCH_KEYS = ("epoch", "cur_epoch", "current_epoch")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,41 +34,35 @@ class StatusFile:
         folder: the results folder; the file lies in it or in the folder of the action below.
         metric: whose values are wanted.
         actions: names of folders below that may hold the file.
+        start: the epoch that the training goes on from.
     """
 
     failure: str | None = None
     """What the file says of a failure, if that is how the trainer ended by it."""
 
-    def __init__(self, folder: Path, metric: str, actions: tuple[str, ...] = ("train",)) -> None:
+    def __init__(
+        self, folder: Path, metric: str, actions: tuple[str, ...] = ("train",), *, start: int = 0
+    ) -> None:
         self._places = [folder / NAME, *(folder / action / NAME for action in actions)]
         self._metric = metric
         self._read: dict[Path, int] = {}
-        self._zero_based: bool | None = None
+        self._lines = StatusLines(start)
         self._last_epoch = 0
 
     def poll(self) -> list[EpochReport]:
-        """Return every new line that holds the metric."""
+        """Return every new value of the metric; one whose epoch no line tells is the next one."""
         found = []
         for line in self._new_lines():
             if isinstance(status := line.get("status"), str):
                 has_failed = status.strip().upper() in _FAILED
                 self.failure = str(line.get("message") or "it says no more") if has_failed else None
-            kpi = numbers_of(line.get("kpi"))
-            if (value := find_metric(kpi, self._metric)) is not None:
-                found.append(EpochReport(epoch=self._epoch_of(line), value=value, metrics=kpi))
+            for told, metrics in self._lines.read(line):
+                kpi = numbers_of(metrics)
+                if (value := find_metric(kpi, self._metric)) is not None:
+                    epoch = self._last_epoch + 1 if told is None else told
+                    self._last_epoch = max(self._last_epoch, epoch)
+                    found.append(EpochReport(epoch=epoch, value=value, metrics=kpi))
         return found
-
-    def _epoch_of(self, line: Mapping[str, Any]) -> int:
-        """The line's epoch; where it tells none, one more than the last."""
-        named = (line[key] for key in _EPOCH_KEYS if _is_epoch(line.get(key)))
-        told: int | None = next(named, None)
-        if told is None:
-            self._last_epoch += 1
-            return self._last_epoch
-        if self._zero_based is None:
-            self._zero_based = told == 0
-        self._last_epoch = max(self._last_epoch, told + bool(self._zero_based))
-        return told + bool(self._zero_based)
 
     def _new_lines(self) -> Iterator[dict[str, Any]]:
         for place in self._places:
@@ -84,8 +78,3 @@ class StatusFile:
             end = text.rfind("\n") + 1
             self._read[place] = max(start, end)
             yield from json_objects(text[start:end])
-
-
-def _is_epoch(value: Any) -> bool:
-    """Whether a value can be a number of epochs: what a ledger can hold."""
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31

@@ -2,39 +2,49 @@
 
 Two layouts are read: `best.ckpt` and `last.ckpt` with a `status.jsonl` beside the folder, and files
 that carry their epoch in the name (`ml_model_epoch=003.pth`) with the published `status.json`.
+Epochs are counted from 1 everywhere but in the names that Lightning gives: its first is 0.
 """
 
 from __future__ import annotations
 
 import contextlib
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hpo.core.errors import RunError
 from hpo.core.metric_direction import direction_of
 from hpo.core.trial import Direction, TrialRecord
-from hpo.run.plain_files import json_objects, read_printed
+from hpo.run.plain_files import json_objects, read_printed, walk_files
 from hpo.run.run_dir import RunDir
+from hpo.run.status_lines import StatusLines
 
 _SUFFIXES = (".ckpt", ".pth", ".pt", ".tlt", ".hdf5")
 BEST, LATEST = "best_model", "latest_model"
 
-_EPOCH = re.compile(r"epoch[_=-]?(\d+)")
+_EPOCH = re.compile(r"epoch[_=-]?(\d+)(?P<lightning>[_-]step[_=-]?\d+)?")
 
 
 def choose_checkpoint(
-    folder: Path, wanted: str | int, monitored: str = "", name: str = "", *, direction: str = ""
+    folder: Path,
+    wanted: str | int,
+    monitored: str = "",
+    name: str = "",
+    *,
+    direction: str = "",
+    trained: int | None = None,
 ) -> tuple[Path, str]:
     """Find a checkpoint below a training folder.
 
     Args:
         folder: looked through with everything below it, but for `lightning_logs` and `*_latest*`.
-        wanted: `best_model`, `latest_model`, or the number of an epoch.
+        wanted: `best_model`, `latest_model`, or the number of an epoch, counted from 1.
         monitored: label of the metric in `status.json` that tells the best epoch; the first one
             where empty.
         name: what to call the folder in messages.
         direction: of that metric; told by its name where empty.
+        trained: how many epochs a training that is over has had; tells whether names count from 0.
 
     Returns:
         The file, and in words how it was chosen.
@@ -46,17 +56,19 @@ def choose_checkpoint(
     name = name or str(folder)
     if not found:
         raise RunError(f"{name}: no checkpoint in {folder}")
+    told = _told(folder, monitored, direction)
+    epochs = _epochs_of(found, trained, is_published=told.is_published)
     if wanted == BEST:
-        return _best(folder, found, monitored, direction, name)
+        return _best(found, epochs, told, name)
     if wanted == LATEST:
-        return _latest(found, name)
+        return _latest(found, epochs, name)
     try:
         epoch = int(wanted)
     except ValueError as error:
         raise RunError(
             f"checkpoint: must be {BEST}, {LATEST} or the number of an epoch, got {wanted!r}"
         ) from error
-    return _of_epoch(folder, found, epoch, monitored, direction, name)
+    return _of_epoch(found, epochs, epoch, told, name)
 
 
 def best_checkpoint(
@@ -82,7 +94,9 @@ def best_checkpoint(
         if not folder.is_dir():
             continue
         with contextlib.suppress(RunError):
-            return choose_checkpoint(folder, wanted, direction=direction)[0]
+            return choose_checkpoint(
+                folder, wanted, direction=direction, trained=trial.epochs or None
+            )[0]
         with contextlib.suppress(RunError):
             found = choose_checkpoint(folder, BEST, direction=direction)[0]
             if found.stem != "last":  # it would have been found by its epoch
@@ -94,27 +108,42 @@ def newest_checkpoint(folder: Path) -> Path | None:
     """The checkpoint that a training in this folder would be resumed from, if there is one."""
     found = list_checkpoints(folder)
     with contextlib.suppress(RunError):
-        return _latest(found, str(folder))[0]
+        return _latest(found, _epochs_of(found, None, is_published=False), str(folder))[0]
     return None
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
     """All checkpoint files below a folder, sorted by path."""
-    return sorted(
+    return [
         path
-        for path in folder.rglob("*")
+        for path in walk_files(folder)
         if path.suffix in _SUFFIXES
-        and path.is_file()
         and not path.name.startswith(".")
         and "_latest" not in path.name
         and "lightning_logs" not in path.relative_to(folder).parts
-    )
+    ]
 
 
-def _epoch_of(path: Path) -> int | None:
-    """The epoch that a file name carries."""
-    match = _EPOCH.search(path.stem)
-    return int(match[1]) if match else None
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What the status files below a folder tell."""
+
+    values: dict[int, float]
+    """Epoch -> monitored value."""
+    best: int | None
+    """The epoch of the best value, the earliest of equals."""
+    is_published: bool
+    """Whether one is of the published logger, whose trainers name checkpoints by Lightning."""
+
+
+def _epochs_of(found: list[Path], trained: int | None, *, is_published: bool) -> dict[int, Path]:
+    """The files that carry an epoch in their names, by that epoch as counted from 1."""
+    matches = [(path, match) for path in found if (match := _EPOCH.search(path.stem))]
+    named = {int(match[1]): path for path, match in matches}
+    is_from_0 = is_published or 0 in named or any(match["lightning"] for _, match in matches)
+    if not is_from_0 and trained is not None:
+        is_from_0 = trained not in named and trained - 1 in named
+    return {number + is_from_0: path for number, path in named.items()}
 
 
 def _named(found: list[Path], stem: str) -> Path | None:
@@ -122,29 +151,26 @@ def _named(found: list[Path], stem: str) -> Path | None:
     return hits[0] if len(hits) == 1 else None
 
 
-def _best(
-    folder: Path, found: list[Path], monitored: str, direction: str, name: str
-) -> tuple[Path, str]:
+def _best(found: list[Path], epochs: dict[int, Path], told: _Told, name: str) -> tuple[Path, str]:
     best = _named(found, "best")
     if best is not None:
         return best, "its best epoch"
     if len(found) == 1:
         return found[0], "its only checkpoint"
-    epoch = _best_epoch(*_values(folder, monitored), direction)
-    hits = [path for path in found if epoch is not None and _epoch_of(path) == epoch]
-    if len(hits) == 1:
-        return hits[0], f"its best epoch, {epoch}"
-    why = "status.json tells no best epoch" if epoch is None else f"none is of epoch {epoch}"
+    if told.best in epochs:
+        return epochs[told.best], f"its best epoch, {told.best}"
+    why = (
+        "status.json tells no best epoch" if told.best is None else f"none is of epoch {told.best}"
+    )
     raise RunError(f"{name}: which of {_listed(found)} is the best is unknown: {why}")
 
 
-def _latest(found: list[Path], name: str) -> tuple[Path, str]:
+def _latest(found: list[Path], epochs: dict[int, Path], name: str) -> tuple[Path, str]:
     last = _named(found, "last")
     if last is not None:
         return last, "its last epoch"
-    epochs = {_epoch_of(path): path for path in found if _epoch_of(path) is not None}
     if epochs:
-        newest = max(e for e in epochs if e is not None)
+        newest = max(epochs)
         return epochs[newest], f"its last epoch, {newest}"
     if len(found) == 1:
         return found[0], "its only checkpoint"
@@ -152,12 +178,10 @@ def _latest(found: list[Path], name: str) -> tuple[Path, str]:
 
 
 def _of_epoch(
-    folder: Path, found: list[Path], epoch: int, monitored: str, direction: str, name: str
+    found: list[Path], epochs: dict[int, Path], epoch: int, told: _Told, name: str
 ) -> tuple[Path, str]:
-    epochs = {number: path for path in found if (number := _epoch_of(path)) is not None}
-    values, metric = _values(folder, monitored)
-    best = _best_epoch(values, metric, direction)
-    for stem, number in (("last", max(values, default=None)), ("best", best)):
+    epochs = dict(epochs)
+    for stem, number in (("last", max(told.values, default=None)), ("best", told.best)):
         path = _named(found, stem)
         if path is not None and number is not None:
             epochs.setdefault(number, path)
@@ -171,33 +195,34 @@ def _listed(found: list[Path]) -> str:
     return ", ".join(path.name for path in found[:5]) + (", ..." if len(found) > 5 else "")
 
 
-def _best_epoch(values: dict[int, float], metric: str, direction: str) -> int | None:
-    """The epoch of the best value, the earliest of equals."""
-    sign = Direction(direction or direction_of(metric)).sign
-    return max(values, key=lambda epoch: (sign * values[epoch], -epoch), default=None)
-
-
-def _values(folder: Path, monitored: str) -> tuple[dict[int, float], str]:
-    """Epoch -> monitored value, by whichever status file there is, and the metric's name."""
+def _told(folder: Path, monitored: str, direction: str) -> _Told:
+    """What whichever status file there is tells; a trainer's own one comes first."""
     values: dict[int, float] = {}
-    for name in ("status.jsonl", "status.json"):
-        for file in sorted(folder.rglob(name)):
-            for line in json_objects(read_printed(file)):
-                monitored = monitored or _first_metric(line)
-                value = _value(line, monitored)
-                if value is not None and isinstance(line.get("epoch"), int):
-                    values[line["epoch"]] = value
-        if values:
-            break
-    return values, monitored
+    is_published = False
+    files = walk_files(folder)
+    for file in files:
+        for line in json_objects(read_printed(file)) if file.name == "status.jsonl" else ():
+            value = _number(line.get("value"))
+            if value is not None and isinstance(line.get("epoch"), int):
+                values[line["epoch"]] = value
+    for file in files if not values else ():
+        if file.name != "status.json":
+            continue
+        lines = StatusLines()
+        for line in json_objects(read_printed(file)):
+            for epoch, metrics in lines.read(line):
+                monitored = monitored or next(iter(metrics))
+                value = _number(metrics.get(monitored))
+                if epoch is not None and value is not None:
+                    values[epoch] = value
+        is_published |= lines.is_published
+    sign = Direction(direction or direction_of(monitored)).sign
+    best = max(values, key=lambda epoch: (sign * values[epoch], -epoch), default=None)
+    return _Told(values, best, is_published)
 
 
-def _first_metric(line: dict[str, Any]) -> str:
-    kpi = line.get("kpi")
-    return next(iter(kpi), "") if isinstance(kpi, dict) else ""
-
-
-def _value(line: dict[str, Any], monitored: str) -> float | None:
-    kpi = line.get("kpi")
-    value = kpi.get(monitored) if isinstance(kpi, dict) and kpi else line.get("value")
-    return float(value) if isinstance(value, int | float) else None
+def _number(value: Any) -> float | None:
+    """A number, also where it is written as text."""
+    with contextlib.suppress(TypeError, ValueError):
+        return None if isinstance(value, bool) else float(value)
+    return None

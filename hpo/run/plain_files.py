@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,13 @@ def read_printed(path: Path) -> str:
         return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
     except OSError:
         return ""
+
+
+def walk_files(folder: Path) -> list[Path]:
+    """All files anywhere below a folder, sorted; what vanishes meanwhile, or is closed, is none."""
+    found = (Path(place, name) for place, _, names in os.walk(folder) for name in names)
+    # `Path.is_file` raises in a folder that is closed.
+    return sorted(path for path in found if os.path.isfile(path))  # noqa: PTH113
 
 
 def json_objects(text: str) -> Iterator[dict[str, Any]]:

@@ -81,18 +81,21 @@ class PulledPlug(BaseException):
 
 
 class Folders(Scripted):
-    """Its jobs have folders of their own, with a checkpoint of the epoch that they train until."""
+    """Its jobs have folders of their own, with a checkpoint of the epoch that they train until.
 
-    def __init__(self, script, root, *, metrics=None):
+    The first epoch is called `first` in the names of checkpoints.
+    """
+
+    def __init__(self, script, root, *, metrics=None, first=1):
         super().__init__(script)
-        self.root, self.metrics = root, metrics
+        self.root, self.metrics, self.first = root, metrics, first
 
     def create_job(self, *, specs, command, image, name, env_vars=None):
         made = super().create_job(
             specs=specs, command=command, image=image, name=name, env_vars=env_vars
         )
         made.results_dir = str(self.root / made.id)
-        epoch = specs["train"]["num_epochs"]
+        epoch = specs["train"]["num_epochs"] - 1 + self.first
         (self.root / made.id).mkdir(parents=True)
         (self.root / made.id / f"model_epoch_{epoch:03d}.pth").touch()
         if self.metrics is not None:
@@ -522,6 +525,21 @@ RUNGS = {
     "algorithm": "hyperband", "automl_max_epochs": 2, "automl_reduction_factor": 2,
     "automl_max_recommendations": None,
 }  # fmt: skip
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_rungs_job_goes_on_from_its_epoch_however_names_count(search, tmp_path, first):
+    """Before, every promotion failed where names count from 0, as those of published trainers."""
+    sdk = Folders(ok(lambda n: 0.5 + n / 100), tmp_path / "root", first=first)
+    result = search(sdk, settings=RUNGS)
+    later = [e for e in result["history"] if "resumed_from" in e]
+    assert later
+    for entry in later:
+        parent = result["history"][entry["resumed_from"]["rec_id"]]
+        told = sdk.created[entry["rec_id"]].specs["train"]["resume_training_checkpoint_path"]
+        assert Path(told) == sdk.root / parent["job_id"] / f"model_epoch_{first:03d}.pth"
+    best = result["best"]
+    assert Path(best["checkpoint"]).name == f"model_epoch_{best['epochs'] - 1 + first:03d}.pth"
 
 
 def test_a_rungs_job_may_load_a_whole_checkpoint(search, tmp_path):

@@ -19,6 +19,19 @@ def test_epochs_from_nought_are_counted_from_one(tmp_path):
     ]  # fmt: skip
 
 
+def test_the_published_loggers_repeated_metrics_count_once(tmp_path):
+    """Before, two epochs were three, and the first value stood for two of them."""
+    first, second = {"kpi": {"acc": 0.1}}, {"kpi": {"acc": 0.2}}
+    lines = [first, {"epoch": 2} | first, second, {"epoch": 3} | second]
+    assert polled(tmp_path, *lines) == [(1, 0.1), (2, 0.2)]
+
+
+def test_values_on_lines_without_an_epoch_are_of_one_after_the_other(tmp_path):
+    assert polled(tmp_path, *({"kpi": {"acc": n / 4}} for n in (1, 2, 3))) == [
+        (1, 0.25), (2, 0.5), (3, 0.75)
+    ]  # fmt: skip
+
+
 def test_a_pipe_of_that_name_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "status.json")
     assert StatusFile(tmp_path, "acc").poll() == []

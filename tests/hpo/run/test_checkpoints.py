@@ -42,8 +42,50 @@ def test_the_best_epoch_of_a_published_folder_comes_from_its_status(tmp_path):
     published_status(tmp_path / "train", {0: 0.1, 2: 0.8, 10: 0.7})
     assert choose_checkpoint(tmp_path, "best_model", METRIC)[0].name == "ml_model_epoch=002.pth"
     assert choose_checkpoint(tmp_path, "latest_model")[0].name == "ml_model_epoch=010.pth"
-    assert choose_checkpoint(tmp_path, 10)[0].name == "ml_model_epoch=010.pth"
+    assert choose_checkpoint(tmp_path, 11)[0].name == "ml_model_epoch=010.pth"
     assert newest_checkpoint(tmp_path).name == "ml_model_epoch=010.pth"
+
+
+@pytest.mark.parametrize(
+    ("names", "trained", "epochs"),
+    [
+        (["_000", "_001", "_002"], None, [1, 2, 3]),
+        (["_001", "_002", "_003"], None, [1, 2, 3]),
+        (["_001", "_003", "_005"], 6, [2, 4, 6]),
+        (["_002", "_004", "_006"], 6, [2, 4, 6]),
+        (["_005"], 6, [6]),
+        (["_006"], 6, [6]),
+        (["_002_step_00030", "_005_step_00060"], None, [3, 6]),
+        (["=2-step=30", "=5-step=60"], None, [3, 6]),
+    ],
+)
+def test_names_that_count_from_0_are_told_from_those_that_count_from_1(
+    tmp_path, names, trained, epochs
+):
+    """Lightning names the first epoch 0; before, the weights of the next epoch were taken."""
+    fill(tmp_path, *(f"train/model_epoch{name}.pth" for name in names))
+    for number in range(8):
+        if number not in epochs:
+            with pytest.raises(RunError, match=f"no checkpoint of epoch {number} is kept"):
+                choose_checkpoint(tmp_path, number, trained=trained)
+            continue
+        found, how = choose_checkpoint(tmp_path, number, trained=trained)
+        assert found.stem == f"model_epoch{names[epochs.index(number)]}"
+        assert how == f"epoch {number}"
+
+
+def test_checkpoints_beside_the_published_loggers_status_count_from_0(tmp_path):
+    fill(tmp_path, "model_epoch_001.pth", "model_epoch_003.pth")
+    lines = [
+        line
+        for number, value in enumerate((0.1, 0.9, 0.3, 0.4))
+        for line in ({"epoch": number}, {"kpi": {METRIC: value}})
+    ]
+    (tmp_path / "status.json").write_text("\n".join(json.dumps(line) for line in lines))
+    for wanted in ("best_model", 2):
+        found, how = choose_checkpoint(tmp_path, wanted, METRIC)
+        assert found.name == "model_epoch_001.pth"
+        assert how.endswith("epoch, 2" if wanted == "best_model" else "epoch 2")
 
 
 def test_a_loss_is_best_where_it_is_lowest(tmp_path):

@@ -1,0 +1,108 @@
+"""Tells of which epoch the metrics in the lines of a trainer's `status.json` are.
+
+Two kinds of trainers are read: those whose lines hold an epoch with its metrics, and those with the
+published logger. That one repeats the newest metrics on every line. New ones stand on a line that
+names no epoch; the line that names it comes before or behind, and counts in its own way: from 0, or
+from 2 where the training has not been resumed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_EPOCH_KEYS = ("epoch", "cur_epoch", "current_epoch")
+
+Told = tuple[int | None, dict[str, Any]]
+"""An epoch, counted from 1, and its metrics; None where no line tells the epoch."""
+
+
+class StatusLines:
+    """Reads the lines of one file, in their order.
+
+    Args:
+        start: the epoch that the training goes on from.
+    """
+
+    is_published = False
+    """Whether the lines are those of the published logger."""
+
+    def __init__(self, start: int = 0) -> None:
+        self._start = start
+        self._offset: int | None = None
+        """What turns an epoch that is named into one counted from 1."""
+        self._epoch: int | None = None
+        """The last one that a line without new metrics has named."""
+        self._is_open = False
+        """Whether metrics that come now are of that epoch, not of the next one."""
+        self._waiting: list[dict[str, Any]] = []
+        """Metrics of an epoch that a later line names."""
+        self._is_counted = False
+        """Whether metrics come on lines without an epoch, and no other line names it."""
+        self._newest: tuple[str, Any, bool] = ("", None, False)
+        """The newest metrics, the message and whether an epoch was named beside them."""
+
+    def read(self, line: Mapping[str, Any]) -> list[Told]:
+        """Return the metrics that are new by this line, or whose epoch it names."""
+        if line.get("status") == "STARTED":
+            self._begin()
+        found = line.get("kpi")
+        metrics = found if isinstance(found, dict) else {}
+        named = next((line[key] for key in _EPOCH_KEYS if _is_epoch(line.get(key))), None)
+        is_new = bool(metrics) and not self._repeats(metrics, line.get("message"), named)
+        if is_new:
+            self._newest = (repr(metrics), line.get("message"), named is not None)
+        if named is not None and not is_new:
+            return self._name(self._from_one(line, named, is_alone=True))
+        if named is not None:
+            self._is_counted = True  # of a line that names none, as one more than the last
+            return [(self._from_one(line, named, is_alone=False), metrics)]
+        return self._of_no_epoch(metrics, str(line.get("message"))) if is_new else []
+
+    def _begin(self) -> None:
+        """A training begins, perhaps behind an earlier one that was cut off."""
+        self._epoch, self._is_open, self._waiting = None, False, []
+        if self.is_published:
+            self._offset = None
+
+    def _repeats(self, metrics: dict[str, Any], message: Any, named: int | None) -> bool:
+        """Whether the metrics of a line are those that an earlier line has brought."""
+        text, first_message, was_named = self._newest
+        if repr(metrics) != text:
+            return False
+        return not was_named if named is not None else message != first_message
+
+    def _from_one(self, line: Mapping[str, Any], named: int, *, is_alone: bool) -> int:
+        if self._offset is None:
+            self._offset = int(named == 0 or (is_alone and "step" in line))
+            if is_alone and named == 2 and self._start != 1 and not self._offset:
+                self._offset = -1
+        return named + self._offset
+
+    def _name(self, epoch: int) -> list[Told]:
+        """Take the number of an epoch that has ended."""
+        told: list[Told] = [(epoch, metrics) for metrics in self._waiting]
+        self.is_published |= bool(told)
+        self._epoch, self._is_open, self._waiting = epoch, not told, []
+        self._is_counted = False
+        return told
+
+    def _of_no_epoch(self, metrics: dict[str, Any], message: str) -> list[Told]:
+        if self._is_counted:
+            return [(None, metrics)]
+        is_last = "train" in message.lower()  # "Train metrics generated." ends an epoch's lines
+        if self._epoch is not None and (self._is_open or is_last):
+            self.is_published, self._is_open = True, self._is_open and not is_last
+            return [(self._epoch, metrics)]
+        self._waiting.append(metrics)
+        if not any(metrics.keys() & earlier.keys() for earlier in self._waiting[:-1]):
+            return []
+        self._is_counted = True
+        told: list[Told] = [(None, earlier) for earlier in self._waiting]
+        self._waiting = []
+        return told
+
+
+def _is_epoch(value: Any) -> bool:
+    """Whether a value can be a number of epochs: what a ledger can hold."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31
