@@ -47,7 +47,7 @@ from hpo.core.trial import Ended
 from hpo.jobs.parents import platform_jobs
 from hpo.run.ledger import Ledger
 from hpo.run.plain_files import write_json
-from hpo.run.run_dir import AUTOML_JOBS
+from hpo.run.run_dir import AUTOML_JOBS, Holder
 from hpo.searching.state_writer import StateWriter, describe_start
 from hpo.study.plan import read_plan
 from hpo.study.spec import load_study
@@ -127,7 +127,7 @@ class AutoML:
             self.run = open_or_create(folder, planned)
             self._slots = planned.study.concurrent or 1
             with contextlib.ExitStack() as held:
-                held.enter_context(self.run.lock())
+                held.enter_context(self.run.lock(Holder.CALLER))
                 take_over(self.run, planned)
                 self._begin(planned.settings.secrets, mirrors)
                 self._lock = held.pop_all()

@@ -17,10 +17,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Leave the wish in the run directory; the search sees it after its next epoch."""
     from hpo.core.errors import RunError
+    from hpo.run.run_dir import Holder
 
     chosen = chosen_run(args)
-    if not chosen.is_running():
+    holder = chosen.holder()
+    if holder is None:
         raise RunError(f"{chosen}: is not running, so there is nothing to stop")
+    if holder is not Holder.SEARCH:
+        raise RunError(f"{chosen.held_by()} (`hpo stop` is heard by searches alone)")
     chosen.stop_file.touch()
     if args.json:
         print_json({"run_dir": str(chosen), "stopping": True})

@@ -116,7 +116,7 @@ class Job:
             RunError: when another worker holds it.
         """
         refusal = f"{self.id}: is running already; wait for it or stop it"
-        with hold(self.folder / _LOCK_FILE, refusal) as lock:
+        with hold(self.folder / _LOCK_FILE, lambda: refusal) as lock:
             yield lock
 
 
@@ -196,7 +196,7 @@ def new_folder(root: Path, action: str, job_id: str = "") -> Iterator[Path]:
             f"{results}: cannot hold jobs: {error.strerror}; choose another --root"
         ) from error
     taken = f"{folder.name}: there is such a job in {results} already"
-    with hold(folder / _LOCK_FILE, taken):
+    with hold(folder / _LOCK_FILE, lambda: taken):
         if not all(_is_from_before(path) for path in folder.iterdir()):
             raise RunError(taken)
         try:

@@ -20,11 +20,14 @@ from hpo.results.average import averaged_checkpoint
 from hpo.results.handoff import export_trial, find_checkpoint
 from hpo.run.handed_on import GALLERY_FILE, REPORT_FILE, checked_report, read_handed_on
 from hpo.run.ledger import Ledger
-from hpo.run.run_dir import RunDir, write_atomically
+from hpo.run.run_dir import Holder, RunDir, hold, write_atomically
 from hpo.run.trial_specs import TrialSpecs
 from hpo.study.plan import as_user_errors, read_plan
 from hpo.study.spec import load_study
 from hpo.study.trainers import demand, find_trainer
+
+_LONGEST_S = 600
+"""How long an export of the same trial is waited for."""
 
 
 def export_run(
@@ -42,7 +45,8 @@ def export_run(
             the trial that is there is used as it is, its gallery too.
 
     Raises:
-        RunError: when there is no such trial, or it has no checkpoint.
+        RunError: when there is no such trial, or it has no checkpoint; for the best also when a
+            search is at work in the run, or its gallery is being changed.
     """
     study, plan = load_study(run.study_file), read_plan(run.path)
     trainer = find_trainer(study.trainer)
@@ -67,12 +71,13 @@ def export_run(
         executor = InProcessExecutor(study.trainer)
         model = averaged_checkpoint(run, record, trainer.direction) if is_best else None
         spec = specs.trained_spec(record)
-        result = export_trial(
-            run, trainer, record, spec, executor, folder, model=model, is_anew=not forms
-        )
-    if told:
-        told["onnx"] = result["onnx"]
-        write_atomically(folder / REPORT_FILE, json.dumps(told, indent=1) + "\n")
+        with run.lock(Holder.EXPORT) if is_best else _one_at_a_time(folder):
+            result = export_trial(
+                run, trainer, record, spec, executor, folder, model=model, is_anew=not forms
+            )
+            if told:
+                told["onnx"] = result["onnx"]
+                write_atomically(folder / REPORT_FILE, json.dumps(told, indent=1) + "\n")
     if file is not None:
         result["onnx"] = str(_copy(Path(result["onnx"]), file))
         gallery = folder / GALLERY_FILE
@@ -84,6 +89,14 @@ def export_run(
             exporter = demand(trainer, FormExporter)
             result[form] = exporter.export_form(folder, form, out, name)
     return {"trial": record.number, **result}
+
+
+def _one_at_a_time(folder: Path) -> contextlib.AbstractContextManager[object]:
+    """Hold the place of an export; that of another process is waited for."""
+    folder.parent.mkdir(exist_ok=True)
+    said = f"{folder}: another process has exported this trial for {_LONGEST_S} s; end that process"
+    file = folder.with_name(f".{folder.name}.lock")
+    return hold(file, lambda: said, attempts=100 * _LONGEST_S)
 
 
 def _is_whole(folder: Path) -> bool:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from hpo.core.trainer_extras import GalleryEditor, GalleryKeeper, GalleryMeter
 from hpo.results.export import trainer_of_export
-from hpo.run.run_dir import RunDir
+from hpo.run.run_dir import Holder, RunDir
 from hpo.study.plan import as_user_errors
 from hpo.study.trainers import demand
 
@@ -100,7 +100,10 @@ def undo_gallery(run: RunDir) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _changing(run: RunDir, extra: type[T]) -> Iterator[T]:
-    """Hold a run for a change of its gallery by a trainer that can make it."""
+    """Keep searches and exports off a run's gallery while a trainer changes it.
+
+    Changes by others may go on, too: the trainer has each wait for the one before it.
+    """
     trainer = demand(trainer_of_export(run), extra)
-    with run.lock(), as_user_errors():
+    with run.lock(Holder.GALLERY), as_user_errors():
         yield trainer

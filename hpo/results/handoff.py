@@ -227,9 +227,12 @@ def export_trial(
         raise HandoffError(f"trial {trial.number}: the export wrote no ONNX file")
     (draft / "spec.yaml").write_text(to_yaml(merged(spec, {"results_dir": str(folder)})))
     changed = _keep_changes(folder, draft, is_anew=is_anew)
+    gone = folder.with_name(f".{folder.name}-old")
+    shutil.rmtree(gone, ignore_errors=True)
     if folder.exists():
-        shutil.rmtree(folder)
+        folder.rename(gone)  # readers see the one or the other, and never a part
     draft.rename(folder)
+    shutil.rmtree(gone, ignore_errors=True)
     moved = {
         k: str(v).replace(str(draft), str(folder)) if isinstance(v, str) else v
         for k, v in result.items()

@@ -11,7 +11,7 @@ from hpo.core.unknown_calibrator import UnknownCalibrator
 from hpo.results.export import trainer_of_export
 from hpo.run.handed_on import read_handed_on
 from hpo.run.ledger import Ledger
-from hpo.run.run_dir import RunDir
+from hpo.run.run_dir import Holder, RunDir
 from hpo.study.plan import as_user_errors
 from hpo.study.trainers import demand
 
@@ -50,8 +50,8 @@ def calibrate_unknowns(run: RunDir, trainings: int, progress: Progress) -> dict[
 
     Raises:
         DataError: as `check_unknowns`, or the pictures have changed.
-        RunError: when a search is at work in the run.
+        RunError: when a search, or another calibration, is at work in the run.
     """
     trainer = demand(trainer_of_export(run), UnknownCalibrator)
-    with run.lock(), as_user_errors():
+    with run.lock(Holder.CALIBRATION), as_user_errors():
         return trainer.calibrate_unknowns(run.best_dir, run.path / "unknowns", trainings, progress)

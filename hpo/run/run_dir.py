@@ -14,11 +14,13 @@ import contextlib
 import datetime as dt
 import fcntl
 import json
+import os
 import re
 import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,7 @@ STUDY_FILE = "study.yaml"
 LEDGER_FILE = "ledger.db"
 SPEC_FILE = "spec.yaml"
 """Stands in every trial's folder: what it was started with."""
+_LOCK_FILE = ".lock"
 AUTOML_FACTS = Path(".automl") / "controller" / "facts.json"
 """Where a search that came by the AutoML route keeps its constants."""
 AUTOML_JOBS = AUTOML_FACTS.with_name("jobs.json")
@@ -50,8 +53,31 @@ def lost_facts(folder: Path) -> str:
     return f"{file}: must be the facts of a workspace, and is damaged or missing; restore it"
 
 
+class Holder(StrEnum):
+    """Who holds a run; the word stands in its lock file."""
+
+    SEARCH = "search"
+    CALLER = "caller"
+    CALIBRATION = "calibration"
+    EXPORT = "export"
+    GALLERY = "gallery"
+    """Holds it together with others of its kind, and leaves no word."""
+
+
+_REFUSALS = {
+    Holder.SEARCH: "another search is running in it; wait for it, or `hpo stop` it",
+    Holder.CALLER: "a program searches in it by AutoML(...); end that program, or have it finish",
+    Holder.CALIBRATION: (
+        "its unknown pictures are being calibrated (`hpo gallery --calibrate-unknown`); wait for "
+        "that, or end it by Ctrl-C: the same command goes on from its finished trainings"
+    ),
+    Holder.EXPORT: "its best trial is being exported; wait for that",
+    Holder.GALLERY: "its gallery is being changed; wait for that",
+}
+
+
 def is_locked(file: Path) -> bool:
-    """Whether some process holds a lock file at this moment."""
+    """Whether some process holds a lock file for itself at this moment."""
     try:
         with file.open("r") as handle:
             fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -63,24 +89,33 @@ def is_locked(file: Path) -> bool:
 
 
 @contextlib.contextmanager
-def hold(file: Path, refusal: str) -> Iterator[int]:
-    """Hold a lock file for one process; yields its descriptor.
+def hold(
+    file: Path,
+    refusal: Callable[[], str],
+    *,
+    is_shared: bool = False,
+    attempts: int = LOCK_ATTEMPTS,
+) -> Iterator[int]:
+    """Hold a lock file; yields its descriptor.
 
     Args:
         file: is made where it is not there.
-        refusal: what is said while another process holds it.
+        refusal: gives what is said while another process holds it.
+        is_shared: whether others may hold it, too, that say the same.
+        attempts: how often it is tried, every hundredth of a second.
 
     Raises:
         RunError: when another process holds it.
     """
+    kind = fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX
     with file.open("a+") as handle:
-        for attempt in range(LOCK_ATTEMPTS):
+        for attempt in range(attempts):
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(handle, kind | fcntl.LOCK_NB)
                 break
             except BlockingIOError as error:
-                if attempt + 1 == LOCK_ATTEMPTS:
-                    raise RunError(refusal) from error
+                if attempt + 1 == attempts:
+                    raise RunError(refusal()) from error
                 time.sleep(0.01)
         yield handle.fileno()
 
@@ -159,19 +194,34 @@ class RunDir:
             return {}
 
     @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
-        """Hold the run for one driver.
+    def lock(self, holder: Holder = Holder.SEARCH) -> Iterator[None]:
+        """Hold the run for one holder, or for changes of its gallery, which wait for each other.
 
         Raises:
-            RunError: when another driver holds it.
+            RunError: when another holds it, saying who.
         """
-        refusal = f"{self.path}: another search is running in it; wait for it, or `hpo stop` it"
-        with hold(self.path / ".lock", refusal):
+        is_shared = holder is Holder.GALLERY
+        with hold(self.path / _LOCK_FILE, self.held_by, is_shared=is_shared) as file:
+            os.ftruncate(file, 0)  # whoever was killed has left a word
+            if not is_shared:
+                os.write(file, holder.encode())
             yield
 
+    def held_by(self) -> str:
+        """Say who holds the run."""
+        return f"{self.path}: {_REFUSALS[self.holder() or Holder.GALLERY]}"
+
+    def holder(self) -> Holder | None:
+        """Who holds the run for itself at this moment."""
+        if not is_locked(file := self.path / _LOCK_FILE):
+            return None
+        word = file.read_text(encoding="utf-8")
+        # Earlier releases left no word.
+        return next((holder for holder in Holder if holder == word), Holder.SEARCH)
+
     def is_running(self) -> bool:
-        """Whether some driver holds the run at this moment."""
-        return is_locked(self.path / ".lock")
+        """Whether a search goes on in the run at this moment."""
+        return self.holder() in {Holder.SEARCH, Holder.CALLER}
 
 
 def create_run(out: Path, study: str, fill: Callable[[Path], None], *, prefix: str = "") -> RunDir:

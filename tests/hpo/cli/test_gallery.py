@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from hpo.cli.main import main
+from hpo.run.run_dir import Holder
 from tests.hpo.tracking.test_registry import COLORS
 from tests.trainer.deep_files import png
 
@@ -35,6 +36,18 @@ def test_a_new_class_is_recognised_without_training(run, tmp_path, capsys):
     assert (told["added"]["new_classes"], told["added"]["new_pictures"]) == (1, 1)
     main(["predict", str(run), str(tmp_path / "asked.png"), "--topk", "1", "--json"])
     assert json.loads(capsys.readouterr().out)[0]["labels"] == ["white"]
+
+
+@pytest.mark.parametrize("holder", Holder)
+def test_a_change_waits_for_no_other_and_says_who_else_holds_the_run(run, capsys, holder):
+    before = (run.best_dir / "gallery.npz").read_bytes()
+    with run.lock(holder):
+        code = main(["gallery", str(run), "--remove", "red"])
+        said = capsys.readouterr().err
+        assert (
+            (code, said) == (0, "") if holder is Holder.GALLERY else (2, f"hpo: {run.held_by()}\n")
+        )
+    assert ((run.best_dir / "gallery.npz").read_bytes() == before) == (code == 2)
 
 
 def test_a_new_class_from_an_address(run, tmp_path, capsys, monkeypatch):

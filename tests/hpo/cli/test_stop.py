@@ -4,6 +4,8 @@ import sys
 
 import pytest
 
+from hpo.run.run_dir import Holder, RunDir
+
 
 @pytest.fixture
 def driven(second):
@@ -35,3 +37,13 @@ def test_the_same_for_programs(hpo, driven):
 def test_nothing_to_stop(fails, first):
     assert fails("stop", "first").endswith("is not running, so there is nothing to stop")
     assert not (first / ".stop").exists()
+
+
+@pytest.mark.parametrize("holder", [Holder.CALLER, Holder.CALIBRATION, Holder.EXPORT])
+def test_what_hears_no_wish_is_told(fails, first, holder):
+    run = RunDir(first)
+    with run.lock(holder):
+        assert fails("stop", "first").endswith(
+            f"{run.held_by()} (`hpo stop` is heard by searches alone)"
+        )
+    assert not run.stop_file.exists()

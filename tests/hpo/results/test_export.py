@@ -1,4 +1,6 @@
 import json
+import shutil
+import threading
 
 import pytest
 
@@ -7,7 +9,7 @@ from hpo.core.errors import RunError, SpecError
 from hpo.results.export import export_run, trainer_of_export
 from hpo.results.predict import label_with_run
 from hpo.run.handed_on import read_handed_on
-from hpo.run.run_dir import RunDir
+from hpo.run.run_dir import Holder, RunDir, hold
 from hpo.searching.session import resume_search, start_search
 from tests.quick_runs import Ear, quick_study
 from tests.quick_trainer import TRAINER
@@ -45,6 +47,30 @@ def test_an_export_makes_the_gallery_anew_and_drops_no_other_models(run):
     told = export_run(run, trial=None, file=None)
     assert told["changed_gallery"] == str(run.path / "best-1" / "gallery.npz")
     assert not history.exists()
+
+
+def test_the_best_is_exported_while_nothing_else_is_at_work_in_the_run(run):
+    before = (run.best_dir / "model.onnx").stat().st_ino
+    for holder in (Holder.SEARCH, Holder.GALLERY):
+        with run.lock(holder):
+            with pytest.raises(RunError, match="running in it|gallery is being changed"):
+                export_run(run, trial=None, file=None)
+            assert export_run(run, trial=0, file=None)["trial"] == 0
+    assert (run.best_dir / "model.onnx").stat().st_ino == before
+
+
+def test_an_export_of_the_same_trial_waits_for_the_one_before_it(run):
+    folder = run.path / "exports" / "0000"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.parent.mkdir(exist_ok=True)
+    waiting = threading.Thread(target=export_run, args=(run,), kwargs={"trial": 0, "file": None})
+    with hold(folder.parent / ".0000.lock", lambda: "taken"):
+        waiting.start()
+        waiting.join(0.3)
+        assert waiting.is_alive()
+        assert not folder.exists()
+    waiting.join()
+    assert history(folder / "model.onnx")
 
 
 def test_any_trial_can_be_exported(run):

@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 
 from hpo.core.errors import RunError
-from hpo.run.run_dir import RunDir, create_run, find_run, list_runs, relocated, write_atomically
+from hpo.run.run_dir import (
+    Holder,
+    RunDir,
+    create_run,
+    find_run,
+    list_runs,
+    relocated,
+    write_atomically,
+)
 from tests.crashes.driver import on_disk
 from tests.processes import looked_at
 
@@ -208,6 +216,39 @@ def test_the_second_driver_is_refused_and_the_lock_goes_with_its_process(tmp_pat
     with run.lock():
         assert run.is_running()
     assert not run.is_running()
+
+
+@pytest.mark.parametrize(
+    ("holder", "goes_on", "said"),
+    [
+        (Holder.SEARCH, True, "another search is running in it; wait for it, or `hpo stop` it"),
+        (Holder.CALLER, True, "a program searches in it by AutoML"),
+        (Holder.CALIBRATION, False, "its unknown pictures are being calibrated"),
+        (Holder.EXPORT, False, "its best trial is being exported; wait for that"),
+    ],
+)
+def test_who_holds_a_run_is_told(tmp_path, holder, goes_on, said):
+    run = RunDir(make(tmp_path, "a", "1"))
+    (run.path / ".lock").write_text("calibration")  # as one that was killed leaves it
+    with run.lock(holder):
+        assert (run.holder(), run.is_running()) == (holder, goes_on)
+        for other in (holder, Holder.GALLERY):
+            with pytest.raises(RunError, match=f"{run}: {said}"), run.lock(other):
+                pass
+        (run.path / ".lock").write_text("")  # as a search of an earlier release holds it
+        assert run.holder() is Holder.SEARCH
+    assert (run.holder(), run.is_running()) == (None, False)
+
+
+def test_changes_of_a_gallery_hold_a_run_together(tmp_path):
+    run = RunDir(make(tmp_path, "a", "1"))
+    with run.lock(Holder.CALIBRATION):
+        pass
+    with run.lock(Holder.GALLERY), run.lock(Holder.GALLERY):
+        assert (run.holder(), run.is_running()) == (None, False)
+        for other in (Holder.SEARCH, Holder.EXPORT):
+            with pytest.raises(RunError, match="its gallery is being changed"), run.lock(other):
+                pass
 
 
 def test_a_look_at_the_lock_does_not_keep_a_driver_out(tmp_path):
