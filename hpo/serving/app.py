@@ -11,7 +11,8 @@
 
 Errors are `{"error": one line}`: 400 called by another name, 401 without the token, 404 no such
 class, 408 the picture did not arrive in time, 409 it is there under another class, 413 too large,
-422 no readable picture, a wrong value or an unknown word, 503 too busy or too slow.
+422 no readable picture, a wrong value or an unknown word, 503 too busy or too slow, so that nothing
+was changed.
 """
 
 from __future__ import annotations
@@ -20,13 +21,12 @@ import asyncio
 import os
 import secrets
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from importlib import resources
 from typing import Annotated, Any, TypeVar
 
-import anyio
-import anyio.to_thread
 from fastapi import Depends, FastAPI, Header, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, Response
@@ -163,20 +163,22 @@ class _Work:
     def __init__(self, service: PictureService, settings: ServerSettings) -> None:
         self.service = service
         self.settings = settings
-        self._threads: anyio.CapacityLimiter | None = None
+        self._threads = ThreadPoolExecutor(2 * len(os.sched_getaffinity(0)))
 
-    async def run(self, task: Callable[[], _Result]) -> _Result:
-        """Run in a thread; what has begun goes on even when nobody waits for it any more."""
-        if self._threads is None:
-            self._threads = anyio.CapacityLimiter(2 * len(os.sched_getaffinity(0)))
-        try:
-            with anyio.fail_after(self.settings.timeout_s):
-                return await anyio.to_thread.run_sync(
-                    task, limiter=self._threads, abandon_on_cancel=True
-                )
-        except TimeoutError as error:
+    async def run(self, task: Callable[[], _Result], *, is_change: bool = False) -> _Result:
+        """Run in a thread, within the time limit.
+
+        What has begun keeps its thread to its end, and a change that has begun is waited for: who
+        is told to try again would make it twice.
+        """
+        begun = self._threads.submit(task)
+        answer = asyncio.wrap_future(begun)
+        done, _ = await asyncio.wait([answer], timeout=self.settings.timeout_s)
+        if not done and (begun.cancel() or not is_change):
+            answer.cancel()  # what becomes of it is nobody's any more
             limit = f"{self.settings.timeout_s:g} s"
-            raise HTTPException(503, f"no answer within {limit}; try again later") from error
+            raise HTTPException(503, f"no answer within {limit}; try again later")
+        return await answer
 
     async def picture(self, request: Request) -> bytes:
         """Receive a picture, as far as it keeps to size and time."""
@@ -247,19 +249,19 @@ def _add_changes(app: FastAPI, work: _Work) -> None:
     ) -> dict[str, Any]:
         work.demand_token(authorization)
         data = await work.picture(request)
-        return await work.run(partial(service.add, label, data, name))
+        return await work.run(partial(service.add, label, data, name), is_change=True)
 
     @app.delete("/classes/{label:name}", summary="Take a class out")
     async def remove(label: str, authorization: _Authorization = "") -> dict[str, Any]:
         work.demand_token(authorization)
         if label not in await work.run(service.classes):
             raise HTTPException(404, f"{label}: no such class in the gallery")
-        return await work.run(partial(service.remove, label))
+        return await work.run(partial(service.remove, label), is_change=True)
 
     @app.post("/undo", summary="Take the last change back")
     async def undo(authorization: _Authorization = "") -> dict[str, Any]:
         work.demand_token(authorization)
-        return await work.run(service.undo)
+        return await work.run(service.undo, is_change=True)
 
 
 def _add_pages(app: FastAPI, work: _Work) -> None:

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from tests.hpo.serving.conftest import WEB, picture
+from trainer.data.location import exclusive
 
 
 def test_a_picture_is_labelled_by_its_nearest_classes(serve):
@@ -240,6 +241,38 @@ def test_gallery_pictures_are_shown_only_where_a_match_named_them(serve):
     url = serve()
     for path in ("red/0.png", "../../../etc/passwd", "/etc/passwd", "x\0y"):
         assert WEB.get(f"{url}/picture", params={"path": path}).status_code == 404
+
+
+def test_what_has_begun_keeps_its_thread_and_a_refused_change_is_not_made(
+    run, serve, with_token, monkeypatch
+):
+    """Two threads, both in changes that wait for another process: what comes then has to wait."""
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0})
+    url, codes = serve(timeout_s=0.2), {}
+
+    def add(name, color):
+        codes[name] = with_token.post(f"{url}/classes/{name}", data=picture(color)).status_code
+
+    colors = {"first": (230, 220, 20), "second": (20, 220, 230)}
+    threads = [threading.Thread(target=add, args=item) for item in colors.items()]
+    with exclusive(run.best_dir / ".gallery.npz.lock"):
+        for thread in threads:
+            thread.start()
+        time.sleep(0.5)
+        late = [
+            with_token.post(f"{url}/classes/third", data=picture((230, 20, 220))),
+            with_token.post(f"{url}/undo"),
+            WEB.post(f"{url}/label", data=picture((230, 20, 220))),
+        ]
+        assert codes == {}
+    for thread in threads:
+        thread.join()
+    for answer in late:
+        assert answer.status_code == 503
+        assert answer.json()["error"] == "no answer within 0.2 s; try again later"
+    assert codes == {"first": 200, "second": 200}
+    expected = {"red", "green", "blue", "first", "second"}
+    assert WEB.get(f"{url}/classes").json().keys() == expected
 
 
 def test_changes_under_load_are_all_there(serve, with_token):
