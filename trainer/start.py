@@ -212,7 +212,7 @@ def _from_weights(
     chosen = dict(recipe) | {WEIGHTS: weights, "train.num_epochs": _epochs(budget_s)}
     if not gpus:
         chosen |= dict.fromkeys(SIZE, CPU_SIZE)
-    if not (trunk and facts) or min(trunk[1]) < LEAST_TO_GROW or facts.takes_one_size:
+    if not (trunk and facts) or min(trunk[1]) < LEAST_TO_GROW or not facts.grows:
         chosen.pop("dataset.first_size", None)
     loss = told.get(LOSS, RECIPE[LOSS])
     spec = {

@@ -23,6 +23,7 @@ import pytorch_lightning as pl
 import torch
 
 from trainer import checkpoints
+from trainer.config.growing import STEP
 from trainer.config.root import Spec
 from trainer.data.batches import build_data
 from trainer.data.value_range import with_value_range
@@ -246,10 +247,10 @@ def build_parts(
 def _check_growth(spec: Spec) -> None:
     model, first = spec.model, spec.dataset.first_size
     size = (model.input_height, model.input_width)
-    if first < 1.0 and trunk_facts(model.backbone, size, model.input_channels).takes_one_size:
+    if first < 1.0 and not trunk_facts(model.backbone, size, model.input_channels).grows:
         raise SpecError(
-            f"dataset.first_size: must be 1 for {model.backbone}, which takes pictures of one size "
-            f"only, got {first:g}"
+            f"dataset.first_size: must be 1 for {model.backbone}, which does not take pictures of "
+            f"all sides in steps of {STEP}, got {first:g}"
         )
 
 

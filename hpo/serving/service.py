@@ -17,6 +17,7 @@ from typing import Any
 
 from hpo.core.errors import DataError, HpoError
 from hpo.core.protocols import Trainer
+from hpo.core.text import printable
 from hpo.core.trainer_extras import GalleryEditor, PictureLabeller
 from hpo.results.export import trainer_of_export
 from hpo.results.gallery import extend_gallery, list_gallery, shrink_gallery, undo_gallery
@@ -235,7 +236,8 @@ def _reference_folder(run: RunDir, trainer: Trainer) -> Path | None:
 
 def _class_name(label: str) -> str:
     label = label.strip()
-    if not label or len(label) > LONGEST_NAME or not label.isprintable():
+    is_plain = printable(label) == label and label.splitlines() == [label]
+    if not is_plain or len(label) > LONGEST_NAME:
         got = len(label) if len(label) > LONGEST_NAME else repr(label)
         raise DataError(f"class: must have 1 to {LONGEST_NAME} printable characters, got {got}")
     if "\N{REPLACEMENT CHARACTER}" in label:

@@ -10,7 +10,7 @@ import json
 import logging
 import shutil
 import tempfile
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -80,7 +80,7 @@ def quantize(source: Path, target: Path, spec: Spec, *, keep: Collection[str]) -
     files = calibration_files(spec)
     scorer = make_scorer(spec, model, files)
     cache = Path(calibration.cal_cache_file or "")
-    known = _known_choice(spec, source)
+    known = _known_choice(spec, source, is_measured=scorer is not None)
     with tempfile.TemporaryDirectory(prefix="ml_recog_int8_") as name:
         quantiser = _Quantiser(source, files, spec, Path(name), tuple(keep))
         if known is not None:
@@ -89,7 +89,8 @@ def quantize(source: Path, target: Path, spec: Spec, *, keep: Collection[str]) -
         write_atomically(target, lambda path: quantiser.write(path, choice.method, choice.kept))
         add_metadata(target, model.facts)
         if known is None:
-            _keep_choice(spec, quantiser.ranges(choice.method), choice, source)
+            facts = {**asdict(choice), "asked": calibration.method, "measured": scorer is not None}
+            _keep_choice(spec, quantiser.ranges(choice.method), facts, source)
         layers = quantiser.weighted()
         listed = [name for name in choice.kept if name in layers]
         kept = share_of_weights(quantiser.prepared, (*keep, *listed))
@@ -308,8 +309,10 @@ def _choice_file(cache: Path) -> Path:
     return cache.with_name(f"{cache.name}.model")
 
 
-def _known_choice(spec: Spec, source: Path) -> Choice | None:
+def _known_choice(spec: Spec, source: Path, *, is_measured: bool) -> Choice | None:
     """Return what an earlier build chose for this ONNX file and these settings.
+
+    What was chosen without a measurement does not count where one can be made.
 
     Raises:
         DataError: the ranges are of another model.
@@ -327,17 +330,17 @@ def _known_choice(spec: Spec, source: Path) -> Choice | None:
             f"gen_trt_engine.tensorrt.calibration.cal_cache_file: {cache} holds the ranges of "
             "another model; delete it or name another file"
         )
-    if known.get("max_drop") != calibration.max_drop:
+    if is_measured and not known.get("measured"):
         return None
-    if calibration.method not in {"auto", known["method"]}:
+    if (known.get("max_drop"), known.get("asked")) != (calibration.max_drop, calibration.method):
         return None
     logger.info("using the calibrated ranges in %s again", cache)
     return Choice(method=known["method"], kept=tuple(known["kept"]))
 
 
-def _keep_choice(spec: Spec, ranges: Path, choice: Choice, source: Path) -> None:
+def _keep_choice(spec: Spec, ranges: Path, choice: Mapping[str, Any], source: Path) -> None:
     calibration = spec.gen_trt_engine.tensorrt.calibration
     cache = Path(calibration.cal_cache_file or "")
     write_atomically(cache, partial(shutil.copyfile, ranges))
-    facts = {"model": model_digest(source), "max_drop": calibration.max_drop, **asdict(choice)}
+    facts = {"model": model_digest(source), "max_drop": calibration.max_drop, **choice}
     write_text(_choice_file(cache), json.dumps(facts, indent=1))

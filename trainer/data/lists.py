@@ -183,8 +183,8 @@ def _problems(
             yield row, problem
         if labelled and not columns[LABEL][row]:
             yield row, "label must be given, and is empty"
-        elif labelled and not columns[LABEL][row].isprintable():
-            yield row, f"label must be plain text in UTF-8, got {name_text(columns[LABEL][row])!r}"
+        elif labelled and (text := name_text(columns[LABEL][row])) != columns[LABEL][row]:
+            yield row, f"label must be plain text in UTF-8, got {text!r}"
         elif labelled and columns[LABEL][row] in {".", ".."}:
             yield row, f"label must be a name, got {columns[LABEL][row]!r}"
         if SPLIT in columns and not source_of(columns[SPLIT][row]):

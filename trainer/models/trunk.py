@@ -17,6 +17,7 @@ import torch
 from timm.layers.norm import RmsNorm
 from torch import nn
 
+from trainer.config.growing import STEP
 from trainer.config.model import (
     LINEAR_HEAD_BACKBONES,
     TIMM_PREFIX,
@@ -115,6 +116,8 @@ class TimmFacts:
 
     takes_size: bool
     """Whether it is built for pictures of one size, and takes no others."""
+    takes_smaller: bool
+    """Whether it runs on the sizes that growing pictures have, too."""
     num_features: int
     has_layer_norm: bool
 
@@ -174,6 +177,7 @@ def timm_facts(model: str, image_size: tuple[int, int], in_channels: int) -> Tim
                     model, num_classes=0, in_chans=in_channels, img_size=image_size
                 )
             out = probe.eval()(torch.empty(2, in_channels, *image_size))
+            takes_smaller = not takes_size and _runs(probe, in_channels, image_size)
         except Exception as e:
             height, width = image_size
             raise SpecError(f"{where} does not run at {height} x {width}: {first_line(e)}") from e
@@ -181,6 +185,20 @@ def timm_facts(model: str, image_size: tuple[int, int], in_channels: int) -> Tim
         raise SpecError(f"{where} does not return one feature vector per picture; choose another")
     return TimmFacts(
         takes_size=takes_size,
+        takes_smaller=takes_smaller,
         num_features=int(out.shape[1]),
         has_layer_norm=any(isinstance(layer, _LAYER_NORMS) for layer in probe.modules()),
     )
+
+
+def _runs(probe: nn.Module, in_channels: int, image_size: tuple[int, int]) -> bool:
+    """Whether a model runs on about half of its sides, in odd multiples of the step of growth.
+
+    Those that join maps of several sizes, as HRNet and DLA do, need all multiples of 32.
+    """
+    half = [min(side, max(3, side // (4 * STEP) * 2 + 1) * STEP) for side in image_size]
+    try:
+        probe(torch.empty(2, in_channels, *half))
+    except Exception:  # noqa: BLE001 - a network raises what it likes
+        return False
+    return True

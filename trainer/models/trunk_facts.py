@@ -20,8 +20,8 @@ from trainer.models.weight_sources import INSTALLED
 class TrunkFacts:
     """How a trunk may be trained."""
 
-    takes_one_size: bool
-    """Whether a trunk that is built for pictures of one size takes no others."""
+    grows: bool
+    """Whether it takes pictures of every size that growing ones have (`dataset.first_size`)."""
     needs_small_steps: bool
     """Whether a pretrained trunk forgets what it knows at the rates that convolutions bear, as
     transformers do, and others that normalise each picture by itself (layer norm)."""
@@ -40,11 +40,11 @@ def trunk_facts(name: str, image_size: tuple[int, int], in_channels: int) -> Tru
     """
     if name in BACKBONES:
         return TrunkFacts(
-            takes_one_size=bool(STEP % input_multiple(name)),
+            grows=STEP % input_multiple(name) == 0,
             needs_small_steps=name not in LINEAR_HEAD_BACKBONES,
         )
     arch = timm_name(name).partition(".")[0]
     if arch in {known.timm_model.partition(".")[0] for known in INSTALLED.values()}:
-        return TrunkFacts(takes_one_size=False, needs_small_steps=False)
+        return TrunkFacts(grows=True, needs_small_steps=False)
     asked = " ".join(map(str, (name, *image_size, in_channels)))
     return TrunkFacts(**ask(TRUNK, asked))

@@ -227,14 +227,15 @@ def test_errors_are_one_printable_line(serve):
     assert answer.json()["error"].startswith("\\x00a \\x1b[31m : not a readable picture")
 
 
-def test_a_class_may_hold_a_slash(serve, with_token):
+def test_a_class_may_hold_a_slash_and_a_joiner(serve, with_token):
+    name = "citrus/le\u200dmon"
     url, yellow = serve(), picture((230, 220, 20))
-    assert with_token.post(f"{url}/classes/citrus/lemon", data=yellow).json()["new_classes"] == 1
-    again = with_token.post(f"{url}/classes/citrus%2Flemon", data=yellow).json()
+    assert with_token.post(f"{url}/classes/{name}", data=yellow).json()["new_classes"] == 1
+    again = with_token.post(f"{url}/classes/{name.replace('/', '%2F')}", data=yellow).json()
     assert (again["new_pictures"], again["known_pictures"]) == (0, 1)
-    assert WEB.get(f"{url}/classes").json()["citrus/lemon"] == 1
+    assert WEB.get(f"{url}/classes").json()[name] == 1
     assert with_token.delete(f"{url}/classes/citrus").status_code == 404
-    assert with_token.delete(f"{url}/classes/citrus/lemon").json()["removed_pictures"] == 1
+    assert with_token.delete(f"{url}/classes/{name}").json()["removed_pictures"] == 1
 
 
 def test_gallery_pictures_are_shown_only_where_a_match_named_them(serve):

@@ -136,13 +136,17 @@ def test_where_one_method_loses_nothing_no_other_is_tried(trained, exported, tmp
 
 
 def test_another_wish_is_not_answered_from_the_cache(trained, exported, tmp_path):
-    asked = [{f"{CALIBRATION}max_drop": 1.0}, {f"{CALIBRATION}max_drop": 0.5}]
-    asked.append({**asked[1], f"{CALIBRATION}method": "entropy"})
+    blind = {"dataset__val_dataset__reference": "", "dataset__val_dataset__query": ""}
+    loose = {f"{CALIBRATION}max_drop": 1.0}
+    entropy = loose | {f"{CALIBRATION}method": "entropy"}
+    asked = [blind | entropy, entropy, loose, entropy | {f"{CALIBRATION}max_drop": 0.5}]
     reused = [
         gen_trt_engine(spec_of(trained, exported, tmp_path, **a))["cache_reused"] for a in asked
     ]
-    assert reused == [False, False, False]
-    assert gen_trt_engine(spec_of(trained, exported, tmp_path, **asked[2]))["cache_reused"]
+    assert reused == [False] * 4
+    assert gen_trt_engine(spec_of(trained, exported, tmp_path, **(blind | asked[3])))[
+        "cache_reused"
+    ]
 
 
 def test_the_layer_that_harms_stays_until_the_loss_is_small_enough(trained, harmed, tmp_path):

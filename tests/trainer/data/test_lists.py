@@ -38,10 +38,15 @@ def named(folder):
     }
 
 
-def test_a_list_of_a_folder_is_that_folder(write, photos):
-    found, scanned = open_source(str(write("path,label", *ROWS))), scan_folder(photos)
+@pytest.mark.parametrize(
+    "name", ["lime", "Coca\u00a0Cola", "नींबू\u200d", "می\u200cخواهم", "緑\u3000茶", "👨‍👩‍👧"]
+)
+def test_a_list_of_a_folder_is_that_folder(write, photos, name):
+    (photos / "lime").rename(photos / name)
+    rows = [row.replace("lime", name) for row in ROWS]
+    found, scanned = open_source(str(write("path,label", *rows))), scan_folder(photos)
     assert named(found) == named(scanned)
-    assert found.classes == scanned.classes == ("lemon", "lime")
+    assert found.classes == scanned.classes == tuple(sorted(["lemon", name]))
     assert found.counts().tolist() == [3, 2]
 
 
@@ -102,6 +107,8 @@ def test_parquet_is_read_and_whole_numbers_are_labels(tmp_path, photos):
         ('"photos/lemon/0.png,lemon,train', "a quote must be closed, and is open to the end"),
         ('photos/lemon/0.png,"le"mon,train', "write a quote inside it twice"),
         (f"photos/lemon/0.png,{'x' * 200_000},train", "a cell must have at most 131072 characters"),
+        ("photos/lemon/0.png,le\x07mon,train", "label must be plain text in UTF-8, got 'le"),
+        ("photos/lemon/0.png,le\u2028mon,train", "label must be plain text in UTF-8"),
         ("photos/lemon/0.png,..,train", "label must be a name, got '..'"),
         ("photos/lemon/\0.png,lemon,train", "cannot be read"),
         (f"photos/{'x' * 300}.png,lemon,train", "cannot be read"),
