@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from hpo.algorithms.pruners import PRUNERS
+from hpo.algorithms.registry import AUTO
 from hpo.automl.command_trainer import full_template
 from hpo.automl.data_keys import anchored_roots, eval_keys, start_weights, study_sources, train_keys
 from hpo.automl.errors import AutoMLError
@@ -210,8 +212,7 @@ class _Planner:
             self.settings.given,
             lambda name: resolve_metric(name, self.skill, self.registered),
         )
-        self.warnings += warnings
-        self.settings = replace(self.settings, warnings=(*self.settings.warnings, *warnings))
+        self._warn_of_settings(*warnings)
         own = monitoring_metrics(self.skill, self.registered)
         if not self.settings.given & {"metric", "objectives"} and own:
             self.warnings.append(
@@ -299,7 +300,7 @@ class _Planner:
         return SearchOptions(
             algorithm=self.settings.algorithm,
             algorithm_options=dict(options),
-            pruner="none" if self._is_rungs() else str(values["pruner"]),
+            pruner=self._pruner(),
             seed=int(values["seed"]),
             confirm=int(values["confirm"]),
             over=_in_order(self.request.hyperparameters or ()),
@@ -310,10 +311,35 @@ class _Planner:
     def _searched(self) -> set[str]:
         return set(self.request.hyperparameters or self.schema.default_parameters)
 
+    def _pruner(self) -> str:
+        """The pruner that was asked for; none where there is only one value to go by."""
+        asked, settings = str(self.settings.values["pruner"]), self.settings
+        if not self._is_told_at_end():
+            return asked
+        why = "as a trial's value is known at its end alone"
+        if "early_stop_threshold" in settings.options:
+            self._warn_of_settings(
+                f"early_stop_threshold: {settings.algorithm} stops no trial between rungs, {why}"
+            )
+        if settings.stops_trials or asked not in (AUTO, *PRUNERS):
+            return asked  # refused, with the reason, where it is one
+        if asked not in (AUTO, "none"):
+            self._warn_of_settings(f"pruner: {asked} has no effect, {why}")
+        return "none"
+
+    def _warn_of_settings(self, *texts: str) -> None:
+        """Warn of what has no effect, at the start and at each resume that gives it."""
+        self.warnings += texts
+        self.settings = replace(self.settings, warnings=(*self.settings.warnings, *texts))
+
+    def _is_told_at_end(self) -> bool:
+        """Whether the engine hears of a trial's value at its end alone."""
+        return bool(self.request.platform or self.request.reports_at_end)
+
     def _is_rungs(self) -> bool:
-        """Whether every rung is a job of its own: where values are known at the end alone."""
-        at_end = self.request.platform or self.request.reports_at_end or self.registered is None
-        return bool(at_end and self.settings.stops_trials)
+        """Whether every rung is a job of its own."""
+        at_end = self._is_told_at_end() or self.registered is None
+        return at_end and self.settings.stops_trials
 
     def _slots(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """How many trials run at a time: a number, or by how many share a GPU."""

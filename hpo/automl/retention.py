@@ -63,9 +63,14 @@ def demand_deletion(
 
 
 def keep_few(
-    spec: Mapping[str, Any], facts: WorkspaceFacts, known: Collection[str], epochs: int
+    spec: Mapping[str, Any],
+    facts: WorkspaceFacts,
+    known: Collection[str],
+    epochs: int,
+    *,
+    goes_on: bool = False,
 ) -> dict[str, Any]:
-    """Change a spec so that its job keeps one checkpoint.
+    """Change a spec so that its job keeps one checkpoint, or two where another job may go on.
 
     `best` lets the trainer's own checkpointer keep the best one; `terminal` saves the last epoch
     alone; `auto` takes the first where the spec has a checkpointer. Keys that the schema and the
@@ -76,6 +81,7 @@ def keep_few(
         facts: for strategy, metric and direction.
         known: spec keys that are legal.
         epochs: what the job trains until.
+        goes_on: whether another job may go on from its last epoch, which is then kept, too.
     """
     if facts.action != "train":
         return dict(spec)
@@ -84,9 +90,11 @@ def keep_few(
     strategy = facts.retention
     if strategy == "auto":
         strategy = "best" if own is not None else "terminal"
-    wanted = (
-        _best_keys(own or {}, facts) if strategy == "best" else {INTERVAL: epochs, UNIT: "epoch"}
-    )
+    wanted = _best_keys(own or {}, facts) if strategy == "best" else {}
+    if goes_on and wanted:
+        wanted[f"{_CHECKPOINTER}.replace_periodic"] = False
+    if goes_on or not wanted:
+        wanted |= {INTERVAL: epochs, UNIT: "epoch"}
     legal = {*known, *flatten(spec)}
     fits = {name: value for name, value in wanted.items() if name in legal or (
         own is not None and name.startswith(f"{_CHECKPOINTER}.")
@@ -162,15 +170,12 @@ class ArtifactCleaner:
 
     def sweep(self) -> None:
         """Delete the artifacts of every ended job that nothing can need."""
-        needed = self._needed()
-        # A platform may give the id of an old job to a new one.
-        kept = {self._job_of(number)[0] for number in needed}
-        for trial in self._ledger.trials():
-            job_id = self._job_of(trial.number)[0]
-            state = self._artifacts.states.get(job_id)
-            if not job_id or job_id in kept or state in (None, DELETED) or trial.number in needed:
-                continue
-            if trial.state.is_finished:
+        running = {t.number for t in self._ledger.trials() if not t.state.is_finished}
+        # By ids: a platform may give that of an old job to a new one, and a trial whose job was
+        # lost has had several.
+        kept = {self._job_of(number)[0] for number in {*self._needed(), *running}}
+        for job_id, state in list(self._artifacts.states.items()):
+            if state != DELETED and job_id not in kept:
                 self._delete(job_id)
 
     def _delete(self, job_id: str) -> None:

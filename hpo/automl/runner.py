@@ -199,6 +199,16 @@ class AutoMLRunner:
             raise AutoMLError(
                 f"run: {', '.join(unknown)}: no such argument; it would go to a platform's jobs"
             )
+        here = {
+            "in_process": in_process,
+            "ray_address": ray_address,
+            "trials_per_gpu": trials_per_gpu,
+        }
+        if self._platform is not None and (given := [name for name in here if here[name]]):
+            raise AutoMLError(
+                f"{', '.join(given)}: trials are jobs of {type(self._platform).__name__}, which "
+                "says where they run; leave it out"
+            )
         if image and self._platform is None:
             logger.warning("image %s: not used, as trials run on this machine", image)
         if workspace_id is not None:

@@ -278,7 +278,8 @@ class AutoMLSession(Session):
         if not retention.is_on(self.facts, self.route.platform):
             return spec
         known = set(flatten(self.skill_trainer.template))
-        return retention.keep_few(spec, self.facts, known, epochs)
+        goes_on = self.plan.route_style == RUNGS_STYLE
+        return retention.keep_few(spec, self.facts, known, epochs, goes_on=goes_on)
 
     # The review -----------------------------------------------------------------------------------
 
@@ -295,6 +296,8 @@ class AutoMLSession(Session):
         baseline = self._baseline(executor)
         machine = look_at_machine(self.run.path, review.probe, self.slots)
         warnings = [*review.warnings, *self.facts.warnings, *machine["warnings"]]
+        if self.route.max_hours is not None and review.estimate_s is None:
+            warnings.append("max_hours: cannot be checked, as no time of a trial is known")
         full = RouteReview(
             **{**vars(review), "warnings": warnings},
             network=self.facts.network,

@@ -41,10 +41,10 @@ def add(ledger, number, *values, purpose=Purpose.SEARCH, params=None, state=Tria
         ledger.finish(number, state, now=1.0, clock=0.0, error=None)
 
 
-def sweep(ledger, *, confirm=0, job_of=lambda number: (f"job{number}", "")):
+def sweep(ledger, *, confirm=0, lost=(), job_of=lambda number: (f"job{number}", "")):
     """Jobs whose artifacts are deleted."""
     platform = Platform()
-    states = {job_of(trial.number)[0]: "ended" for trial in ledger.trials()}
+    states = dict.fromkeys([*lost, *(job_of(t.number)[0] for t in ledger.trials())], "ended")
     book = SimpleNamespace(states=states, put=states.__setitem__)
     facts = SimpleNamespace(objectives=None, direction="maximize")
     needed = partial(needed_trials, ledger, facts, object(), name="random", confirm=confirm)
@@ -68,6 +68,12 @@ def test_finalists_stay_until_their_repeats_have_decided(ledger):
         add(ledger, number, 0.1, 0.2, value, purpose=Purpose.CONFIRM, params=again)
     assert best_trial(ledger.trials(), "maximize").number == 2
     assert not {"job0", "job1", "job2"} & {*sweep(ledger, confirm=2)}
+
+
+def test_what_a_lost_job_has_left_goes_once_another_has_taken_its_place(ledger):
+    for number, values in enumerate(([0.3, 0.5, 0.9], [0.1], [0.1, 0.2, 0.3])):
+        add(ledger, number, *values)
+    assert sweep(ledger, lost=["lost0", "lost1"]) == ["lost0", "lost1", "job2"]
 
 
 def test_an_id_that_a_platform_gave_twice_is_not_deleted_while_one_job_is_needed(ledger):

@@ -8,7 +8,7 @@ import pytest
 
 from hpo.automl.objectives import from_list, pareto_front
 from tests.count_calls import count_calls
-from tests.hpo.automl.contract.pretended import Cleaner, Sdk
+from tests.hpo.automl.contract.pretended import Cleaner, Sdk, make_skill
 
 TWO = ["accuracy", {"metric": "latency", "direction": "minimize", "weight": 0.5, "scale": 10}]
 
@@ -294,6 +294,20 @@ def test_64_65_checkpoints_inside_a_job():
         "monitor": "f1", "mode": "max", "enable_topk": True, "replace_periodic": True,
         "save_top_k": 1,
     }  # fmt: skip
+
+
+def test_65_a_rung_keeps_its_last_epoch_beside_the_best(go, tmp_path):
+    skill = make_skill(tmp_path / "s", defaults={"checkpointer": {}, "checkpoint_interval": 1})
+    rungs = {"algorithm": "hyperband", "automl_max_epochs": 9}
+    for settings, is_replaced in ((rungs, False), ({"algorithm": "random"}, True)):
+        for strategy in ("auto", "best"):
+            sdk = Cleaner()
+            sdk.create_job = lambda image, command, specs, sdk=sdk: sdk._made(specs=specs)
+            more = {"automl_checkpoint_retention_strategy": strategy}
+            go(sdk, skill=skill, trials=1, settings=settings | more)
+            own = sdk.jobs[0].specs["train"]
+            assert own["checkpointer"]["replace_periodic"] is is_replaced
+            assert own["checkpoint_interval"] == (1 if is_replaced else own["num_epochs"])
 
 
 def test_65_a_bad_word_is_refused(go):

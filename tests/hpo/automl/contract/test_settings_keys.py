@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from hpo.automl.errors import ReviewDeclinedError
 from tests.hpo.automl.contract.pretended import Sdk
 
 ALGORITHM_OF = {
@@ -120,3 +121,52 @@ def test_8_a_misspelt_setting_is_refused_before_any_job(go, wrong, right):
 def test_9_two_spellings_must_agree(go):
     with pytest.raises(ValueError, match="given twice"):
         go(settings={"num_recommendations": 4, "automl_max_recommendations": 5})
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"pruner": "median"}, "pruner: median has no effect, as a trial's value is known at its"),
+        (
+            {"algorithm": "hyperband_es"},
+            "early_stop_threshold: hyperband_es stops no trial between",
+        ),
+        ({"pruner": "auto"}, ""),
+        ({"algorithm": "hyperband"}, ""),
+    ],
+)
+def test_what_cannot_stop_jobs_that_tell_their_value_at_the_end_is_told(go, settings, told):
+    seen = []
+    with pytest.raises(ReviewDeclinedError):
+        go(settings=settings, confirm=seen.append)
+    warnings = [line for line in seen[0]["warnings"] if "effect" in line or "stops no" in line]
+    assert len(warnings) == bool(told)
+    assert all(told in line for line in warnings)
+    assert seen[0]["pruner"] == "none"
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"algorithm": "hyperband", "pruner": "median"}, "stops trials by itself, so no other"),
+        ({"pruner": "medain"}, "did you mean 'median'"),
+    ],
+)
+def test_a_wrong_pruner_of_jobs_is_refused_as_one_of_trials_here(go, settings, told):
+    with pytest.raises(ValueError, match=told):
+        go(settings=settings)
+
+
+@pytest.mark.parametrize(
+    "more", [{"in_process": True}, {"ray_address": "auto"}, {"trials_per_gpu": 2}]
+)
+def test_where_trials_of_this_machine_run_is_refused_of_jobs(go, more):
+    with pytest.raises(ValueError, match=f"{next(iter(more))}: trials are jobs of Sdk"):
+        go(**more)
+
+
+def test_a_limit_of_hours_that_cannot_be_checked_is_told(go):
+    seen = []
+    with pytest.raises(ReviewDeclinedError):
+        go(max_hours=1e-9, confirm=seen.append)
+    assert "max_hours: cannot be checked, as no time of a trial is known" in seen[0]["warnings"]
