@@ -48,7 +48,8 @@ class GalleryIndex:
         vectors: the embeddings, at unit length.
         labels_G: index into `class_names`.
         class_names: names as reported.
-        paths: where each picture was, relative to the reference folder.
+        paths: where each picture was, relative to the reference folder; `added//` stands before
+            those of pictures that were added later, which lie elsewhere.
         digests: of the pixels that the network saw of each picture; empty texts where that is not
             known.
         matching: what queries are compared with, as `dataset.matching` says.

@@ -200,9 +200,13 @@ class PictureService:
         return path
 
     def _gallery_file(self, path: str) -> Path | None:
-        """The file of a gallery picture: below the reference pictures' folder, or the one in it."""
+        """The file of a gallery picture: below the reference pictures' folder, or the one in it.
+
+        Of one that was added later (`added//...`) there is none, whatever lies there by its name.
+        """
         folder = self._reference
-        if not path or ".." in PurePosixPath(path).parts or path.startswith("/"):
+        is_inside = ".." not in PurePosixPath(path).parts and not path.startswith("/")
+        if not path or not is_inside or "//" in path:
             return None
         try:
             while folder is not None and not (folder / path).is_file():

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from trainer.data.folder import ImageFolder
     from trainer.onnx_model import OnnxModel
 
+ADDED = "added//"
+"""Stands before the paths of pictures that no export has put there; no real one holds `//`."""
 _SAME = 1e-5
 """Distance up to which two embeddings are of the same picture, where there is no digest to ask."""
 
@@ -114,7 +117,8 @@ def merge_gallery(folder: Path, other: Path) -> dict[str, Any]:
     with _changing(folder, model, digest) as change:
         before = change.index
         change.index, num_known, conflicts = _joined(before, new)
-        errors = [{"image": new.paths[row], "error": conflicts[row]} for row in sorted(conflicts)]
+        files = [path.removeprefix(ADDED) for path in new.paths]
+        errors = [{"image": files[row], "error": conflicts[row]} for row in sorted(conflicts)]
         return _grown(before, change.index, num_known, errors, [])
 
 
@@ -220,7 +224,10 @@ def _joined(gallery: GalleryIndex, new: GalleryIndex) -> tuple[GalleryIndex, int
             conflicts[entry] = f"is in the gallery as {there}; remove one of the two"
     if not fresh:
         return gallery, num_known, conflicts
-    return gallery.extended(new.taken(np.array(fresh))), num_known, conflicts
+    added = new.taken(np.array(fresh))
+    # Beside the reference folder's own picture of that name it would be taken for it.
+    paths = tuple(path if path.startswith(ADDED) else f"{ADDED}{path}" for path in added.paths)
+    return gallery.extended(replace(added, paths=paths)), num_known, conflicts
 
 
 def _size(gallery: GalleryIndex) -> dict[str, int]:

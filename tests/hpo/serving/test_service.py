@@ -1,5 +1,6 @@
 import io
 import json
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -9,8 +10,12 @@ import pytest
 from PIL import Image
 
 from hpo.core.errors import DataError, RunError, SpecError
+from hpo.results.gallery import extend_gallery, merge_gallery
+from hpo.results.predict import label_with_run
+from hpo.run.run_dir import RunDir
 from hpo.serving.service import THUMBNAIL_PX, PictureService
 from tests.hpo.serving.conftest import picture
+from trainer.gallery import model_digest
 
 
 def test_matches_show_pictures_of_the_reference_folder(run, tmp_path):
@@ -33,6 +38,31 @@ def test_matches_show_pictures_of_the_reference_folder(run, tmp_path):
     assert service.thumbnail("red/0.png") is None
     matches = service.label(picture((250, 40, 40)), "a.png", 3)["matches"]
     assert [match["picture"] for match in matches] == [None, None, None]
+
+
+def test_no_reference_picture_is_shown_for_one_that_was_added_under_its_name(run, tmp_path):
+    """Cameras count from 1 in every folder."""
+    shots, new = tmp_path / "shots" / "red", tmp_path / "new" / "red"
+    for folder, color in ((shots, (220, 30, 30)), (new, (200, 90, 20))):
+        folder.mkdir(parents=True)
+        (folder / "0.png").write_bytes(picture(color))
+    plan = json.loads((run.path / "plan.json").read_text())
+    plan["sources"]["reference"] = str(tmp_path / "shots")
+    (run.path / "plan.json").write_text(json.dumps(plan))
+    with np.load(run.best_dir / "gallery.npz") as arrays:
+        own = dict(arrays) | {"model": model_digest(run.best_dir / "model.onnx")}
+    np.savez(run.best_dir / "gallery.npz", **own)
+    shutil.copytree(run.path, tmp_path / "shop 2")
+    extend_gallery(RunDir(tmp_path / "shop 2"), str(tmp_path / "new"))
+    labelled = label_with_run(RunDir(tmp_path / "shop 2"), [str(new / "0.png")], 1)
+    assert [row["neighbours"] for row in labelled.rows] == [["added//red/0.png"]]
+    merge_gallery(run, tmp_path / "shop 2")
+    service = PictureService(run)
+    for color, shown in (((200, 90, 20), None), ((220, 30, 30), "red/0.png")):
+        (match,) = service.label(picture(color), "a.png", 1)["matches"]
+        assert match["distance"] == pytest.approx(0, abs=1e-3)
+        assert (match["class"], match["picture"]) == ("red", shown)
+    assert service.thumbnail("added//red/0.png") is None
 
 
 @pytest.mark.parametrize("name", ["\U00020000" * 90 + ".png", "é" * 300, "a/../b" * 60, ""])
