@@ -27,7 +27,7 @@ from hpo.core.trial import Direction
 from hpo.report import charts, parameter_charts
 from hpo.report.optuna_view import short_name
 from hpo.report.run_data import RunData, load_run_data
-from hpo.results.story import read_story
+from hpo.results.story import winner_story
 from hpo.run.run_dir import RunDir, find_run
 from hpo.study.arguments import FIELDS, Data, PathLike, place_of, study_of_arguments
 from hpo.study.schema import check_shape
@@ -155,7 +155,7 @@ class Study:
         if facts.best is not None:
             value = f"{facts.metric_word} {facts.value_of(facts.best):.4f}"
             lines.append(f"best: trial {facts.best.number}, {value}")
-        lines += [*read_story(self._run), str(self._run)]
+        lines += [*winner_story(facts.handed_on), str(self._run)]
         table = self.trials_dataframe() if facts.trials else None
         shown = ""
         if table is not None:

@@ -26,7 +26,7 @@ from hpo.core.trial import TrialRecord, TrialState
 from hpo.core.yaml_io import to_yaml
 from hpo.results.handoff import HandoffError, NoCheckpointError, export_trial
 from hpo.run.checkpoints import best_checkpoint
-from hpo.run.handed_on import REPORT_FILE
+from hpo.run.handed_on import REPORT_FILE, extent_of
 from hpo.run.ledger import Ledger
 from hpo.run.plain_files import write_json
 from hpo.run.run_dir import RunDir, write_atomically
@@ -150,6 +150,7 @@ def _hand_on(
         **result,
         "export": exported,
         "receipt": best.receipt,
+        "over": extent_of([t.epochs for t in session.ledger.trials()]),
         "next": next_commands(str(session.run), session.facts),
     }
     write_json(folder / REPORT_FILE, report)

@@ -19,15 +19,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the winner; before the end of a search the best trial so far."""
+    """Print the winner; before the end of a search, an extended one's too, the best so far."""
     from hpo.core.errors import RunError
     from hpo.results.story import winner_story
-    from hpo.run.handed_on import read_handed_on
+    from hpo.run.handed_on import extent_of, read_current
     from hpo.run.run_dir import relocated
 
     chosen = chosen_run(args, looks=True)
-    best = chosen.read_state().get("best")
-    if handed_on := read_handed_on(chosen):
+    state = chosen.read_state()
+    best = state.get("best")
+    extent = extent_of([trial["epoch"] for trial in state.get("trials", ())])
+    if handed_on := read_current(chosen, extent):
         best = relocated(handed_on, Path(handed_on["spec"]).parent.parent, chosen.path)
     if best is None or best["value"] is None:
         shows = f"`hpo status {shell_word(chosen)}` shows them"

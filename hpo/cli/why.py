@@ -34,6 +34,7 @@ def run(args: argparse.Namespace) -> int:
     from hpo.core.selection import roles, shown_role
     from hpo.report.why import explain
     from hpo.results.story import read_finalist, read_story
+    from hpo.run.handed_on import extent_of
     from hpo.run.ledger import Ledger
 
     chosen = chosen_run(args, looks=True)
@@ -45,10 +46,11 @@ def run(args: argparse.Namespace) -> int:
         ledger.close()
     role = roles(trials, direction).get(args.trial, "")
     found["role"] = shown_role(role, describe(chosen)["status"])
-    is_winner = role.startswith("winner")
-    found["lines"] += (
-        read_story(chosen) if is_winner else read_finalist(chosen, args.trial, direction)
-    )
+    extent = extent_of([t.epochs for t in trials])
+    if role.startswith("winner"):
+        found["lines"] += read_story(chosen, extent)
+    else:
+        found["lines"] += read_finalist(chosen, extent, args.trial, direction)
     if args.json:
         print_json(found)
         return 0

@@ -12,7 +12,7 @@ from hpo.core.protocols import Trainer
 from hpo.core.selection import best_trial, of_last_stage
 from hpo.core.text import metric_word
 from hpo.core.trial import TrialRecord, TrialState
-from hpo.run.handed_on import read_handed_on
+from hpo.run.handed_on import extent_of, read_current
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import RunDir
 from hpo.run.trial_specs import TrialSpecs
@@ -40,7 +40,7 @@ class RunData:
     active_seconds: float
     """Time the search was at work, downtime excluded."""
     handed_on: Mapping[str, Any] = field(default_factory=dict)
-    """`best/report.json`; empty before the hand-off."""
+    """`best/report.json`; empty before the hand-off, and once the search has gone on."""
 
     @property
     def searched(self) -> list[TrialRecord]:
@@ -100,7 +100,7 @@ def load_run_data(run: RunDir, *, status: str = "") -> RunData:
     ledger.close()
     if not trials:
         raise RunError(f"{run}: no trial has been started, so there is nothing to report yet")
-    handed_on = read_handed_on(run)
+    handed_on = read_current(run, extent_of([t.epochs for t in trials]))
     return RunData(
         run=run,
         study=study,

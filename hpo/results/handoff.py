@@ -35,7 +35,13 @@ from hpo.results.worker_calls import call_twice
 from hpo.run.checkpoint_retention import describe_removed, was_removed
 from hpo.run.checkpoints import best_checkpoint
 from hpo.run.disk_errors import find_problem
-from hpo.run.handed_on import CHANGES_FOLDER, GALLERY_FILE, REPORT_FILE, handed_on_checkpoint
+from hpo.run.handed_on import (
+    CHANGES_FOLDER,
+    GALLERY_FILE,
+    REPORT_FILE,
+    extent_of,
+    handed_on_checkpoint,
+)
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import RunDir, write_atomically
 from hpo.run.trial_specs import TrialSpecs
@@ -142,6 +148,7 @@ def hand_on(
         "weights": (best.receipt or {}).get("weights"),
         "export": exported,
         "receipt": best.receipt,
+        "over": extent_of([t.epochs for t in ledger.trials()]),
         "next": next_commands(run),
     }
     write_atomically(run.best_dir / REPORT_FILE, json.dumps(report, indent=1, default=str) + "\n")

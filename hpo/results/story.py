@@ -10,22 +10,27 @@ from hpo.core.expected import expected_words
 from hpo.core.held_out import figure_words, held_out_words
 from hpo.core.text import count_of
 from hpo.core.trial import Direction
-from hpo.run.handed_on import read_handed_on
+from hpo.run.handed_on import read_current
 from hpo.run.run_dir import RunDir
 
 
-def read_story(run: RunDir) -> list[str]:
-    """Return sentences about a finished run's winner; nothing before it was handed on."""
+def read_story(run: RunDir, extent: Mapping[str, int]) -> list[str]:
+    """Return sentences about a run's winner; nothing before it was handed on.
+
+    Nor is there anything once the search has gone on: `extent` is how far it is now.
+    """
     try:
-        return winner_story(read_handed_on(run))
+        return winner_story(read_current(run, extent))
     except RunError:  # `hpo best` says it
         return []
 
 
-def read_finalist(run: RunDir, number: int, direction: Direction) -> list[str]:
+def read_finalist(
+    run: RunDir, extent: Mapping[str, int], number: int, direction: Direction
+) -> list[str]:
     """Return sentences about a trial that was compared with the winner; nothing about others."""
     try:
-        confirmation = read_handed_on(run).get("confirmation") or {}
+        confirmation = read_current(run, extent).get("confirmation") or {}
     except RunError:
         return []
     standings = {s["number"]: s for s in confirmation.get("standings", ())}

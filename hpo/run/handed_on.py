@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,6 +89,26 @@ class _HandedOn:
     pareto: Sequence[_Priced] = ()
     test: _Test | None = None
     next: Sequence[str] = ()
+    over: Mapping[str, int] | None = None
+    """`extent_of` the search that it was the end of; earlier releases wrote none."""
+
+
+def extent_of(epochs: Collection[int]) -> dict[str, int]:
+    """How far a search is, by the epochs that its trials have reached."""
+    return {"trials": len(epochs), "epochs": sum(epochs)}
+
+
+def read_current(run: RunDir, extent: Mapping[str, int]) -> dict[str, Any]:
+    """Return what was handed on; empty where the search has gone on since, to another extent.
+
+    Nothing is known of the extent where it has no trial: then what was handed on counts.
+
+    Raises:
+        RunError: as `read_handed_on`.
+    """
+    told = read_handed_on(run)
+    is_current = not extent["trials"] or told.get("over") in (None, extent)
+    return told if is_current else {}
 
 
 def read_handed_on(run: RunDir) -> dict[str, Any]:

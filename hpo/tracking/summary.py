@@ -11,6 +11,7 @@ from hpo.core.text import count_of, shell_word
 from hpo.core.trial import Measurement, TrialRecord, TrialState
 from hpo.core.trial_counts import REFUSED, state_word
 from hpo.results.story import read_story
+from hpo.run.handed_on import extent_of
 from hpo.tracking.rows import Point, Study, milliseconds, to_text
 
 STEPS_METRIC = "trials_ended"
@@ -102,7 +103,8 @@ def describe(study: Study, records: list[TrialRecord], state: str) -> str:
     reached = None if best is None else best.best_measurement(study.direction)
     if best is None or reached is None:
         return f"{tally}\n\n{command}"
-    story = [f"{line[:1].upper()}{line[1:]}." for line in read_story(study.run)]
+    told = read_story(study.run, extent_of([r.epochs for r in records]))
+    story = [f"{line[:1].upper()}{line[1:]}." for line in told]
     parts = [
         _outcome(study, records, best, reached, state),
         tally,

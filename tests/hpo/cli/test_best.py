@@ -1,5 +1,18 @@
+import json
 import shutil
 from pathlib import Path
+
+from hpo import api
+from hpo.core.event_json import to_plain
+from hpo.core.selection import best_trial
+from hpo.core.trial import Measurement, Suggestion
+from hpo.core.trial_row import TrialRow
+from hpo.report import summary
+from hpo.report.run_data import load_run_data
+from hpo.run.ledger import Ledger
+from hpo.run.run_dir import RunDir
+from hpo.tracking.rows import Study
+from hpo.tracking.summary import describe
 
 
 def test_the_winner_and_its_files(hpo, json_of, first):
@@ -38,3 +51,44 @@ def test_no_result_yet(fails, second):
     assert fails("best") == (
         f"hpo best: {second}: no trial has a result yet; `hpo status {second}` shows them"
     )
+
+
+def test_once_a_search_has_gone_on_nobody_names_the_winner_of_before(hpo, json_of, first):
+    """Extended, and interrupted after a better trial: what lies in `best/` is of another search."""
+    before = json_of("best", "first")["trial"]
+    file = first / "best" / "report.json"
+    standings = [
+        {"number": n, "value": 0.9 - n / 100, "values": [0.9], "interval": None} for n in range(3)
+    ]
+    told = {"confirmation": {"words": ["told before"], "winner": before, "standings": standings}}
+    file.write_text(json.dumps({**json.loads(file.read_text()), **told}))
+    run, other = RunDir(first), int(not before)
+
+    def read():
+        """All that is said of the winner, and of a finalist beside it."""
+        trials, direction = Ledger.read_trials(run.ledger_file)
+        study = Study(run=run, name="first", uuid="u", direction=direction, metric="m", summary={})
+        facts = load_run_data(run)
+        return facts.best.number, best_trial(trials, direction).number, [
+            *(hpo(*words)[1] for words in (("best", "first"), ("status", "first"), ("why", "first", facts.best.number))),
+            *summary.sentences(facts),
+            describe(study, trials, "running"),
+        ]  # fmt: skip
+
+    number, ranked, words = read()
+    assert (number, ranked) == (before, before)
+    assert sum("told before" in text.lower() for text in words) == 5
+    assert "against" in hpo("why", "first", other)[1]
+
+    facts = {"number": 4, "params": {}, "latents": {}, "until_epoch": 9}
+    ledger = Ledger.open(run.ledger_file)
+    ledger.start(Suggestion(**facts), now=0.0, clock=99.0)
+    ledger.record(4, Measurement(epoch=9, value=2.0), clock=99.0)
+    rows = to_plain([TrialRow.of(t, "maximize") for t in ledger.trials()])
+    ledger.close()
+    run.write_state({**run.read_state(), "status": "stopped", "trials": rows, "best": rows[4]})
+    number, ranked, words = read()
+    assert (number, ranked) == (4, 4)
+    assert json_of("best", "first")["trial"] == api.Study(run).best["trial"] == 4
+    assert not any("told before" in text.lower() for text in words)
+    assert "against" not in hpo("why", "first", other)[1]

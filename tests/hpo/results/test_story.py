@@ -6,6 +6,7 @@ from hpo.core.trial import Direction
 from hpo.results.story import read_finalist, read_story, winner_story
 from hpo.run.run_dir import RunDir
 
+NOW = {"trials": 7, "epochs": 60}
 REPORT = {
     **{"trial": 3, "value": 0.8, "params": {}, "spec": "/run/best/spec.yaml"},
     "metric": "val_precision_at_1",
@@ -39,18 +40,25 @@ def test_reports_of_earlier_releases_have_the_figure_alone():
 
 def test_a_run_that_was_not_handed_on_tells_nothing(tmp_path):
     run = RunDir(tmp_path)
-    assert read_story(run) == []
+    assert read_story(run, NOW) == []
     run.best_dir.mkdir()
     for damaged in ("{", "[]", json.dumps({"test": {"held_out": {"nothing": 1}}})):
         (run.best_dir / "report.json").write_text(damaged)
-        assert read_story(run) == []
+        assert read_story(run, NOW) == []
     (run.best_dir / "report.json").write_text(json.dumps(REPORT))
-    assert read_story(run) == winner_story(REPORT)
+    assert read_story(run, NOW) == winner_story(REPORT)
+    (run.best_dir / "report.json").write_text(json.dumps({**REPORT, "over": NOW}))
+    assert read_story(run, NOW) == winner_story(REPORT)
+    for later in ({"trials": 8}, {"epochs": 61}):
+        assert read_story(run, NOW | later) == []
+    assert read_story(run, {"trials": 0, "epochs": 0}) == winner_story(
+        REPORT
+    )  # of a state that is gone
 
 
 def test_a_finalist_is_told_beside_the_winner_on_the_scale_of_the_metric(tmp_path):
     run = RunDir(tmp_path)
-    assert read_finalist(run, 1, Direction.MINIMIZE) == []
+    assert read_finalist(run, NOW, 1, Direction.MINIMIZE) == []
     run.best_dir.mkdir()
     values = {"values": [-0.25, -0.3], "is_tied": True}
     standings = [
@@ -60,13 +68,15 @@ def test_a_finalist_is_told_beside_the_winner_on_the_scale_of_the_metric(tmp_pat
     ]
     told = {**REPORT, "confirmation": {"words": [], "winner": 3, "standings": standings}}
     (run.best_dir / "report.json").write_text(json.dumps(told))
-    assert read_finalist(run, 1, Direction.MINIMIZE) == [
+    assert read_finalist(run, NOW, 1, Direction.MINIMIZE) == [
         "0.2750 (0.2250 to 0.3500) over 2 new seeds, against 0.2500 (0.2000 to 0.3000) of the "
         "winner, trial 3: the difference may be chance"
     ]
-    assert read_finalist(run, 0, Direction.MINIMIZE) == [
+    assert read_finalist(run, NOW, 0, Direction.MINIMIZE) == [
         "0.5000 over 2 new seeds, against 0.2500 (0.2000 to 0.3000) of the winner, trial 3"
     ]
     assert (
-        read_finalist(run, 3, Direction.MINIMIZE) == read_finalist(run, 7, Direction.MINIMIZE) == []
+        read_finalist(run, NOW, 3, Direction.MINIMIZE)
+        == read_finalist(run, NOW, 7, Direction.MINIMIZE)
+        == []
     )
