@@ -31,6 +31,8 @@ _NUMBERS = {
     ),
 }
 """What is read as a number. YAML 1.1 also takes 010 for 8 and 1:30 for 90; here both are text."""
+_PLAIN = re.compile(r"(?!\s*(?:['\"\[{]|(?:~|null|Null|NULL)?\s*$))")
+"""What is taken as text without a look at YAML: neither quoted, nor a collection, nor null."""
 _OTHER = {f"tag:yaml.org,2002:{name}" for name in (*_NUMBERS, "timestamp", "value")}
 
 
@@ -195,7 +197,9 @@ def _as_written(path: str, value: Any, text: Any) -> Any:
 
 
 def read_overrides(words: Iterable[str], action: Action) -> dict[str, Any]:
-    """Read `key=value` words into dotted keys; values are YAML, short names are expanded.
+    """Read `key=value` words into dotted keys; short names are expanded.
+
+    Values are YAML; of a key that holds text, what is neither quoted nor null is as it is given.
 
     Raises:
         SpecError: when a word has no `=` or key, or its value is not YAML.
@@ -208,6 +212,9 @@ def read_overrides(words: Iterable[str], action: Action) -> dict[str, Any]:
             msg = f"{word}: overrides must be spelt key=value, such as train.num_epochs=5"
             raise SpecError(msg)
         path = short.get(name, name)
+        if _PLAIN.match(text) and _as_written(path, "", text):
+            overrides[path] = text.strip()
+            continue
         value = _parse(text, name) if text else ""
         overrides[path] = _as_written(path, value, _parse(text, name, _TextLoader))
     return overrides

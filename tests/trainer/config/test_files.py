@@ -91,9 +91,32 @@ def test_override_without_key_or_sign_is_refused(word):
         read_overrides([word], "train")
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("/data/set #2", "/data/set #2"),
+        ("#7", "#7"),
+        ("/runs/a: b/last.ckpt", "/runs/a: b/last.ckpt"),
+        ("*.jpg", "*.jpg"),
+        ("@home", "@home"),
+        (" padded ", "padded"),
+        ('"#7" # a comment', "#7"),
+        ("'it''s'", "it's"),
+        ("~", None),
+        ("null", None),
+    ],
+)
+def test_text_is_taken_as_the_command_line_has_it(text, value):
+    words = [f"{name}={text}" for name in ("results_dir", "dataset.train_dataset")]
+    assert set(read_overrides(words, "train").values()) == {value}
+    assert read_overrides(["train.num_epochs=3 # of 9"], "train") == {"train.num_epochs": 3}
+
+
 def test_override_that_is_not_yaml_is_refused():
     with pytest.raises(SpecError, match=r"train\.optim\.steps line 1: must be YAML"):
         read_overrides(["train.optim.steps=[3"], "train")
+    with pytest.raises(SpecError, match=r"results_dir line 1: must be YAML"):
+        read_overrides(["results_dir='a"], "train")
 
 
 def test_written_text_reads_back(tmp_path):

@@ -39,14 +39,14 @@ def named(folder):
 
 
 @pytest.mark.parametrize(
-    "name", ["lime", "Coca\u00a0Cola", "नींबू\u200d", "می\u200cخواهم", "緑\u3000茶", "👨‍👩‍👧"]
+    "name", ["lime", "lime\u00a0tea", "नींबू\u200d", "می\u200cخواهم", "緑\u3000茶", "👨‍👩‍👧"]
 )
 def test_a_list_of_a_folder_is_that_folder(write, photos, name):
     (photos / "lime").rename(photos / name)
     rows = [row.replace("lime", name) for row in ROWS]
     found, scanned = open_source(str(write("path,label", *rows))), scan_folder(photos)
     assert named(found) == named(scanned)
-    assert found.classes == scanned.classes == tuple(sorted(["lemon", name]))
+    assert found.classes == scanned.classes == ("lemon", name)
     assert found.counts().tolist() == [3, 2]
 
 
