@@ -40,10 +40,13 @@ def _training_size(spec: Spec) -> tuple[int, int] | None:
     fetched.
     """
     uri = spec.dataset.train_dataset
-    if not uri or "://" in uri:
+    if not uri:
         return None
     from trainer.data.sources import open_source
+    from trainer.data.staging import is_remote
 
+    if is_remote(uri):
+        return None
     try:
         folder = open_source(uri, "train")
     except TrainerError:

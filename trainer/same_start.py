@@ -20,15 +20,22 @@ _HEAD = ("pretrained_embedder_path", "pretrained_model_path")
 def shares_start(spec: Spec, other: Spec) -> bool:
     """Whether two trainings have the same network and began with the same pretrained weights.
 
-    A head begins with a file's weights, another training's, or random ones by the seed.
+    Trunk and statistics of batch norm must both have learnt or neither: one's fit no mean with the
+    other's. A head begins with a file's weights, another training's, or random ones by the seed.
     """
     if not any(getattr(spec.model, key) for key in _TRUNK):
         return False
-    return spec.model == other.model and _seen(spec) == _seen(other) and _head(spec) == _head(other)
+    facts = (_seen, _trunk, _head)
+    return spec.model == other.model and all(fact(spec) == fact(other) for fact in facts)
 
 
 def _seen(spec: Spec) -> list[Any]:
     return [getattr(spec.dataset, key) for key in _SEEN]
+
+
+def _trunk(spec: Spec) -> str:
+    """What becomes of the trunk's statistics where it learns, and nothing where it does not."""
+    return spec.train.batch_norm if spec.train.train_trunk else ""
 
 
 def _head(spec: Spec) -> tuple[str | None, int | None]:

@@ -38,13 +38,13 @@ def start_mirror(spec: Spec, folder: Path) -> tuple[Mirror, Callable[[], None]]:
     if importlib.util.find_spec("wandb") is None:
         logger.warning("wandb.enable: the wandb package is not installed, nothing is mirrored")
         return _NO_MIRROR
-    import wandb
-
-    if wandb.api.api_key is None:
-        logger.warning("wandb.enable: no key is set (`wandb login`), nothing is mirrored")
-        return _NO_MIRROR
     asked = spec.wandb
     try:
+        import wandb
+
+        if wandb.api.api_key is None:
+            logger.warning("wandb.enable: no key is set (`wandb login`), nothing is mirrored")
+            return _NO_MIRROR
         run = wandb.init(
             project=asked.project,
             entity=asked.entity or None,
@@ -61,14 +61,20 @@ def start_mirror(spec: Spec, folder: Path) -> tuple[Mirror, Callable[[], None]]:
     except Exception as e:  # noqa: BLE001 - a mirror never ends a run
         logger.warning("wandb: the run could not be started, nothing is mirrored: %s", e)
         return _NO_MIRROR
-    return _guarded_log(run), run.finish
+    return _guarded(run)
 
 
-def _guarded_log(run: Any) -> Mirror:
+def _guarded(run: Any) -> tuple[Mirror, Callable[[], None]]:
     def log(epoch: Mapping[str, Any]) -> None:
         try:
             run.log({**epoch["metrics"], "seconds": epoch["seconds"]}, step=epoch["epoch"])
         except Exception as e:  # noqa: BLE001 - a mirror never ends a run
             logger.warning("wandb: epoch %d was not mirrored: %s", epoch["epoch"], e)
 
-    return log
+    def finish() -> None:
+        try:
+            run.finish()
+        except Exception as e:  # noqa: BLE001 - a mirror never ends a run
+            logger.warning("wandb: the run was not ended there: %s", e)
+
+    return log, finish

@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-from trainer.errors import DeviceMemoryError
+from trainer.errors import DeviceMemoryError, SpecError
 from trainer.isolation import (
     cudnn_switches,
     memory_errors_named,
@@ -18,8 +18,17 @@ from trainer.isolation import (
     seeded,
     without_nvml,
 )
+from trainer.spec import parse_spec
 
 CPU = torch.device("cpu")
+
+
+def test_every_seed_that_a_spec_takes_is_one_for_torch():
+    with pytest.raises(SpecError, match=r"train\.seed: must be .*got 9223372036854775808$"):
+        parse_spec({"train.seed": 2**63}, "train", is_complete=False)
+    spec = parse_spec({"train.seed": 2**63 - 1}, "train", is_complete=False)
+    with seeded(spec.train.seed, CPU):
+        assert torch.initial_seed() == spec.train.seed
 
 
 def test_a_seed_holds_inside_only():

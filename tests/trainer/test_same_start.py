@@ -33,10 +33,17 @@ def spec_of(base, **changes):
         ({"model__input_height": 96}, False),
         ({"dataset__pixel_mean": [0.1, 0.1, 0.1]}, False),
         ({"dataset__flip_average": True}, False),
+        ({"train__batch_norm": "keep"}, False),
+        ({"train__train_trunk": False}, False),
     ],
 )
 def test_network_and_what_it_sees_must_agree_and_rates_need_not(change, same):
     assert shares_start(spec_of(BASE), spec_of(BASE, **change)) is same
+
+
+def test_a_frozen_trunk_keeps_its_statistics_in_any_case():
+    frozen = BASE | {"train.train_trunk": False}
+    assert shares_start(spec_of(frozen), spec_of(frozen, train__batch_norm="keep"))
 
 
 def test_a_head_is_drawn_by_the_seed_or_begins_with_another_trainings():

@@ -101,6 +101,13 @@ def test_batch_holds_two_classes_and_no_more_than_there_are(train_folder):
     assert TRAINER.limits(spec | any_pictures)["train.batch_size"] == (None, 100)
 
 
+def test_an_address_on_this_machine_is_counted_too(train_folder):
+    place = str(train_folder)
+    assert TRAINER.limits({"dataset.train_dataset": f"file://{place}"}) == TRAINER.limits(
+        {"dataset.train_dataset": place}
+    )
+
+
 def test_an_archive_is_counted_too(train_folder, tmp_path, monkeypatch):
     monkeypatch.setenv("HPO_CACHE_DIR", str(tmp_path / "cache"))
     archive = tmp_path / "train.tar.gz"

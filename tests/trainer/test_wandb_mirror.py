@@ -24,6 +24,9 @@ class Run:
     def finish(self):
         self.finished = True
 
+    def gone(self):
+        raise ConnectionError("connection lost")
+
 
 @pytest.fixture
 def service(monkeypatch):
@@ -63,9 +66,12 @@ def test_epochs_arrive_under_the_settings_of_the_spec(service, tmp_path):
 
 
 def test_a_service_that_fails_does_not_end_a_run(service, tmp_path, caplog):
-    mirror, _ = start_mirror(spec_of(), tmp_path)
+    mirror, finish = start_mirror(spec_of(), tmp_path)
     mirror(EPOCH | {"epoch": 13})
     assert "epoch 13 was not mirrored" in caplog.text
+    service.run.finish = service.run.gone
+    finish()
+    assert "the run was not ended there: connection lost" in caplog.text
 
     def refuse(**asked):
         raise ConnectionError("no route")
@@ -74,6 +80,11 @@ def test_a_service_that_fails_does_not_end_a_run(service, tmp_path, caplog):
     mirror, finish = start_mirror(spec_of(), tmp_path)
     mirror(EPOCH)
     finish()
+    assert "could not be started" in caplog.text
+
+    del service.api  # as where the package's own import has gone wrong
+    caplog.clear()
+    start_mirror(spec_of(), tmp_path)
     assert "could not be started" in caplog.text
 
 

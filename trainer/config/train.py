@@ -41,6 +41,7 @@ class TrainConfig(DevicesConfig):
         "Seed of weights, sampling and augmentation; below 0 every run differs.",
         minimum=-1,
         maximum=float("inf"),
+        valid_max=2**63 - 1,
     )
     cudnn: CudnnConfig = section(CudnnConfig, "Convolution library switches.")
     num_epochs: int = integer(

@@ -16,7 +16,7 @@ from trainer.data.lists import is_list, read_table, read_text
 from trainer.data.names import name_text
 from trainer.data.notes import name_list, skipped_notes
 from trainer.data.origin import origin
-from trainer.data.staging import local_path, stage
+from trainer.data.staging import is_remote, local_path, stage
 from trainer.data.tree import walk
 from trainer.errors import DataError, TrainerError
 
@@ -64,7 +64,7 @@ def _pictures_of(source: str) -> tuple[list[Path], list[str]]:
         raise DataError(f"{name_text(source)}: cannot be read ({error.strerror})") from error
     if source.startswith(_LIST_MARK) and not is_there:
         return _listed(local_path(source.removeprefix(_LIST_MARK))), []
-    if not is_there and "://" not in source and any(sign in source for sign in "*?["):
+    if not is_there and not is_remote(source) and any(sign in source for sign in "*?["):
         if any("**" in part and part != "**" for part in path.parts):
             raise DataError(
                 f"{name_text(source)}: ** must stand alone between slashes, as in shelf/**/*.jpg"
@@ -74,7 +74,7 @@ def _pictures_of(source: str) -> tuple[list[Path], list[str]]:
         return sorted(f for f in found if f.is_file() and not f.name.startswith(".")), []
     if path.is_file() and not path.name.lower().endswith(_ARCHIVES):
         return [path], []
-    if not is_there and "://" not in source:
+    if not is_there and not is_remote(source):
         raise DataError(f"{name_text(source)}: no such picture or folder")
     folder = stage(source)
     walked = walk(folder)

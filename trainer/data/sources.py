@@ -10,7 +10,7 @@ from trainer.data.layout import SplitLayout
 from trainer.data.lists import PictureList, is_list, read_list
 from trainer.data.names import name_text
 from trainer.data.origin import origin
-from trainer.data.staging import local_path, stage
+from trainer.data.staging import is_remote, local_path, stage
 from trainer.data.tree import list_pictures
 from trainer.errors import DataError, ImageError
 
@@ -69,7 +69,7 @@ def open_list(uri: str, *, labelled: bool = True) -> PictureList:
     Raises:
         DataError: as `read_list`; or it lies behind an address.
     """
-    if "://" in uri and not uri.startswith("file://"):
+    if is_remote(uri):
         raise DataError(
             f"{name_text(uri)}: a list must lie on this machine, beside the pictures that it "
             "names; fetch both, or name a folder or an archive there"

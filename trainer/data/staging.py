@@ -38,7 +38,7 @@ def stage(uri: str, cache_dir: Path | None = None) -> Path:
     Raises: DataError: nothing there, not an archive that is known, or an archive that must not be
         unpacked. CredentialError: the store refuses, or its package is missing.
     """
-    if "://" in uri and not uri.startswith("file://"):
+    if is_remote(uri):
         return _staged(uri, fingerprint(uri), cache_dir)
     path = local_path(uri)
     if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises for a name that is too long
@@ -51,6 +51,11 @@ def stage(uri: str, cache_dir: Path | None = None) -> Path:
     return _staged(
         str(path.absolute()), f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}", cache_dir
     )
+
+
+def is_remote(uri: str) -> bool:
+    """Whether a source lies behind an address that is not one of this machine."""
+    return "://" in uri and not uri.startswith("file://")
 
 
 def local_path(uri: str) -> Path:

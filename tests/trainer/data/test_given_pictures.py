@@ -78,6 +78,10 @@ def test_patterns_and_lists_name_pictures(shelf, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert names(find_pictures([str(shelf / "**" / "*.[jw]*")]), shelf) == ["deep/er/c.webp"]
     assert [str(p) for p in find_pictures(["shelf/*.png"])["pictures"]] == ["shelf/b.png"]
+    address = f"file://{shelf}"
+    assert names(find_pictures([f"{address}/*.png"]), shelf) == ["b.png"]
+    (gone,) = find_pictures([f"{address}/gone.png"])["errors"]
+    assert gone["error"] == "no such picture or folder"
     (shelf / "more.txt").write_text("deep/er/c.webp\n\n  b.png \ngone.png\n")
     found = find_pictures([f"@{shelf}/more.txt"])
     assert names(found, shelf) == ["deep/er/c.webp", "b.png", "gone.png"]
