@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from trainer.data.origin import origin
 from trainer.data.sources import open_source
 from trainer.errors import DataError
 from trainer.gallery import GalleryIndex, build_gallery, picture_digest
-from trainer.gallery_file import Change, changing, undo
+from trainer.gallery_file import Change, changing, stamp, undo
 from trainer.matching import MATCHINGS, NEAREST
 from trainer.retrieval import Floats, UnitGallery, search
 from trainer.vectors import KINDS
@@ -37,11 +38,16 @@ _SAME = 1e-5
 
 
 def list_gallery(folder: Path) -> dict[str, int]:
-    """Return class -> number of pictures of an export's gallery, by name.
+    """Return class -> number of pictures of an export's gallery, by name; read once per change.
 
     Raises:
         DataError: the gallery is missing or damaged.
     """
+    return dict(_counts(folder.absolute(), stamp(folder / GALLERY)))
+
+
+@lru_cache(maxsize=1)
+def _counts(folder: Path, _stamp: Any) -> dict[str, int]:
     gallery = GalleryIndex.load(folder / GALLERY)
     counts = np.bincount(gallery.labels_G, minlength=len(gallery.class_names))
     return dict(sorted(zip(gallery.class_names, counts.tolist(), strict=True)))

@@ -203,7 +203,7 @@ def _without_query(spec: Spec) -> Spec:
 
 
 def _stamp(spec: Spec, model_path: Path) -> str:
-    """Digest of everything that a gallery's embeddings depend on."""
+    """Digest of everything that a gallery's embeddings and labels depend on."""
     val = spec.dataset.val_dataset
     digest = hashlib.sha256()
     files = [model_path]
@@ -212,6 +212,7 @@ def _stamp(spec: Spec, model_path: Path) -> str:
         if source:
             found = open_source(source, split)
             files += [found.root / path for path in found.paths]
+            digest.update(name_bytes(f"{found.classes}") + found.labels.tobytes())
     files += [Path(spec.dataset.class_map)] if spec.dataset.class_map else []
     for file in files:
         facts = file.stat()

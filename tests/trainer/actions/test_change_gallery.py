@@ -133,6 +133,22 @@ def test_a_gallery_that_was_changed_is_read_anew_and_one_that_was_not_is_kept(ga
     assert len(open_export(gallery)[1]) == len(first[1]) + 6
 
 
+def test_classes_are_counted_without_reading_the_gallery_again(gallery, monkeypatch):
+    """A server asks for them with every picture."""
+    before = list_gallery(gallery)
+    before.clear()  # a caller's copy
+    with monkeypatch.context() as patch:
+        patch.setattr("zipfile.ZipFile", None)
+        assert len(list_gallery(gallery)) == 6
+    remove_classes(gallery, ["class_00"])
+    assert "class_00" not in list_gallery(gallery)
+    undo_change(gallery)
+    assert len(list_gallery(gallery)) == 6
+    (gallery / "gallery.npz").unlink()
+    with pytest.raises(DataError, match="no such gallery index"):
+        list_gallery(gallery)
+
+
 def test_a_wrapper_with_files_beside_it_adds_its_classes_and_tells_what_it_passed_over(
     gallery, new, tmp_path
 ):

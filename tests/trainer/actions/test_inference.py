@@ -64,6 +64,27 @@ def test_the_gallery_is_kept_and_used_again_until_something_changes(trained, tmp
     assert again["gallery_reused"] is False
 
 
+def test_corrected_labels_of_a_list_give_another_gallery(trained, tmp_path):
+    files = sorted(Path(trained.splits["reference"]).rglob("*.png"))
+    found = []
+    for name in ("apple", "apricot", "apricot"):
+        names = {"class_00": name, "class_01": "pear"}
+        rows = [f"{file},{names.get(file.parent.name, 'plum')}\n" for file in files]
+        (tmp_path / "ref.csv").write_text("path,label\n" + "".join(rows))
+        settings = {
+            "inference__input_path": str(files[0]),
+            "inference__inference_input_type": "image",
+            "dataset__val_dataset__reference": str(tmp_path / "ref.csv"),
+        }
+        result = run(trained, tmp_path, **settings)
+        (row,) = json.loads(Path(result["results"]).read_text())
+        found.append((row["labels"][0], result["gallery_reused"]))
+    assert found == [("apple", False), ("apricot", False), ("apricot", True)]
+    rows = [f"{file},{'apricot' if file == files[0] else 'pear'}\n" for file in files]
+    (tmp_path / "ref.csv").write_text("path,label\n" + "".join(rows))
+    assert run(trained, tmp_path, **settings)["gallery_reused"] is False
+
+
 def test_one_broken_picture_does_not_stop_a_batch(trained, tmp_path):
     shutil.copytree(trained.splits["query"], tmp_path / "asked")
     broken = tmp_path / "asked" / "class_01" / "01.png"
