@@ -77,6 +77,25 @@ def check_functions(functions: Mapping[str, Any]) -> None:
             raise AutoMLError(f"{where}: must be a function or None, got {shown(value)}")
 
 
+def check_platform(value: Any) -> None:
+    """Refuse what cannot run jobs, before the first one; None stands for this machine."""
+    if value is None:
+        return
+    if isinstance(value, type):
+        raise AutoMLError(f"sdk: must be an object, got the class; give {value.__name__}(...)")
+    creates = [name for name in ("create_job", "create_python_job") if hasattr(value, name)]
+    needed = [*(creates or ["create_job"]), "get_job_status", "get_job_logs"]
+    if missing := [name for name in needed if not callable(getattr(value, name, None))]:
+        raise AutoMLError(f"sdk: must have {', '.join(missing)}, got {shown(value)}")
+
+
+def text_of(value: Any, where: str) -> str:
+    """A path or an address as text; None says nothing."""
+    text = "" if value is None else os.fspath(value) if isinstance(value, os.PathLike) else value
+    check_text(text, where)
+    return str(text)
+
+
 def check_listeners(value: Any) -> None:
     """Refuse what is no list of functions that make listeners."""
     if not isinstance(value, list | tuple) or not all(map(callable, value)):

@@ -35,6 +35,7 @@ from hpo.automl.wandb_table import Listeners, group_of, wandb_listeners
 from hpo.automl.workspace import (
     RUNGS_STYLE,
     WorkspaceFacts,
+    demand_own,
     is_workspace,
     objectives_of,
     read_facts,
@@ -104,6 +105,7 @@ class AutoML:
         mirrors = (mlflow_listener, *wandb_listeners(wandb_config))
         with as_value_errors():
             folder = Path(workspace).expanduser().resolve()
+            demand_own(folder)
             if resume and not is_workspace(folder):
                 raise RunError(
                     f"{folder}: is not an AutoML workspace, so there is nothing to resume"

@@ -122,6 +122,10 @@ def open_or_create(folder: Path, planned: Planned) -> RunDir:
         Ledger.create(draft / LEDGER_FILE, trainer.direction).close()
         planned.facts.write(draft)
         draft.rename(folder)  # also onto an empty folder
+    except OSError as error:
+        if is_workspace(folder):
+            raise RunError(f"{folder}: another process has just made it; open it again") from error
+        raise
     finally:
         shutil.rmtree(draft, ignore_errors=True)  # is gone where it has taken its place
     return RunDir(folder)

@@ -23,7 +23,7 @@ from hpo.automl.routing import demand_runnable
 from hpo.automl.script import read_execution
 from hpo.automl.session import AutoMLSession, RouteResult
 from hpo.automl.submission import Submission
-from hpo.automl.workspace import WorkspaceFacts, is_workspace, read_facts
+from hpo.automl.workspace import WorkspaceFacts, demand_own, is_workspace, read_facts
 from hpo.core.errors import RunError
 from hpo.run.run_dir import ROUTE_PREFIX, RunDir
 from hpo.searching.session import SearchResult, SearchSettings, resume_search, start_search
@@ -71,6 +71,7 @@ def _demand_jobs(request: Request, route: RouteSettings, facts: WorkspaceFacts) 
 def _resume(request: Request, route: RouteSettings, search: SearchSettings) -> SearchResult:
     demand_runnable(request.skill, request.action)
     folder = request.workspace
+    demand_own(folder)
     if not is_workspace(folder):
         raise RunError(
             f"{folder}: is not an AutoML workspace; "

@@ -15,10 +15,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hpo.automl.arguments import check_mapping
 from hpo.automl.errors import AutoMLError
 from hpo.automl.formatting import format_result
 from hpo.automl.runner import AutoMLRunner
 from hpo.core.errors import HpoError
+from hpo.core.text import one_line
 
 _PLATFORMS = {
     "lepton": ("tao_sdk.platforms.lepton", "LeptonSDK"),
@@ -54,8 +56,15 @@ def run_automl_plan(plan: Mapping[str, Any], platform: str) -> dict[str, Any]:
     for name in ("automl_settings", "automl_hyperparameters", "custom_param_ranges"):
         if plan.get(name) is not None:
             arguments[name] = plan[name]
+    more = params.get("platform_kwargs") or {}
+    check_mapping(more, "plan.steps[0].params.platform_kwargs")
+    if twice := sorted(name for name in more if arguments.get(name, more[name]) != more[name]):
+        raise AutoMLError(
+            f"plan.steps[0].params: {', '.join(twice)}: is given twice, there and in "
+            "platform_kwargs, with two values; give one of them"
+        )
     runner = AutoMLRunner(_sdk(platform), skill_dir, str(params.get("action") or "train"))
-    return runner.run(**arguments, **dict(params.get("platform_kwargs") or {}))
+    return runner.run(**{**arguments, **more})
 
 
 def _params(plan: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -77,6 +86,11 @@ def _sdk(platform: str) -> Any:
         raise AutoMLError(
             f"--platform {platform}: its SDK is not installed: {error}; install it, or take "
             "--platform local"
+        ) from error
+    except Exception as error:
+        raise AutoMLError(
+            f"--platform {platform}: its SDK cannot be made: "
+            f"{type(error).__name__}: {one_line(str(error))}"
         ) from error
 
 

@@ -11,9 +11,11 @@ from hpo.automl.arguments import (
     check_functions,
     check_listeners,
     check_path,
+    check_platform,
     check_spec,
     check_text,
     check_truth,
+    text_of,
 )
 from hpo.automl.errors import AutoMLError, ReviewDeclinedError
 from hpo.automl.execute import execute
@@ -35,6 +37,7 @@ logger = logging.getLogger(__name__)
 
 _DEFAULT_WORKSPACE = "automl_workspace"
 POLL_S = 30.0
+_LONGEST_POLL_S = 86_400
 OURS = (*SAMPLE_COUNT_NAMES, UNSAFE_BATCH)
 """Arguments for platform jobs that are read here and say nothing to the platform."""
 
@@ -84,6 +87,7 @@ class AutoMLRunner:
         self.action = action
         self.poll_interval = _seconds(poll_interval)
         self._platform = cast(Platform | None, sdk if sdk is not None else platform_sdk)
+        check_platform(self._platform)
         self._workspace_dir = workspace_dir
         self._trainer = trainer
         read_execution(self.skill.path, self.skill.action(action))  # what it names must be there
@@ -228,8 +232,8 @@ class AutoMLRunner:
             ranges=custom_param_ranges,
             overrides=rest if is_here else overrides,
             eval_overrides=eval_overrides or {},
-            roots={name: uri for name, uri in roots.items() if uri},
-            base_checkpoint=base_checkpoint,
+            roots={name: text for name, uri in roots.items() if (text := text_of(uri, name))},
+            base_checkpoint=text_of(base_checkpoint, "base_checkpoint"),
             image=image or "",
             platform=type(self._platform).__name__ if self._platform is not None else "",
             trainer=self._trainer,
@@ -291,6 +295,9 @@ class AutoMLRunner:
 
 
 def _seconds(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-        raise AutoMLError(f"poll_interval: must be a number of seconds above 0, got {value!r}")
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not 0 < value <= _LONGEST_POLL_S:
+        raise AutoMLError(
+            f"poll_interval: must be a number of seconds above 0, at most a day, got {value!r}"
+        )
     return float(value)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import copy
 import json
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from hpo.automl.active_jobs import read_active
 from hpo.automl.recommendation import FAILURE, PENDING, RUNNING, STARTED, SUCCESS, WORDS
-from hpo.automl.workspace import AUTOML_DIR, WorkspaceFacts, read_facts
+from hpo.automl.workspace import AUTOML_DIR, WorkspaceFacts, demand_own, read_facts
 from hpo.core.errors import HpoError
+from hpo.core.process.groups import started_at
 
 EMPTY: dict[str, Any] = {
     "experiment_id": "",
@@ -46,19 +48,25 @@ def query_status(workspace_path: str | Path) -> dict[str, Any]:
         `active_jobs` (rec_id, job_id), `status` (`running`, `finished`, ..., `missing`,
         `unreadable`) and, where something is wrong with the workspace, `message` and `error`.
     """
-    folder = Path(workspace_path).expanduser()
+    try:
+        return _read(Path(workspace_path).expanduser())
+    except HpoError as error:
+        return _nothing("unreadable", str(error))
+    except (LookupError, TypeError, ValueError, AttributeError, OSError, RuntimeError) as error:
+        return _nothing("unreadable", f"{workspace_path}: cannot be read: {error!r}")
+
+
+def _read(folder: Path) -> dict[str, Any]:
     if not folder.is_dir():
         return _nothing("missing", f"{folder}: no such workspace")
     state, problem = _read_state(folder)
     if problem:
         return _nothing("unreadable", problem)
     if not state:
+        demand_own(folder)
         word = "new" if (folder / AUTOML_DIR).is_dir() else "missing"
         return _nothing(word, f"{folder}: nothing has been tried in it yet")
-    try:
-        return _describe(folder, state)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        return _nothing("unreadable", f"{folder}: its state is incomplete: {error!r}")
+    return _describe(folder, state)
 
 
 def _describe(folder: Path, state: Mapping[str, Any]) -> dict[str, Any]:
@@ -142,10 +150,16 @@ def _active(folder: Path, rows: list[dict[str, Any]], *, is_running: bool) -> li
 
 
 def _live_status(state: Mapping[str, Any]) -> str:
-    """What the file says, unless it says `running` and nobody runs it; the lock is not touched."""
+    """What the file says, unless it says `running` and nobody runs it; the lock is not touched.
+
+    Processes of another machine cannot be seen, so the file is believed there.
+    """
     status, pid = str(state.get("status") or "new"), state.get("pid")
-    is_gone = isinstance(pid, int) and not Path(f"/proc/{pid}").exists()
-    return "stopped" if status == "running" and is_gone else status
+    here = socket.gethostname()
+    if status != "running" or not isinstance(pid, int) or state.get("host", here) != here:
+        return status
+    now = started_at(pid)
+    return status if now and now == state.get("pid_started", now) else "stopped"
 
 
 def _facts(folder: Path) -> WorkspaceFacts | None:

@@ -119,6 +119,19 @@ def is_workspace(folder: Path) -> bool:
     return (folder / STUDY_FILE).is_file() and (folder / AUTOML_DIR).is_dir()
 
 
+def demand_own(folder: Path) -> None:
+    """Refuse a workspace that the published package made.
+
+    Raises:
+        RunError: naming it.
+    """
+    if (folder / AUTOML_FACTS.parent).is_dir() and not (folder / STUDY_FILE).is_file():
+        raise RunError(
+            f"{folder}: is a workspace of the published package, whose searches cannot go on here; "
+            "go on with that package, or start a new workspace"
+        )
+
+
 def read_facts(folder: Path) -> WorkspaceFacts:
     """Read the file of a run directory.
 

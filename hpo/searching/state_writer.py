@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -22,6 +23,7 @@ from hpo.core.events import (
     TrialProgress,
     TrialSuspended,
 )
+from hpo.core.process.groups import started_at
 from hpo.core.rungs import measure_rungs
 from hpo.core.selection import roles
 from hpo.core.stages import measure_stages
@@ -126,6 +128,8 @@ class StateWriter:
         state = {
             "status": status,
             "pid": os.getpid(),
+            "pid_started": started_at(os.getpid()),
+            "host": socket.gethostname(),
             "updated": time.time(),
             "study": self._study.name,
             "metric": self._metric,

@@ -26,6 +26,14 @@ def end_group(group: int, within_s: float) -> None:
             time.sleep(_LOOK_EVERY_S)
 
 
+def started_at(pid: int) -> str:
+    """What tells a process from another that had its number; empty where there is no such one."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return ""
+
+
 def is_alive(group: int) -> bool:
     """Whether a process of the group still runs; one that only waits to be reaped does not.
 

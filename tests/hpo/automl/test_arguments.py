@@ -9,6 +9,7 @@ import pytest
 from hpo import AutoML, AutoMLRunner
 from hpo.automl.arguments import is_wandb_on
 from hpo.core.errors import MachineError
+from tests.hpo.automl.contract.pretended import Sdk
 from tests.quick_trainer import NAME
 
 SETTINGS = {"algorithm": "random", "metric": "kpi", "automl_max_recommendations": 2}
@@ -60,6 +61,10 @@ RUN = [
     ("listeners", 3, "listeners: must be a list of functions, got 3"),
     ("listeners", [print, 3], "listeners: must be a list of functions, got a list"),
     ("workspace_path", 3, "workspace_path: must be the path"),
+    ("base_checkpoint", 3, "base_checkpoint: must be text, got 3"),
+    ("train_dataset_uri", 3, "train_dataset_uri: must be text, got 3"),
+    ("eval_dataset_uri", ["/e"], "eval_dataset_uri: must be text, got a list"),
+    ("poll_interval", 1e12, "poll_interval: must be a number of seconds above 0, at most a day"),
     ("image", 3, "image: "),
     ("max_hours", "2", "max_hours: must be a number of hours above 0, got '2'"),
     ("max_hours", float("nan"), "max_hours: must be a number of hours above 0, got nan"),
@@ -112,10 +117,38 @@ def test_the_runner_refuses(skill, data, tmp_path, name, value, says):
     assert not list(tmp_path.glob("ws/run_*"))
 
 
-def test_the_runner_itself_refuses(skill):
-    for more in ({"skill_dir": 3}, {"skill_dir": skill, "trainer": 3}):
-        with pytest.raises(ValueError, match="must be"):
-            AutoMLRunner(**more)
+class NoLogs:
+    def create_job(self, **facts):
+        """Makes nothing."""
+
+    def get_job_status(self, job_id):
+        """Knows nothing."""
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"skill_dir": 3},
+        {"trainer": 3},
+        {"poll_interval": float("inf")},
+        {"poll_interval": 1e12},
+        {"sdk": Sdk},
+        {"sdk": object()},
+        {"sdk": NoLogs()},
+        {"platform_sdk": NoLogs()},
+    ],
+)
+def test_the_runner_itself_refuses(skill, more):
+    with pytest.raises(ValueError, match="must be|must have") as caught:
+        AutoMLRunner(**{"skill_dir": skill} | more)
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_may_be_a_path_and_are_looked_at(skill, data, tmp_path):
+    given = {"automl_settings": SETTINGS, "spec_overrides": data, "workspace_path": tmp_path / "ws"}
+    runner = AutoMLRunner(skill_dir=skill, trainer=NAME)
+    with pytest.raises(ValueError, match=r"base_checkpoint: .*/w.pth does not exist"):
+        runner.run(**given, base_checkpoint=tmp_path / "w.pth", in_process=True)
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,14 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import types
 from pathlib import Path
 
 import pytest
 
 from hpo import AutoML, query_status
-from hpo.core.errors import RunError
+from hpo.core.errors import HpoError, RunError
 from tests.hpo.automl.foreign import make_foreign_skill
 from tests.quick_trainer import NAME, peak
 
@@ -244,3 +245,25 @@ def test_weights_and_biases_that_cannot_be_reached_ends_no_search(make, wandb, c
     with make(wandb_config={"enabled": True, "project": "mistyped"}) as automl:
         assert automl.next_recommendation()
     assert "wandb_config: the run could not be started, nothing is sent: project not" in caplog.text
+
+
+def test_of_two_that_make_a_workspace_at_once_one_has_it(make):
+    """Which of its steps the other is in is left to chance."""
+    both, seen = threading.Barrier(2), []
+
+    def open_it():
+        both.wait()
+        try:
+            seen.append(make())
+        except HpoError as error:
+            seen.append(str(error))
+
+    threads = [threading.Thread(target=open_it) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    (told,) = (line for line in seen if isinstance(line, str))
+    assert "ws: " in told
+    assert "\n" not in told
+    next(automl for automl in seen if not isinstance(automl, str)).finish()

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from hpo import query_status
+from hpo import AutoML, AutoMLRunner, query_status
 from hpo.automl.status import EMPTY
+from hpo.core.errors import HpoError
+from tests.quick_trainer import NAME
 
 
 def is_whole(status):
@@ -72,6 +74,42 @@ def test_48_a_running_search_is_read_without_touching_it(run, tmp_path):
 
 def test_a_driver_that_is_gone_is_not_called_running(run):
     folder = Path(run()["workspace_path"])
-    state = json.loads((folder / "state.json").read_text())
-    (folder / "state.json").write_text(json.dumps(state | {"status": "running", "pid": 2**22 + 1}))
-    assert query_status(folder)["status"] == "stopped"
+    state = json.loads((folder / "state.json").read_text()) | {"status": "running"}
+    older = {k: v for k, v in state.items() if k not in ("host", "pid_started")}
+    for is_of, status in (
+        (state, "running"),
+        (state | {"pid": 2**22 + 1}, "stopped"),
+        (state | {"pid_started": "1"}, "stopped"),  # the number of another process now
+        (state | {"pid": 2**22 + 1, "host": "another"}, "running"),  # whose processes nobody sees
+        (older, "running"),
+        (older | {"pid": 2**22 + 1}, "stopped"),
+    ):
+        (folder / "state.json").write_text(json.dumps(is_of))
+        assert query_status(folder)["status"] == status
+
+
+@pytest.mark.parametrize("path", [None, 3, "~nobody-of-this-name/x", "a\0b", "a" * 5000])
+def test_48_a_path_that_is_none_raises_nothing(path):
+    status = query_status(path)
+    assert is_whole(status)
+    assert status["status"] in ("missing", "unreadable")
+
+
+def test_a_workspace_of_the_published_package_is_called_one(skill, tmp_path):
+    controller = tmp_path / "theirs/.automl/controller"
+    controller.mkdir(parents=True)
+    rows = [{"id": 0, "specs": {}, "status": "success", "result": 0.9}]
+    (controller / "abc.json").write_text(json.dumps(rows))
+    folder, runner = tmp_path / "theirs", AutoMLRunner(skill_dir=skill, trainer=NAME)
+    status = query_status(folder)
+    assert (status["status"], status["recommendations"]) == ("unreadable", [])
+    said = [status["error"]]
+    for call in (
+        lambda: runner.run(workspace_path=folder, resume=True),
+        lambda: AutoML(folder, str(skill), trainer=NAME, settings={}),
+        lambda: AutoML(folder, str(skill), trainer=NAME, settings={}, resume=True),
+    ):
+        with pytest.raises(HpoError) as caught:
+            call()
+        said.append(str(caught.value))
+    assert all("is a workspace of the published package" in line for line in said)

@@ -4,6 +4,7 @@ import inspect
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -174,3 +175,34 @@ def test_3_a_plan_file_is_carried_out(tmp_path, monkeypatch, capsys):
     with pytest.raises(ValueError, match="SDK is not installed"):
         run_automl_plan(plan, "slurm")
     assert main([str(tmp_path / "none.json"), "--platform", "local"]) == 2
+
+
+class Locked:
+    """An SDK whose constructor wants more than it is given."""
+
+    def __init__(self):
+        raise ConnectionError("no credentials\nlog in first")
+
+
+@pytest.mark.parametrize(
+    ("more", "platform", "told"),
+    [
+        ({"image": "a", "platform_kwargs": {"image": "b"}}, "local", "image: is given twice"),
+        ({"platform_kwargs": ["image"]}, "local", "platform_kwargs: must be a mapping of keys"),
+        ({"platform_kwargs": "image"}, "local", "platform_kwargs: must be a mapping of keys"),
+        ({}, "slurm", "--platform slurm: its SDK cannot be made: ConnectionError: no credentials"),
+    ],
+)
+def test_3_a_plan_that_cannot_be_carried_out_is_one_line(
+    folder, tmp_path, monkeypatch, capsys, more, platform, told
+):
+    from hpo.automl.plan_file import main
+
+    name = "tao_sdk.platforms.slurm"
+    monkeypatch.setitem(sys.modules, name, SimpleNamespace(SlurmSDK=Locked))
+    params = {"skill_dir": str(folder), "workspace_path": str(tmp_path / "ws")} | more
+    (tmp_path / "plan.json").write_text(json.dumps({"ready": True, "steps": [{"params": params}]}))
+    assert main([str(tmp_path / "plan.json"), "--platform", platform]) == 2
+    said = capsys.readouterr().err
+    assert told in said
+    assert said.count("\n") == 1
