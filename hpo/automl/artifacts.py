@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo.automl.metrics import find_metric, number_of, numbers_of
-from hpo.run.plain_files import json_objects, read_object, read_printed
+from hpo.run.plain_files import json_objects, read_object, read_printed, walk_files
 
 BEST_SCORE, METRICS, STATUS = "best_score.json", "metrics.json", "status.json"
 NAMES = (BEST_SCORE, METRICS, STATUS)
@@ -26,19 +26,19 @@ def values_in_folder(folder: Path, names: Sequence[str]) -> dict[str, float]:
     Returns:
         Metric -> value, for those that were found.
     """
-    if not folder.is_dir():
-        return {}
-    files = [file for name in NAMES for file in sorted(folder.rglob(name), key=_depth)]
+    places = sorted(walk_files(folder), key=_depth)
+    files = [file for name in NAMES for file in places if file.name == name]
     return _gather(((file.name, read_printed(file)) for file in files), names)
 
 
 def tables_in_folder(folder: Path) -> dict[str, float]:
     """All numbers of the tables below a folder: of `metrics.json` and of the last status line."""
     found: dict[str, float] = {}
-    for file in sorted(folder.rglob(STATUS), key=_depth):
+    files = sorted(walk_files(folder), key=_depth)
+    for file in (file for file in files if file.name == STATUS):
         for line in json_objects(read_printed(file)):
             found |= numbers_of(line.get("kpi"))
-    for file in sorted(folder.rglob(METRICS), key=_depth):
+    for file in (file for file in files if file.name == METRICS):
         found |= numbers_of(read_object(file))
     return found
 

@@ -38,7 +38,7 @@ from hpo.core.trial import Ended, Launch, TrialRecord
 from hpo.jobs.parents import platform_jobs
 from hpo.run.checkpoints import choose_checkpoint
 from hpo.run.ledger import Ledger
-from hpo.run.plain_files import write_json
+from hpo.run.plain_files import is_folder, write_json
 from hpo.run.run_dir import AUTOML_JOBS
 
 logger = logging.getLogger(__name__)
@@ -307,7 +307,7 @@ class PlatformExecutor:
     def _files(self, active: ActiveJob) -> dict[str, float]:
         """The values in the files of a job, on this disk or by the platform's reader."""
         names = self._plan.objectives.names
-        if self._is_local(active) and Path(active.results_dir).is_dir():
+        if self._is_local(active) and is_folder(Path(active.results_dir)):
             return values_in_folder(Path(active.results_dir), names)
         read = partial(attempt_by_name, self._platform, "read_job_result_file", active.job_id)
         return values_by_reader(lambda place: read(place)[0], names, self._plan.action)

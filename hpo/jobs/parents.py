@@ -22,7 +22,7 @@ from hpo.run.checkpoint_retention import describe_removed, was_removed
 from hpo.run.checkpoints import choose_checkpoint, list_checkpoints
 from hpo.run.handed_on import read_handed_on
 from hpo.run.ledger import Ledger
-from hpo.run.plain_files import read_object
+from hpo.run.plain_files import is_folder, read_object
 from hpo.run.run_dir import AUTOML_FACTS, AUTOML_JOBS, STUDY_FILE, RunDir, find_run, list_runs
 from hpo.run.trial_specs import TrialSpecs
 from hpo.study.plan import held_out_sources, planned_space, read_plan
@@ -235,7 +235,7 @@ def _of_trial(run: RunDir, trial: int, name: str) -> Parent:
 def _job_folder(run: RunDir, trial: int, name: str, job_id: str, results: str) -> Path:
     """The results folder of a trial that was a job of a platform."""
     folder = Path(results)
-    if not results or "://" in results or not folder.is_dir():
+    if not results or "://" in results or not is_folder(folder):
         platform = _automl_facts(run).get("platform") or "a platform"
         raise RunError(
             f"{name}: trial {trial} was job {job_id} of {platform}, and its results "

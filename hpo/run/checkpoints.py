@@ -91,8 +91,6 @@ def best_checkpoint(
     if results_dir and "://" not in results_dir:
         folders.append(Path(results_dir))
     for folder in folders:
-        if not folder.is_dir():
-            continue
         with contextlib.suppress(RunError):
             return choose_checkpoint(
                 folder, wanted, direction=direction, trained=trial.epochs or None

@@ -37,8 +37,12 @@ def read_printed(path: Path) -> str:
 def walk_files(folder: Path) -> list[Path]:
     """All files anywhere below a folder, sorted; what vanishes meanwhile, or is closed, is none."""
     found = (Path(place, name) for place, _, names in os.walk(folder) for name in names)
-    # `Path.is_file` raises in a folder that is closed.
-    return sorted(path for path in found if os.path.isfile(path))  # noqa: PTH113
+    return sorted(path for path in found if os.path.isfile(path))  # noqa: PTH113 - as below
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a folder is there; none where one above it is closed."""
+    return os.path.isdir(path)  # noqa: PTH112 - `Path.is_dir` raises there
 
 
 def json_objects(text: str) -> Iterator[dict[str, Any]]:

@@ -201,7 +201,8 @@ def test_a_platform_that_stutters_is_asked_again(search):
     def script(number, poll):
         return TimeoutError("busy") if poll in (1, 2, 3) else ("Done", "val accuracy: 0.5")
 
-    result = search(Scripted(script), settings={"automl_max_recommendations": 1})
+    hidden = f"/{'x' * 300}"  # cannot be looked at, as what lies below a folder that is closed
+    result = search(Scripted(script, hidden), settings={"automl_max_recommendations": 1})
     assert [e["metric"] for e in result["history"]] == [0.5]
 
 
