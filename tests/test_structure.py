@@ -22,6 +22,7 @@ TESTED_ELSEWHERE = {
     "hpo/automl/{asking,views,wandb_table}": "tests/hpo/automl/test_ask_tell.py",
     "hpo/automl/{active_jobs,sdk,submission}": "tests/hpo/automl/contract/test_jobs.py",
     "hpo/automl/{artifacts,objectives}": "tests/hpo/automl/contract/test_objectives.py",
+    "hpo/automl/job_values": "tests/hpo/automl/test_platform.py",
     "hpo/automl/{feedback,formatting,route_settings}": "tests/hpo/automl/contract/test_result.py",
     "hpo/automl/{script,script_schema}": "tests/hpo/automl/contract/test_actions.py",
     "hpo/automl/{plan_file,skill_context}": "tests/hpo/automl/contract/test_names.py",

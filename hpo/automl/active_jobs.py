@@ -17,7 +17,7 @@ from hpo.run.plain_files import read_object, write_json
 
 ACTIVE_FILE, ARTIFACT_FILE = "active_jobs.json", "artifact_jobs.json"
 DELETED = "deleted"
-_SAVED = ("rec_id", "job_id", "results_dir", "until_epoch", "retry", "updated_at")
+_SAVED = ("rec_id", "job_id", "results_dir", "until_epoch", "retry", "unanswered", "updated_at")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -31,12 +31,19 @@ class ActiveJob:
     until_epoch: int = 0
     retry: int | None = None
     """Which start of the trial it is; None in files of versions that did not keep it."""
+    unanswered: str = ""
+    """Why nothing is known of its submission: `job_id` is then what was asked for."""
     updated_at: float = 0.0
     """Unix time of the last change."""
     errors: int = 0
     """Polls in a row that have failed."""
     values: dict[str, float] = field(default_factory=dict)
     """The newest value of each objective."""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether its results are said to be on this disk."""
+        return bool(self.results_dir) and "://" not in self.results_dir
 
 
 class ActiveJobs:

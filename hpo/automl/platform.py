@@ -11,15 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from hpo.automl.active_jobs import ActiveJob, ActiveJobs, ArtifactJobs
-from hpo.automl.artifacts import values_by_reader, values_in_folder
 from hpo.automl.failures import explain_analysis
 from hpo.automl.hooks import Hooks
-from hpo.automl.metrics import METRIC_NOT_FOUND, find_in_log
+from hpo.automl.job_values import JobValues
+from hpo.automl.metrics import METRIC_NOT_FOUND
 from hpo.automl.objectives import Objectives
 from hpo.automl.sdk import (
     CANCELED,
     DONE,
     FAILED,
+    GONE,
     Platform,
     attempt,
     attempt_by_name,
@@ -27,6 +28,7 @@ from hpo.automl.sdk import (
     has_failed_by_log,
     id_of,
     is_clean_up_error,
+    is_outage,
     read_logs,
     status_of,
 )
@@ -38,7 +40,7 @@ from hpo.core.trial import Ended, Launch, TrialRecord
 from hpo.jobs.parents import platform_jobs
 from hpo.run.checkpoints import choose_checkpoint
 from hpo.run.ledger import Ledger
-from hpo.run.plain_files import is_folder, write_json
+from hpo.run.plain_files import write_json
 from hpo.run.run_dir import AUTOML_JOBS
 
 logger = logging.getLogger(__name__)
@@ -47,6 +49,7 @@ MAX_POLL_ERRORS = 20
 """After so many failed polls in a row a job counts as lost."""
 NOT_CREATED, NOT_REGISTERED = "job_creation_failed", "active_job_registration_failed"
 JOB_CANCELED, INVALID = "job_canceled", "invalid_configuration"
+INTERRUPTED = "job_creation_interrupted"
 _BY_LOG = "failed by its log"
 """In place of the platform's word for the end of a job."""
 
@@ -96,28 +99,29 @@ class PlatformExecutor:
         self.active = ActiveJobs(folder)
         self.active.load()
         self.artifacts = ArtifactJobs(folder)
+        self._values = JobValues(platform, plan.objectives, hooks, plan.action)
         self._jobs_file = folder / AUTOML_JOBS
         self.job_ids = platform_jobs(folder)
         """Trial -> (job id, results folder), also of those that have ended."""
+        self._is_refused = False
 
     def run(self, driver: TrialDriver) -> None:
         """Submit and poll until the driver is over and no job is under way."""
         running: dict[int, ActiveJob] = {}
         self._drop_others(running)  # before a new trial takes the number of one that is lost
         while True:
-            while len(running) < self._plan.slots and (launch := driver.next_launch()) is not None:
-                active = self._take(launch, driver)
-                if active is not None:
-                    running[launch.number] = active
+            self._fill(running, driver)
             self._drop_others(running)
-            if not running:
+            if not running and (not self._is_refused or driver.is_over()):
                 return
             time.sleep(self._plan.poll_s)
             for number in list(running):
                 ended = self._poll(running[number], driver)
                 if ended is not None:
-                    job_id = running.pop(number).job_id
-                    self.artifacts.put(job_id, "failure" if ended.failure else "success")
+                    active = running.pop(number)
+                    if not active.unanswered:
+                        state = "failure" if ended.failure else "success"
+                        self.artifacts.put(active.job_id, state)
                     driver.on_end(number, ended)
                     self.active.drop(number)  # not before: a kill within must find the job again
 
@@ -147,13 +151,24 @@ class PlatformExecutor:
 
     # Submission ---------------------------------------------------------------------------------
 
+    def _fill(self, running: dict[int, ActiveJob], driver: TrialDriver) -> None:
+        """Submit what there is room for; after a refusal nothing more until the next look."""
+        self._is_refused = False
+        while not self._is_refused and len(running) < self._plan.slots:
+            launch = driver.next_launch()
+            if launch is None:
+                return
+            active = self._take(launch, driver)
+            if active is not None:
+                running[launch.number] = active
+
     def _take(self, launch: Launch, driver: TrialDriver) -> ActiveJob | None:
         """Find the trial's job where it is under way, else submit it."""
         known, record = self.active.jobs.get(launch.number), self._ledger.trial(launch.number)
         if known is not None and known.retry not in (None, record.retries):
             known = None  # of a start that was lost and given up
         if known is not None and not known.job_id:
-            self._find_lost(known)
+            self._find_lost(known, f"{INTERRUPTED}: the search was ended meanwhile")
         if known is not None and known.job_id:
             logger.info("trial %d goes on as job %s", launch.number, known.job_id)
         else:
@@ -162,12 +177,17 @@ class PlatformExecutor:
             )
             failure = self._try_to_submit(known, launch)
             if failure is not None:
+                self._is_refused = failure["kind"] == "infrastructure"
                 driver.on_end(launch.number, Ended(failure=failure))
                 self.active.drop(launch.number)
                 return None
-        self.job_ids[launch.number] = (known.job_id, known.results_dir)
-        write_json(self._jobs_file, self.job_ids)
+        self._note(known)
         return known
+
+    def _note(self, active: ActiveJob) -> None:
+        """Keep which job a trial is."""
+        self.job_ids[active.rec_id] = (active.job_id, active.results_dir)
+        write_json(self._jobs_file, self.job_ids)
 
     def _try_to_submit(self, known: ActiveJob, launch: Launch) -> dict[str, str] | None:
         """Submit a trial as a job; returns why that was impossible."""
@@ -184,11 +204,12 @@ class PlatformExecutor:
         created, error = attempt(submit, spec, launch.number)
         known.job_id = id_of(created)
         if not known.job_id:  # the answer may be lost, and the job made
-            self._find_lost(known)
-        if not known.job_id:
             why = f"{type(error).__name__}: {error}" if error else f"no job id: {created!r:.80}"
-            return _failure("infrastructure", f"{NOT_CREATED}: {why}")
-        known.results_dir = known.results_dir or self._results_dir(known, created)
+            self._find_lost(known, f"{NOT_CREATED}: {why}")
+            if not known.job_id:
+                return _failure("infrastructure", f"{NOT_CREATED}: {why}")
+        elif not known.results_dir:
+            known.results_dir = self._results_dir(known, created)
         _, error = attempt(self.active.put, known)
         if error is not None:
             self._cancel(known)
@@ -202,14 +223,23 @@ class PlatformExecutor:
         found, _ = attempt_by_name(self._platform, "get_job_results_dir", active.job_id)
         return str(found or "")
 
-    def _find_lost(self, active: ActiveJob) -> None:
-        """Look for a job whose submission was cut off, by the id that was asked for."""
+    def _find_lost(self, active: ActiveJob, why: str) -> None:
+        """Look for a job whose submission was cut off, by the id that was asked for.
+
+        Where the platform cannot be asked, the job is taken for one that runs: polls will tell.
+        """
         wanted = self._plan.submission.asked_id(active.rec_id)
         found, error = attempt(self._platform.get_job_status, wanted) if wanted else (None, None)
-        if error is None and exists_by(found):
-            active.job_id = wanted
-            active.results_dir = self._results_dir(active, found)
-            attempt(self.active.put, active)
+        if is_outage(error) if error is not None else exists_by(found):
+            active.job_id, active.unanswered = wanted, why
+            if error is None:
+                self._hear(active, found)
+
+    def _hear(self, active: ActiveJob, answer: Any) -> None:
+        """Take up the first answer about a job whose submission had none."""
+        active.unanswered, active.results_dir = "", self._results_dir(active, answer)
+        attempt(self.active.put, active)
+        self._note(active)
 
     def _source_of(self, record: TrialRecord) -> tuple[str, str]:
         """The checkpoint that a rung trial goes on from, and what is wrong where there is none."""
@@ -242,8 +272,12 @@ class PlatformExecutor:
     def _poll(self, active: ActiveJob, driver: TrialDriver) -> Ended | None:
         """Look at a job; None while it runs."""
         answer, error = attempt(self._platform.get_job_status, active.job_id)
-        if error is not None:
-            return self._count_error(active, error)
+        if active.unanswered and error is None and exists_by(answer):
+            self._hear(active, answer)
+        if active.unanswered and not (error is not None and is_outage(error)):
+            return Ended(failure=_failure("infrastructure", active.unanswered))
+        if error is not None or not status_of(answer):
+            return self._count_error(active, error or f"no status in {answer!r:.80}", driver)
         status = status_of(answer)
         active.errors = 0
         is_over = status in DONE | FAILED | CANCELED
@@ -252,7 +286,7 @@ class PlatformExecutor:
             if not is_over:
                 self._cancel(active)
             is_over, status = True, _BY_LOG
-        self._read_values(active, logs, is_over=is_over)
+        self._values.read(active, logs, is_over=is_over)
         if not is_over:
             return None
         return self._end(active, driver, status, logs)
@@ -260,22 +294,25 @@ class PlatformExecutor:
     def _end(self, active: ActiveJob, driver: TrialDriver, status: str, logs: str) -> Ended:
         """How a job ended: one that failed after its value was written has a value all the same."""
         is_known = not self._plan.objectives.missing(active.values)
+        if status in GONE and self._values.tell_the_end(active):
+            return self._succeed(active, driver)
         if status in CANCELED:
             return Ended(failure=_failure("code", f"{JOB_CANCELED}: the job ended as {status}"))
-        is_saved = is_known and (is_clean_up_error(logs) or self._is_in_artifacts(active, status))
+        is_saved = is_known and (is_clean_up_error(logs) or self._values.are_kept(active, status))
         if status in DONE or is_saved:
             return self._succeed(active, driver)
         return Ended(failure=self._analyse(active, logs, status))
 
-    def _is_in_artifacts(self, active: ActiveJob, status: str) -> bool:
-        """Whether a job that was ended by its log has left its values in files."""
-        return status not in FAILED and not self._plan.objectives.missing(self._files(active))
-
-    def _count_error(self, active: ActiveJob, error: Exception) -> Ended | None:
+    def _count_error(
+        self, active: ActiveJob, error: Exception | str, driver: TrialDriver
+    ) -> Ended | None:
         active.errors += 1
         if active.errors < MAX_POLL_ERRORS:
             logger.warning("job %s: its status cannot be read: %s", active.job_id, error)
             return None
+        if self._values.tell_the_end(active):
+            self._values.read(active, "", is_over=True)
+            return self._succeed(active, driver)
         self._cancel(active)  # it may run all the same, beside the job that takes its place
         text = f"the status of job {active.job_id} could not be read {active.errors} times: {error}"
         return Ended(failure=_failure("infrastructure", text))
@@ -285,32 +322,6 @@ class PlatformExecutor:
         if error is not None:
             logger.warning("job %s: its log cannot be read: %s", active.job_id, error)
         return str(logs or "")
-
-    def _read_values(self, active: ActiveJob, logs: str, *, is_over: bool) -> None:
-        """Keep the newest values: the caller's extractor, files on this disk, the log, files."""
-        names = self._plan.objectives.names
-        files = self._files(active) if is_over or self._is_local(active) else {}
-        for name in names:
-            primary = name == names[0]
-            places = [find_in_log(logs, name, is_primary=primary), files.get(name)]
-            if self._is_local(active):
-                places.reverse()
-            places.insert(0, self._hooks.extract(logs, name))
-            value = next((value for value in places if value is not None), None)
-            if value is not None:
-                active.values[name] = value
-
-    @staticmethod
-    def _is_local(active: ActiveJob) -> bool:
-        return bool(active.results_dir) and "://" not in active.results_dir
-
-    def _files(self, active: ActiveJob) -> dict[str, float]:
-        """The values in the files of a job, on this disk or by the platform's reader."""
-        names = self._plan.objectives.names
-        if self._is_local(active) and is_folder(Path(active.results_dir)):
-            return values_in_folder(Path(active.results_dir), names)
-        read = partial(attempt_by_name, self._platform, "read_job_result_file", active.job_id)
-        return values_by_reader(lambda place: read(place)[0], names, self._plan.action)
 
     def _succeed(self, active: ActiveJob, driver: TrialDriver) -> Ended:
         self._keep_earlier(active)
@@ -328,12 +339,11 @@ class PlatformExecutor:
         """Let a rung trial that left its checkpoint, and no value, keep that of its start."""
         missing = self._plan.objectives.missing(active.values)
         start = self._ledger.trial(active.rec_id).start_from
-        if not missing or start is None or not self._is_local(active):
+        if not missing or start is None or not active.is_local:
+            return
+        if not self._values.has_last_checkpoint(active):
             return
         metric = self._plan.objectives.primary.metric
-        folder, length = Path(active.results_dir), active.until_epoch
-        if attempt(choose_checkpoint, folder, length, metric, trained=length)[1] is not None:
-            return
         source, epoch = start
         for line in self._ledger.trial(source).measurements:
             if line.epoch == epoch:

@@ -13,8 +13,8 @@ from hpo.core.text import uncoloured
 
 DONE = frozenset({"done", "success", "succeeded", "complete", "completed"})
 FAILED = frozenset({"error", "failed", "failure", "aborted", "timeout", "timed_out"})
-CANCELED = frozenset({"canceled", "cancelled", "stopped", "terminated", "deleted", "not found",
-                      "not_found", "notfound"})  # fmt: skip
+GONE = frozenset({"deleted", "not found", "not_found", "notfound"})
+CANCELED = GONE | {"canceled", "cancelled", "stopped", "terminated"}
 ACTIVE = frozenset({
     "accepted", "active", "allocating", "awaiting", "completing", "configuring",
     "containercreating", "created", "finishing", "in_progress", "initializing", "launching",
@@ -31,6 +31,8 @@ _FATAL = re.compile(
     r"|Process group watchdog thread terminated|Watchdog caught collective operation timeout",
     re.IGNORECASE,
 )
+_NO_SUCH_JOB = re.compile(r"\b404\b|no such|not[ _]?found|not exist|unknown job", re.IGNORECASE)
+_AWAY = re.compile(r"time[d ]*out|connect|unavailable|\b(?:429|50[0234])\b", re.IGNORECASE)
 _AT_CLEAN_UP = re.compile(
     r"RendezvousTimeoutError|RendezvousConnectionError|DistNetworkError|C10d store has failed",
     re.IGNORECASE,
@@ -72,13 +74,24 @@ def attempt_by_name(platform: Platform, name: str, *args: Any) -> tuple[Any, Exc
     return (None, None) if call is None else attempt(call, *args)
 
 
+def is_outage(error: Exception) -> bool:
+    """Whether an error says that the platform was not reached, and nothing of what was asked."""
+    text = f"{type(error).__name__}: {error}"
+    if isinstance(error, FileNotFoundError) or _NO_SUCH_JOB.search(text):
+        return False
+    return isinstance(error, OSError) or _AWAY.search(text) is not None
+
+
 def status_of(answer: Any) -> str:
-    """A platform's status as one lower-case word, whether text, an enum, an object or a mapping."""
+    """A platform's status as one lower-case word, whether text, an enum, an object or a mapping.
+
+    Empty for an answer that holds none.
+    """
     is_mapping = isinstance(answer, Mapping)
     status = answer.get("status", answer.get("state")) if is_mapping else answer
     status = getattr(status, "status", status)
     status = getattr(status, "value", status)
-    return str(status).rpartition(".")[2].strip().lower()
+    return "" if status is None else str(status).rpartition(".")[2].strip().lower()
 
 
 def exists_by(answer: Any) -> bool:

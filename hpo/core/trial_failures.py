@@ -109,10 +109,12 @@ def shared_cause(ended: Iterable[TrialRecord]) -> str:
 
 
 def _cause(trial: TrialRecord) -> tuple[str, str]:
-    """What trials with the same trouble have in common: no epoch, no amount, no folder."""
+    """What trials with the same trouble have in common: no epoch, no amount, no folder, no id."""
     if trial.error is None:
         return "", ""
     kind, message = trial.error["kind"], trial.error["message"]
     if kind in INFEASIBLE:
         return kind, ""
+    if kind == "infrastructure":
+        return kind, re.sub(r"\S*\d\S*", "N", message)
     return kind, re.sub(r"trials/\d+", "trials/N", message)

@@ -505,6 +505,153 @@ def test_an_id_comes_in_many_forms(form):
     assert id_of(given[form]) == {"number": "7", "uuid": str(ident)}.get(form, "a")
 
 
+# A platform that is away for a while ----------------------------------------------------------------
+
+
+@pytest.fixture
+def naps(monkeypatch):
+    """How long each wait was to be; nothing is waited for."""
+    taken = []
+    monkeypatch.setattr(platform.time, "sleep", taken.append)
+    return taken
+
+
+def test_a_refused_submission_is_tried_again_after_a_pause(search, naps):
+    """Before, nine submissions went out at once; a second later the gateway was up again."""
+    away = lambda n, poll: OSError("503") if n in (1, 2) else ("Done", "val accuracy: 0.5")  # noqa: E731
+    sdk = Scripted(away)
+    result = search(sdk, poll_interval=7.0)
+    assert [e["status"] for e in result["history"]] == ["success"] * 3
+    ends = [job.name.partition("-rec-")[2] for job in sdk.created]
+    assert ends == ["0", "1", "1-retry-1", "1-retry-2", "2"]
+    assert naps.count(7.0) == 5, "one for each job that ran, and one for each that was refused"
+
+
+def test_a_platform_that_stays_away_ends_the_search_whatever_ids_its_errors_hold(search, naps):
+    """Before, each message was a cause of its own, and all trials were used up."""
+    sdk = Scripted(lambda n, poll: OSError(f"503 of request {n}-{n:x}f, try later"))
+    result = search(sdk, settings={"automl_max_recommendations": 20}, poll_interval=7.0)
+    assert len(sdk.created) == 9, "three trials, three times each"
+    assert naps.count(7.0) >= 8
+    assert "job_creation_failed" in result["cause"]
+
+
+class ByName(Scripted):
+    """Its jobs are known by the names that they are asked to have.
+
+    A look at a job fails while `outage` lasts; `lost` are submissions whose answers get lost.
+    """
+
+    outage, lost, canceled = 0, (), ()
+    loss: BaseException = TimeoutError("no answer")
+
+    def create_job(self, *, specs, command, image, name):
+        number = len(self.created)
+        super().create_job(specs=specs, command=command, image=image, name=name)
+        self.polls[name] = self.polls.pop(f"job-{number}")
+        if number in self.lost:
+            raise self.loss
+        return SimpleNamespace(id=name)
+
+    def get_job_status(self, job_id):
+        if self.outage:
+            self.outage -= 1
+            raise TimeoutError("no answer")
+        return super().get_job_status(job_id)
+
+    def _answer(self, job_id):
+        return self.script([job.name for job in self.created].index(job_id), self.polls[job_id])
+
+    def cancel_job(self, job_id):
+        self.canceled = (*self.canceled, job_id)
+
+    @property
+    def ends(self):
+        return [job.name.partition("-rec-")[2] for job in self.created]
+
+
+def test_a_job_whose_answer_was_lost_in_an_outage_is_found_after_it(search):
+    """Before, one look that failed too gave the trial to a second job beside the first."""
+    sdk = ByName(ok(lambda n: 0.5))
+    sdk.lost, sdk.outage = (0,), 3
+    result = search(sdk)
+    assert [e["status"] for e in result["history"]] == ["success"] * 3
+    assert sdk.ends == ["0", "1", "2"]
+    assert sdk.canceled == ()
+
+
+def test_a_job_that_was_not_made_in_an_outage_is_made_after_it(search):
+    sdk = ByName(
+        lambda n, poll: TimeoutError("no answer") if n == 0 else ok(lambda n: 0.5)(n, poll)
+    )
+    sdk.outage = 2
+    result = search(sdk)
+    assert [e["status"] for e in result["history"]] == ["success"] * 3
+    assert sdk.ends == ["0", "0-retry-1", "1", "2"]
+
+
+def test_what_was_asked_for_is_canceled_before_its_trial_gets_another_job(search, monkeypatch):
+    monkeypatch.setattr(platform, "MAX_POLL_ERRORS", 3)
+    sdk = ByName(ok(lambda n: 0.5))
+    sdk.lost, sdk.outage = (0,), 4
+    search(sdk)
+    assert sdk.ends == ["0", "0-retry-1", "1", "2"]
+    assert sdk.canceled == (sdk.created[0].name,)
+
+
+def test_a_submission_that_was_cut_off_is_looked_for_as_long_as_there_is_no_answer(
+    search, tmp_path
+):
+    sdk = ByName(ok(lambda n: 0.5))
+    sdk.lost, sdk.loss = (0,), PulledPlug()
+    with pytest.raises(PulledPlug):
+        search(sdk)
+    (folder,) = (tmp_path / "ws").iterdir()
+    sdk.outage = 2
+    result = search(sdk, workspace_path=folder, resume=True)
+    assert [e["status"] for e in result["history"]] == ["success"] * 3
+    assert sdk.ends == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize(
+    "answer", [None, {}, "", {"error": "no such job"}, SimpleNamespace(status=None)]
+)
+def test_an_answer_without_a_status_is_none(search, monkeypatch, answer):
+    """Before, such a job was polled for ever."""
+    monkeypatch.setattr(platform, "MAX_POLL_ERRORS", 3)
+
+    class Forgetful(Scripted):
+        def get_job_status(self, job_id):
+            return super().get_job_status(job_id) if self.polls[job_id] < 2 else answer
+
+    sdk = Forgetful(lambda n, poll: ("Running", ""))
+    (entry,) = search(sdk, settings={"automl_max_recommendations": 1})["history"]
+    assert "could not be read 3 times: no status in " in entry["failure_reason"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "left", "status"),
+    [
+        (("Not Found", ""), "all", "success"),
+        (("DELETED", ""), "all", "success"),
+        (KeyError("no such job"), "all", "success"),
+        (("Not Found", ""), "no checkpoint", "failure"),
+        (("Not Found", ""), "no value", "failure"),
+        (("Canceled", ""), "all", "failure"),
+    ],
+)
+def test_a_job_that_the_platform_has_forgotten_is_known_by_what_it_left(
+    search, tmp_path, monkeypatch, answer, left, status
+):
+    """Platforms remove finished jobs after a while; before, those trials had been canceled."""
+    monkeypatch.setattr(platform, "MAX_POLL_ERRORS", 3)
+    sdk = Folders(lambda n, poll: answer if poll else ("Running", ""), tmp_path / "root")
+    sdk.metrics = None if left == "no value" else {"val accuracy": 0.5}
+    sdk.first = -5 if left == "no checkpoint" else 0
+    (entry,) = search(sdk, settings={"automl_max_recommendations": 1})["history"]
+    assert (entry["status"], entry["metric"]) == (status, 0.5 if status == "success" else None)
+
+
 # A job's own words ----------------------------------------------------------------------------------
 
 
