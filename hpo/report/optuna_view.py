@@ -1,4 +1,4 @@
-"""The search as an Optuna study in spec units, for Optuna's plots and importances.
+"""The search as trials of Optuna in spec units, for charts and Optuna's importances.
 
 The ledger's own study holds what the sampler sees (fractions of a room, logarithms of a distance to
 one), which no person wants on an axis.
@@ -6,6 +6,9 @@ one), which no person wants on an axis.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from hpo.core.text import is_number
@@ -14,37 +17,38 @@ from hpo.report.run_data import RunData
 
 if TYPE_CHECKING:
     import optuna
+    from optuna.trial import FrozenTrial
 
 _MIN_FOR_IMPORTANCE = 8
 
 
-def shown_study(facts: RunData, *, until_epoch: int | None = None) -> optuna.Study:
-    """Return an in-memory study of the trials with a result.
+@lru_cache(maxsize=2)
+def shown_trials(facts: RunData, *, until_epoch: int | None = None) -> list[FrozenTrial]:
+    """Return the trials with a result.
 
     Args:
         facts: the search.
         until_epoch: every trial that got this far counts with its best value up to there, so that
             pruned and complete ones can be compared; None takes each at its end.
     """
-    import optuna
+    from optuna.trial import create_trial
 
-    direction = optuna.study.StudyDirection[facts.direction.upper()]
-    study = optuna.create_study(direction=direction)
     distributions = _distributions(facts)
-    for trial in facts.searched:
+    made = []
+    for trial in facts.measured:
         seen = [m.value for m in trial.measurements if not until_epoch or m.epoch <= until_epoch]
-        if not seen or trial.error or (until_epoch and trial.epochs < until_epoch):
+        if not seen or (until_epoch and trial.epochs < until_epoch):
             continue
         params = {short_name(k): scalar(v) for k, v in trial.params.items()}
-        study.add_trial(
-            optuna.trial.create_trial(
+        made.append(
+            create_trial(
                 params=params,
                 distributions={name: distributions[name] for name in params},
                 value=max(seen) if facts.direction == Direction.MAXIMIZE else min(seen),
                 user_attrs={"trial": trial.number},
             )
         )
-    return study
+    return made
 
 
 def _comparable_epoch(facts: RunData) -> int:
@@ -53,6 +57,7 @@ def _comparable_epoch(facts: RunData) -> int:
     return reached[min(len(reached), 10) - 1] if reached else 0
 
 
+@lru_cache(maxsize=1)
 def importances(facts: RunData) -> tuple[dict[str, float], int, int]:
     """Return (parameter -> share of the explained variance, epoch compared at, trials compared).
 
@@ -61,10 +66,12 @@ def importances(facts: RunData) -> tuple[dict[str, float], int, int]:
     import optuna
 
     epoch = _comparable_epoch(facts)
-    study = shown_study(facts, until_epoch=epoch)
-    count = len(study.trials)
+    trials = shown_trials(facts, until_epoch=epoch)
+    count = len(trials)
     if count < _MIN_FOR_IMPORTANCE:
         return {}, epoch, count
+    study = optuna.create_study(direction=optuna.study.StudyDirection[facts.direction.upper()])
+    study.add_trials(trials)
     evaluator = optuna.importance.PedAnovaImportanceEvaluator()
     shares = optuna.importance.get_param_importances(study, evaluator=evaluator)
     return dict(shares), epoch, count
@@ -83,22 +90,31 @@ def scalar(value: Any) -> Any:
     return value if isinstance(value, (int, float, str, bool)) or value is None else str(value)
 
 
+def in_order(values: Iterable[Any]) -> list[Any]:
+    """Options once each: numbers by their size, then words."""
+
+    def place(value: Any) -> tuple[bool, float, str]:
+        return (True, 0.0, str(value)) if not is_number(value) else (False, value, "")
+
+    return sorted(set(values), key=place)
+
+
 def _distributions(facts: RunData) -> dict[str, optuna.distributions.BaseDistribution]:
     """One distribution per parameter, wide enough for every value that was tried."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution
 
-    wanted = {p["name"]: p["distribution"] for p in facts.space.to_json()["parameters"]}
+    wanted = {p.name: p.distribution for p in facts.parameters}
     tried: dict[str, list[Any]] = {}
-    for trial in facts.searched:
+    for trial in facts.measured:
         for name, value in trial.params.items():
             tried.setdefault(name, []).append(scalar(value))
     found: dict[str, optuna.distributions.BaseDistribution] = {}
     for name, values in tried.items():
-        shape = wanted.get(name, {})
+        shape = wanted.get(name, {"low": math.inf, "high": -math.inf})
         if shape.get("low") is not None and all(map(is_number, values)):
             low, high = min(shape["low"], *values), max(shape["high"], *values)
             is_log = shape.get("scale") == "log" and low > 0
             found[short_name(name)] = FloatDistribution(float(low), float(high), log=is_log)
         else:
-            found[short_name(name)] = CategoricalDistribution(sorted(set(values), key=str))
+            found[short_name(name)] = CategoricalDistribution(in_order(values))
     return found

@@ -9,12 +9,14 @@ from typing import Any
 from hpo.core.text import count_of
 from hpo.core.trial import TrialRecord, TrialState
 from hpo.report.charts import CATEGORY, STATE_COLORS, Figure, bars, points, titled, whole_ticks
-from hpo.report.optuna_view import importances, scalar, short_name, shown_study
+from hpo.report.optuna_view import importances, in_order, scalar, short_name, shown_trials
 from hpo.report.run_data import RunData
 
 _MAX_AXES = 8
 _LONGEST_LINE = 15
 """Characters under an axis of the parallel coordinates that do not touch its neighbour's."""
+_ABSENT, _GAP = "not searched", 0.15
+"""Where trials without a parameter stand on its axis, and how far below its values."""
 _MAX_SLICES = 12
 _SLICE_COLUMNS = 3
 
@@ -50,8 +52,7 @@ def parallel(facts: RunData) -> Figure | None:
 
     Optuna's own plot of this kind cannot be filtered.
     """
-    names = _most_important(facts, _MAX_AXES)
-    trials = [t for t in shown_study(facts).trials if all(name in t.params for name in names)]
+    names, trials = _most_important(facts)[:_MAX_AXES], shown_trials(facts)
     if len(trials) < 2 or not names:
         return None
     values = [t.values[0] for t in trials]
@@ -67,7 +68,7 @@ def parallel(facts: RunData) -> Figure | None:
         "tickfont": {"size": 11},
         "rangefont": {"size": 1, "color": "rgba(0,0,0,0)"},
         "dimensions": [
-            *(_axis(name, [t.params[name] for t in trials], trials) for name in names),
+            *(_axis(name, trials) for name in names),
             {"label": facts.metric_word, "values": values},
         ],
     }
@@ -77,25 +78,40 @@ def parallel(facts: RunData) -> Figure | None:
     }
 
 
-def _axis(name: str, values: list[Any], trials: Sequence[Any]) -> dict[str, Any]:
-    """One axis of the parallel coordinates: powers of ten for log scales, words for options."""
-    kind = trials[0].distributions[name]
-    label = _in_lines(name)
+def _axis(name: str, trials: Sequence[Any]) -> dict[str, Any]:
+    """One axis of the parallel coordinates; trials without the parameter stand below its values."""
+    own = [t for t in trials if name in t.params]
+    scale = _scale([t.params[name] for t in own], own[0].distributions[name])
+    axis = {"label": _in_lines(name), **scale}
+    if len(own) == len(trials):
+        return axis
+    low, high = scale.get("range") or (min(scale["values"]), max(scale["values"]))
+    below = low - (_GAP * (high - low) or 1)
+    ticks = scale.get("tickvals", [low, high])
+    known = iter(scale["values"])
+    return axis | {
+        "values": [next(known) if name in t.params else below for t in trials],
+        "range": [below, high],
+        "tickvals": [below, *ticks],
+        "ticktext": [_ABSENT, *scale.get("ticktext", [f"{tick:.4g}" for tick in ticks])],
+    }
+
+
+def _scale(values: list[Any], kind: Any) -> dict[str, Any]:
+    """Places and ticks of values: powers of ten for log scales, words for options."""
     if hasattr(kind, "choices"):
-        words = sorted({str(v) for v in values})
+        options = in_order(values)
         return {
-            "label": label,
-            "values": [words.index(str(v)) for v in values],
-            "tickvals": list(range(len(words))),
-            "ticktext": words,
+            "values": [options.index(value) for value in values],
+            "tickvals": list(range(len(options))),
+            "ticktext": [str(option) for option in options],
         }
     if not getattr(kind, "log", False):
         whole = {"tickvals": sorted(set(values))} if _are_few_and_whole(values) else {}
-        return {"label": label, "values": values, **whole}
+        return {"values": values, **whole}
     logs = [math.log10(v) for v in values]
     ticks = _log_ticks(min(values), max(values))
     return {
-        "label": label,
         "values": logs,
         "range": [min(logs), max(logs)] if len(set(logs)) > 1 else [logs[0] - 1, logs[0] + 1],
         "tickvals": [math.log10(tick) for tick in ticks],
@@ -120,11 +136,9 @@ def _log_ticks(low: float, high: float) -> list[float]:
 
 def slices(facts: RunData) -> Figure | None:
     """The value against each of the parameters that tell most, three in a row."""
-    names = _most_important(facts, _MAX_SLICES)
-    tried = [t for t in facts.searched if t.measurements and not t.error]
+    names, tried = _most_important(facts)[:_MAX_SLICES], facts.measured
     if len(tried) < 2 or not names:
         return None
-    study = shown_study(facts)
     rows = -(-len(names) // _SLICE_COLUMNS)
     layout: dict[str, Any] = {
         "grid": {
@@ -140,7 +154,8 @@ def slices(facts: RunData) -> Figure | None:
     traces = []
     for position, name in enumerate(names):
         axis = "" if position == 0 else str(position + 1)
-        is_log = any(getattr(t.distributions.get(name), "log", False) for t in study.trials)
+        kinds = (t.distributions.get(name) for t in shown_trials(facts))
+        is_log = any(getattr(kind, "log", False) for kind in kinds)
         trace = _slice_trace(facts, name, axis, tried)
         layout[f"xaxis{axis}"] = {
             "title": {"text": name, "font": {"size": 12}},
@@ -192,12 +207,15 @@ def _in_lines(name: str) -> str:
 def parallel_caption(facts: RunData) -> str:
     """How to use the chart, and which parameters are shown."""
     how = "One line a trial. Drag along an axis to keep a range of it."
+    names, trials = _most_important(facts)[:_MAX_AXES], shown_trials(facts)
+    if any(name not in t.params for t in trials for name in names):
+        how += f" Trials that a parameter was not searched in stand at `{_ABSENT}`."
     return f"{how} {_shown_of(facts, _MAX_AXES)}".strip()
 
 
 def _shown_of(facts: RunData, count: int) -> str:
     """Say that not all parameters are shown; empty where they are."""
-    every = len(_most_important(facts, len(facts.space.parameters)))
+    every = len(_most_important(facts))
     if every <= count:
         return ""
     which = "those that matter most" if importances(facts)[0] else "the first ones"
@@ -227,9 +245,9 @@ def _slice_trace(
     )
 
 
-def _most_important(facts: RunData, count: int) -> list[str]:
-    """The most important parameters, or the first ones where importance is unknown."""
+def _most_important(facts: RunData) -> list[str]:
+    """Parameters, the most important first, or in their order where importance is unknown."""
     shares, _, _ = importances(facts)
-    tried = {short_name(name) for trial in facts.searched for name in trial.params}
-    order = list(shares) or [short_name(p.name) for p in facts.space.parameters]
-    return [name for name in order if name in tried][:count]
+    tried = {short_name(name) for trial in facts.measured for name in trial.params}
+    order = list(shares) or [short_name(p.name) for p in facts.parameters]
+    return [name for name in order if name in tried]

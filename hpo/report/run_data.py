@@ -18,21 +18,24 @@ from hpo.run.run_dir import RunDir
 from hpo.run.trial_specs import TrialSpecs
 from hpo.study.plan import StudyPlan, build_space, read_plan
 from hpo.study.spec import StudySpec, load_study
+from hpo.study.stages import planned_stages
 from hpo.study.trainers import find_trainer
 
 if TYPE_CHECKING:
-    from search_spaces import SearchSpace
+    from search_spaces import Parameter, SearchSpace
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RunData:
-    """One search, at the time of looking."""
+    """One search, at the time of looking; no two are equal, so that what is made of it is kept."""
 
     run: RunDir
     study: StudySpec
     plan: StudyPlan
     trainer: Trainer
     space: SearchSpace
+    earlier: Mapping[str, SearchSpace] = field(default_factory=dict)
+    """Those of earlier stages, whose parameters trials of the last one may carry."""
     direction: str
     trials: tuple[TrialRecord, ...]
     best: TrialRecord | None
@@ -46,6 +49,24 @@ class RunData:
     def searched(self) -> list[TrialRecord]:
         """Trials of the search itself, in its last stage; none that confirms or was refused."""
         return of_last_stage(t for t in self.trials if not t.is_repeat and not t.is_refused)
+
+    @property
+    def measured(self) -> list[TrialRecord]:
+        """Of the searched trials those with a result."""
+        return [t for t in self.searched if t.measurements and not t.error]
+
+    @property
+    def carried(self) -> dict[str, Parameter]:
+        """What trials of the last stage take over of an earlier one."""
+        every = {p.name: p for space in self.earlier.values() for p in space.parameters}
+        others = {name for trial in self.searched for name in trial.params}
+        others -= {p.name for p in self.space.parameters}
+        return {name: parameter for name, parameter in every.items() if name in others}
+
+    @property
+    def parameters(self) -> list[Parameter]:
+        """What the trials of the last stage differ in."""
+        return [*self.space.parameters, *self.carried.values()]
 
     @property
     def default(self) -> TrialRecord | None:
@@ -107,6 +128,7 @@ def load_run_data(run: RunDir, *, status: str = "") -> RunData:
         plan=plan,
         trainer=trainer,
         space=space,
+        earlier={stage.name: stage.space for stage in planned_stages(study, plan, trainer)},
         direction=direction,
         trials=trials,
         best=_winner(trials, direction, handed_on),

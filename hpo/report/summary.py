@@ -132,8 +132,10 @@ def parameter_rows(facts: RunData, shares: Mapping[str, float]) -> list[dict[str
     """Return the searched parameters: name, default, winner's value, importance, range."""
     default = facts.space.default()
     winner = facts.best.params if facts.best else {}
+    if facts.best and facts.best.stage.parent is None:  # what others carry is as in the default
+        winner = {name: p.default for name, p in facts.carried.items()} | winner
     rows = []
-    for parameter in facts.space.parameters:
+    for parameter in facts.parameters:
         name = parameter.name
         share = shares.get(short_name(name))
         rows.append(

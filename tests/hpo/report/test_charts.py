@@ -7,8 +7,26 @@ from itertools import pairwise
 
 import pytest
 
-from hpo.core.trial import ONLY_STAGE, TrialRecord, TrialStage, TrialState
-from hpo.report import charts, parameter_charts
+from hpo.core.trial import (
+    ONLY_STAGE,
+    Measurement,
+    Suggestion,
+    TrialRecord,
+    TrialStage,
+    TrialState,
+)
+from hpo.core.yaml_io import to_yaml
+from hpo.report import charts, parameter_charts, summary
+from hpo.report.run_data import load_run_data
+from hpo.run.ledger import Ledger
+from hpo.run.run_dir import RunDir
+from hpo.searching.make_plan import plan_study
+from hpo.study.sections import SearchOptions
+from hpo.study.spec import StudySpec
+from tests.count_calls import count_calls
+from tests.staged_trainer import NAME as STAGED
+from tests.staged_trainer import SEARCH
+from tests.staged_trainer import TRAINER as STAGED_TRAINER
 
 
 def test_history_shows_every_trial_that_has_a_value(facts):
@@ -249,3 +267,114 @@ def test_unknown_pictures_are_two_curves_and_confusions_a_matrix():
     )
     (cells,) = charts.confusion_matrix(["a", "b"], [[3, 1], [0, 2]])["data"]
     assert (cells["z"], cells["x"], cells["y"]) == ([[3, 1], [0, 2]], ["a", "b"], ["a", "b"])
+
+
+def with_params(facts, rows, **more):
+    """The search with a trial for each of some rows of parameters; every second one is better."""
+    trials = tuple(
+        TrialRecord(
+            number=n, state=TrialState.COMPLETE, params=params, latents={}, until_epoch=9,
+            measurements=[Measurement(epoch=1, value=0.5 + n % 2 / 4 + n / 100)],
+        )
+        for n, params in enumerate(rows)
+    )  # fmt: skip
+    return replace(facts, trials=trials, best=trials[-1], **more)
+
+
+def axes_of(facts):
+    dimensions = parameter_charts.parallel(facts)["data"][0]["dimensions"]
+    return {axis["label"].replace("<br>", ""): axis for axis in dimensions}
+
+
+def test_parameters_of_trials_without_a_result_have_no_panel(facts):
+    """A conditional one that only a running and a failed trial have, where importance is unknown."""
+    own = {"train.lr": 0.01, "train.width": 9}
+    given = with_params(facts, [own, own, own | {"train.margin": 0.5}, own | {"train.margin": 0.5}])
+    given.trials[2].measurements.clear()
+    given.trials[3].error = {"kind": "diverged", "message": "nan"}
+    figure = parameter_charts.slices(given)
+    layout = figure["layout"]
+    titles = [axis["title"]["text"] for name, axis in layout.items() if name.startswith("xaxis")]
+    assert titles == ["lr", "width"]
+
+
+def test_trials_without_a_parameter_keep_their_line(facts):
+    """Of two losses each has a parameter of its own, on a linear and on a logarithmic axis."""
+    rows = [
+        {"train.loss": "one", "train.margin": 0.25 + n / 100} if n % 2
+        else {"train.loss": "other", "train.lr": 10 ** (-n / 4)}
+        for n in range(10)
+    ]  # fmt: skip
+    given = with_params(facts, rows)
+    axes = axes_of(given)
+    assert set(axes) == {"loss", "margin", "lr", "P@1"}
+    assert [len(axis["values"]) for axis in axes.values()] == [10] * 4
+    for name, lacks, shown in (("margin", 0, lambda v: v), ("lr", 1, lambda v: 10**v)):
+        axis = axes[name]
+        values = axis["values"]
+        assert axis["ticktext"][0] == "not searched"
+        assert set(values[lacks::2]) == {axis["tickvals"][0]} == {axis["range"][0]}
+        assert min(values[1 - lacks :: 2]) > axis["tickvals"][0]
+        whole = [row[f"train.{name}"] for row in rows[1 - lacks :: 2]]
+        assert [shown(v) for v in values[1 - lacks :: 2]] == pytest.approx(whole)
+    assert "stand at `not searched`" in parameter_charts.parallel_caption(given)
+    assert "not searched" not in parameter_charts.parallel_caption(facts)
+
+
+def test_what_trials_carry_of_an_earlier_stage_is_shown_as_it_was_searched(facts):
+    """The rate on a logarithmic axis, and all of it in the table of parameters."""
+    last = replace(facts.space, parameters=facts.space.parameters[:1])
+    (kept,) = [p.name for p in last.parameters]
+    own = {"train.lr": 1e-3, "train.margin": 0.25, "train.width": 64}
+    rows = [own | {"train.lr": 10 ** (-1 - n / 5), "train.margin": n / 40} for n in range(10)]
+    given = with_params(facts, rows, space=last, earlier={"heads": facts.space})
+    assert axes_of(given)["lr"]["values"] == pytest.approx([-1 - n / 5 for n in range(10)])
+    table = {row["name"]: row["winner"] for row in summary.parameter_rows(given, {})}
+    assert table == {"train.lr": "0.001585", "train.margin": "0.225", "train.width": "64"}
+    assert list(table)[0] == kept
+    first = with_params(
+        facts, [{"train.lr": 0.1}, *rows], space=last, earlier={"heads": facts.space}
+    )
+    (row,) = [
+        r
+        for r in summary.parameter_rows(replace(first, best=first.trials[0]), {})
+        if r["name"] == "train.margin"
+    ]
+    assert row["winner"] == row["default"] != ""
+    unknown = with_params(facts, rows, space=last)
+    assert [row["name"] for row in summary.parameter_rows(unknown, {})] == [kept]
+
+
+def test_the_spaces_of_earlier_stages_are_those_of_the_study(tmp_path):
+    study = StudySpec(trainer=STAGED, search=SearchOptions(**SEARCH))
+    (tmp_path / "study.yaml").write_text(to_yaml(study.to_dict()))
+    plan_study(study, STAGED_TRAINER).write(tmp_path)
+    ledger = Ledger.create(tmp_path / "ledger.db", "maximize")
+    params = {"train.lr": 0.1, "train.width": 9, "train.margin": 0.3}
+    ledger.start(Suggestion(number=0, params=params, latents={}, until_epoch=9), now=0.0, clock=0.0)
+    ledger.close()
+    found = load_run_data(RunDir(tmp_path))
+    (carried,) = [p for p in found.parameters if p.name == "train.margin"]
+    assert [p.name for p in found.space.parameters] == ["train.lr", "train.width"]
+    assert (carried.distribution["low"], carried.distribution["high"]) == (0.1, 0.9)
+
+
+def test_options_that_are_numbers_stand_in_their_order(facts):
+    rows = [
+        {"train.batch": size, "train.lr": 0.01 * (1 + n)}
+        for n, size in enumerate([128, 32, 64] * 3)
+    ]
+    space = replace(facts.space, parameters=facts.space.parameters[:1])
+    axis = axes_of(with_params(facts, rows, space=space))["batch"]
+    assert axis["tickvals"] == [32, 64, 128]
+
+
+def test_charts_of_one_search_are_made_of_one_measurement(facts):
+    def draw(facts):
+        for each in ("importance_bars", "parallel", "parallel_caption", "slices", "slices_caption"):
+            getattr(parameter_charts, each)(facts)
+
+    assert count_calls(draw, replace(facts), of="get_param_importances") == 1
+    shown = sum(t.measurements != [] for t in facts.searched)
+    made = count_calls(draw, replace(facts), of="create_trial")
+    assert made <= 2 * shown  # as they were when compared, and as they ended
