@@ -12,6 +12,7 @@ import logging
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from hpo.core.errors import RunError
@@ -26,6 +27,7 @@ from hpo.report.run_data import RunData
 from hpo.run.checkpoint_retention import describe_removed, was_removed
 from hpo.run.run_dir import write_atomically
 from hpo.study.plan import held_out_sources
+from hpo.study.provenance import describe_source
 from hpo.study.skill import load_skill
 
 logger = logging.getLogger(__name__)
@@ -58,20 +60,25 @@ def look(
 ) -> dict[str, Any] | None:
     """Return the trainer's explanation of a trial's best checkpoint (see `Explainer.explain`).
 
-    It is of the validation queries, or of the held-out sources that are given. None when the
-    trainer has no such method, the checkpoint is gone, or it fails; the last is logged, as a report
-    is worth having without pictures.
+    It is of the validation queries, or of the held-out sources that are given, and is made anew
+    once their pictures or labels have changed, if they are there. None when the trainer has no such
+    method, the checkpoint is gone, or it fails; the last is logged, as a report is worth having
+    without pictures.
     """
     checkpoint = facts.checkpoint_of(trial)
     model = "-average" if checkpoint.parent == facts.run.best_dir else ""
     name = f"{trial.number:04d}{model}{'-held-out' if held_out else ''}.json"
     kept = facts.run.evaluations_dir / "looks" / name
     is_gone = was_removed(facts.run, trial.number)
+    places = held_out or facts.plan.sources
+    sources = [places[split] for split in ("reference", "query") if split in places]
+    described = None if is_gone else _describe(sources)
     with contextlib.suppress(OSError, ValueError):  # a damaged file counts as none
         if kept.is_file() and (is_gone or kept.stat().st_mtime >= checkpoint.stat().st_mtime):
             found: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
             _ = from_dict(_Look, found)
-            if found["map"] or not with_map:
+            is_same = described in (None, found.get("sources"))
+            if is_same and (found["map"] or not with_map):
                 return found
     if not isinstance(facts.trainer, Explainer):
         return None
@@ -90,8 +97,17 @@ def look(
         logger.warning("trial %d was not looked at: %s", trial.number, error_line(error))
         logger.debug("the traceback", exc_info=True)
         return None
-    write_atomically(kept, json.dumps(explained))
+    write_atomically(kept, json.dumps({**explained, "sources": described}))
     return explained
+
+
+def _describe(sources: Sequence[str]) -> list[Any] | None:
+    """Tell what differs once pictures or lists of them do; None where they are not there."""
+    lists = [Path(source) for source in sources if "://" not in source]
+    if not all(path.exists() for path in lists):
+        return None
+    times = [path.stat().st_mtime_ns for path in lists if path.is_file()]
+    return [*sources, *map(describe_source, sources), *times]
 
 
 def looked_up_by_both(

@@ -1,6 +1,89 @@
 """What is counted of a winner's queries."""
 
+import os
+from dataclasses import replace
+
+import pytest
+
 from hpo.report import mistakes
+from hpo.run.run_dir import RunDir
+from tests.quick_trainer import QuickTrainer
+
+
+class Looking(QuickTrainer):
+    """Tells of each query the folder that it lies in, or what the list says."""
+
+    def __init__(self, query):
+        self.query, self.looks = query, 0
+
+    def call(self, method, spec, with_map):
+        assert method == "explain"
+        return self.explain(spec, with_map)
+
+    def explain(self, spec, with_map=True):
+        self.looks += 1
+        if self.query.is_file():
+            rows = [line.split(",") for line in self.query.read_text().split()]
+        else:
+            rows = [(path.name, path.parent.name) for path in sorted(self.query.glob("*/*"))]
+        queries = [{"path": path, "class": name, "hit": True} for path, name in rows]
+        return {"queries": queries, "suspects": [], "map": {"method": "PCA"}}
+
+
+@pytest.fixture
+def look(facts, tmp_path):
+    """Look the queries of a run up, by a list or a folder of them; returns path -> class."""
+    own = replace(facts, run=RunDir(tmp_path / "run"))
+    own.run.checkpoints_dir(0).mkdir(parents=True)
+    (own.run.checkpoints_dir(0) / "best.ckpt").touch()
+    (tmp_path / "r" / "lemon").mkdir(parents=True)
+
+    def looked_up(trainer, is_held_out):
+        sources = {"reference": str(tmp_path / "r"), "query": str(trainer.query)}
+        given = replace(own, trainer=trainer, plan=replace(own.plan, sources=sources))
+        held_out = sources if is_held_out else None
+        if is_held_out:
+            given = replace(given, plan=replace(own.plan, sources={"query": "/none"}))
+        found = mistakes.look(given, own.trials[0], trainer, with_map=True, held_out=held_out)
+        return {row["path"]: row["class"] for row in found["queries"]}
+
+    return looked_up
+
+
+@pytest.mark.parametrize("is_held_out", [True, False])
+def test_what_was_looked_up_is_used_until_pictures_or_labels_change(look, tmp_path, is_held_out):
+    trainer = Looking(tmp_path / "q")
+    for path in ("lemon/1.png", "lime/2.png"):
+        (trainer.query / path).parent.mkdir(parents=True)
+        (trainer.query / path).write_text(path)
+    for _ in range(2):
+        assert look(trainer, is_held_out) == {"1.png": "lemon", "2.png": "lime"}
+    assert trainer.looks == 1
+    (trainer.query / "lemon" / "1.png").rename(trainer.query / "lime" / "1.png")
+    for _ in range(2):
+        assert look(trainer, is_held_out) == {"1.png": "lime", "2.png": "lime"}
+    assert trainer.looks == 2
+    (tmp_path / "r" / "lemon" / "new.png").touch()
+    look(trainer, is_held_out)
+    assert trainer.looks == 3
+    trainer.query.rename(tmp_path / "moved")
+    assert look(trainer, is_held_out)["1.png"] == "lime"
+    assert trainer.looks == 3
+    trainer.query = tmp_path / "moved"
+    look(trainer, is_held_out)
+    assert trainer.looks == 4, "thumbnails lie at the new place"
+
+
+def test_a_list_whose_labels_were_corrected_is_looked_up_again(look, tmp_path):
+    """Far behind its beginning, and by as many bytes."""
+    trainer = Looking(tmp_path / "q.csv")
+    rows = [f"{i:01000d}.png,pear\n" for i in range(70)]
+    for name in ("pear", "plum"):
+        trainer.query.write_text("".join([*rows, f"last.png,{name}\n"]))
+        os.utime(trainer.query, (0, trainer.looks))
+        for _ in range(2):
+            assert look(trainer, False)["last.png"] == name
+    assert trainer.looks == 2
 
 
 def test_counts_of_confusions():
