@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hpo.cli.run_flags import add_output_arguments, print_json, print_table
+from hpo.cli.run_flags import add_output_arguments, print_json, print_table, remembered_runs
 from hpo.core.budget import render_seconds
 from hpo.core.text import count_of, metric_word
 from hpo.core.trial_counts import REFUSED
@@ -26,7 +26,8 @@ def run(args: argparse.Namespace) -> int:
     from hpo.cli.status import describe
     from hpo.run.run_dir import list_runs
 
-    rows = [describe(run) for run in list_runs(Path(args.out))]
+    out = Path(args.out)
+    rows = [describe(run) for run in list_runs(out) or remembered_runs(out)]
     if args.json:
         print_json(rows)
         return 0

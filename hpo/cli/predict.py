@@ -108,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
         raise DataError(
             f"{args.words[0]}: no such picture; name one to label, as `hpo predict [RUN] IMAGE`"
         )
-    chosen = model_run(args)
+    chosen = model_run(args, looks=True)
     with machine_output():  # the trainer runs here, and its libraries may print
         labelling = label_with_run(
             chosen, sources, args.topk, unknown_at=args.unknown_at, trial=args.trial

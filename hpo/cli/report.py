@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     from hpo.report.page import write_report
     from hpo.report.run_data import load_run_data
 
-    facts = load_run_data(chosen_run(args))
+    facts = load_run_data(chosen_run(args, looks=True))
     if args.other:
         return _compare(args, facts)
     executor = None if args.no_pictures else InProcessExecutor(facts.study.trainer)

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -184,44 +185,57 @@ def chosen_run(args: argparse.Namespace, *, looks: bool = False) -> RunDir:
 
     Args:
         args: with `run_name` and `out`.
-        looks: whether the verb changes nothing. Where no folder of runs is given and there is none
+        looks: whether the verb changes no run. Where no folder of runs is given and there is none
             here, it then takes the newest one that fits of those that this machine remembers.
     """
-    from hpo.run.run_dir import find_run, list_runs
+    from hpo.run.run_dir import find_run
+
+    return _chosen(args, find_run, looks=looks)
+
+
+def model_run(args: argparse.Namespace, *, looks: bool = False) -> RunDir:
+    """The run whose model is to be used: the one named, pinned, or finished last.
+
+    Args:
+        args: with `run_name` and `out`.
+        looks: as of `chosen_run`.
+    """
+    from hpo.run.used_run import find_model_run
+
+    return _chosen(args, find_model_run, looks=looks)
+
+
+def _chosen(
+    args: argparse.Namespace, find: Callable[[str | None, Path], RunDir], *, looks: bool
+) -> RunDir:
+    from hpo.run.run_dir import is_run
 
     # `.` is the run that one stands in, else the newest.
-    name = None if args.run_name == "." and not Path("study.yaml").is_file() else args.run_name
+    name = None if args.run_name == "." and not is_run(Path()) else args.run_name
     try:
-        return find_run(name, Path(args.out))
+        return find(name, Path(args.out))
     except RunError:
-        is_elsewhere = looks and args.out == DEFAULT_OUT and not list_runs(Path(args.out))
-        found = _remembered_run(name) if is_elsewhere else None
-        if found is None:
+        known = reversed(remembered_runs(Path(args.out)) if looks else [])
+        fitting = (r for r in known if name in (None, r.study_name, r.place.name))
+        if (found := next(fitting, None)) is None:
             raise
     print_run(args, found)
     return found
 
 
-def _remembered_run(name: str | None) -> RunDir | None:
-    """The newest finished run on this machine's list, or that of a study or timestamp."""
+def remembered_runs(out: Path) -> list[RunDir]:
+    """Runs that this machine remembers, the newest last; none where a folder of runs is named."""
+    from hpo.run.run_dir import list_runs
     from hpo.run.run_index import is_on, known_runs
     from hpo.study.plan import kept_folder
     from hpo.study.spec import DEFAULT_TRAINER
     from hpo.study.trainers import find_trainer
 
+    if str(out) != DEFAULT_OUT or not is_on() or list_runs(out):
+        return []
     with contextlib.suppress(HpoError):
-        cache = kept_folder(find_trainer(DEFAULT_TRAINER))
-        runs = known_runs(cache, Path(DEFAULT_OUT)) if is_on() else []
-        return next((r for r in runs if name in (None, r.study_name, r.path.name)), None)
-    return None
-
-
-def model_run(args: argparse.Namespace) -> RunDir:
-    """The run whose model is to be used: the one named, pinned, or finished last."""
-    from hpo.run.used_run import find_model_run
-
-    name = None if args.run_name == "." and not Path("study.yaml").is_file() else args.run_name
-    return find_model_run(name, Path(args.out))
+        return known_runs(kept_folder(find_trainer(DEFAULT_TRAINER)), out)[::-1]
+    return []
 
 
 def print_run(args: argparse.Namespace, chosen: RunDir) -> None:

@@ -9,7 +9,7 @@ from hpo.cli.run_flags import add_run_argument, chosen_run, print_json, print_ta
 from hpo.core.budget import parse_budget
 from hpo.core.event_json import from_dict
 from hpo.core.selection import shown_role
-from hpo.core.text import metric_word, shell_word
+from hpo.core.text import metric_word
 from hpo.core.trial import Purpose, TrialStage
 from hpo.core.trial_counts import state_word, trial_counts
 from hpo.core.trial_row import TrialRow
@@ -90,11 +90,10 @@ def run(args: argparse.Namespace) -> int:
     extent = extent_of([trial["epoch"] for trial in row["trials"]])
     for number, line in enumerate(read_story(chosen, extent)):
         print(f"{'' if number else 'winner':<8}{line}")
-    word = shell_word(row["run_dir"])
     if row["status"] == "damaged":
-        print(f"\nstate.json cannot be read; `hpo resume {word}` writes it anew")
+        print(f"\nstate.json cannot be read; `{chosen.resume_command}` writes it anew")
     if row["status"] in ("stopped", "interrupted", "declined", "failed"):
-        print(f"\ngo on with: hpo resume {word}")
+        print(f"\ngo on with: {chosen.resume_command}")
     return 0
 
 

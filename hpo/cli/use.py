@@ -26,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Pin, and say which run is used."""
     from hpo.core.errors import RunError, SpecError
+    from hpo.run.run_dir import list_runs
     from hpo.run.used_run import find_model_run, is_finished, pin_run, pinned_run, unpin_run
 
     out = Path(args.out)
@@ -41,9 +42,13 @@ def run(args: argparse.Namespace) -> int:
             )
         pin_run(chosen, out)
     is_pinned = pinned_run(out) is not None
-    used = find_model_run(None, out)
+    used = find_model_run(None, out) if is_pinned or list_runs(out) else None
+    if used is not None and not is_finished(used):
+        used = None
     if args.json:
-        print_json({"run": str(used), "pinned": is_pinned})
-        return 0
-    print(f"{used} ({'pinned' if is_pinned else 'the newest finished; none is pinned'})")
+        print_json({"run": None if used is None else str(used), "pinned": is_pinned})
+    elif used is None:
+        print(f"no run below {out}/ is finished yet, so there is no model to use")
+    else:
+        print(f"{used} ({'pinned' if is_pinned else 'the newest finished; none is pinned'})")
     return 0

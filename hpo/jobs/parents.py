@@ -23,7 +23,7 @@ from hpo.run.checkpoints import choose_checkpoint, list_checkpoints
 from hpo.run.handed_on import read_handed_on
 from hpo.run.ledger import Ledger
 from hpo.run.plain_files import is_folder, read_object
-from hpo.run.run_dir import AUTOML_FACTS, AUTOML_JOBS, STUDY_FILE, RunDir, find_run, list_runs
+from hpo.run.run_dir import AUTOML_FACTS, AUTOML_JOBS, RunDir, find_run, is_run, list_runs
 from hpo.run.trial_specs import TrialSpecs
 from hpo.study.plan import held_out_sources, planned_space, read_plan
 from hpo.study.skill import Skill
@@ -82,7 +82,7 @@ def find_parent(root: Path, name: str, *more: Path) -> Parent:
         RunError: when there is none, or it still runs.
     """
     place = Path(name)
-    if (place / STUDY_FILE).is_file() and not (place / JOB_FILE).is_file():
+    if is_run(place) and not (place / JOB_FILE).is_file():
         return _of_run(RunDir(place), name)
     if (found := _trial_at(place)) is not None:
         return _of_trial(*found, name)
@@ -108,11 +108,7 @@ def _trial_at(place: Path) -> tuple[RunDir, int] | None:
     """The run and the number of a trial's folder; None for another path."""
     run = RunDir(place.resolve().parent.parent)
     name = place.resolve().name
-    if (
-        name.isdecimal()
-        and run.study_file.is_file()
-        and place.resolve() == run.trial_dir(int(name))
-    ):
+    if name.isdecimal() and is_run(run.path) and place.resolve() == run.trial_dir(int(name)):
         return run, int(name)
     return None
 

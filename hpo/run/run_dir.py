@@ -33,6 +33,7 @@ from hpo.run.run_state import checked_state
 
 STUDY_FILE = "study.yaml"
 LEDGER_FILE = "ledger.db"
+PLAN_FILE = "plan.json"
 SPEC_FILE = "spec.yaml"
 """Stands in every trial's folder: what it was started with."""
 _LOCK_FILE = ".lock"
@@ -42,7 +43,9 @@ AUTOML_JOBS = AUTOML_FACTS.with_name("jobs.json")
 """Where it keeps which job of a platform each trial was: number -> job id and results folder."""
 ROUTE_PREFIX = "run_"
 """Stands before the timestamp where the AutoML route made the run."""
-_STAMP = re.compile(r"\d{8}-\d{6}(-\d+)?")
+_STAMP = re.compile(r"(\d{8}-\d{6})(?:-(\d+)\b)?")
+_FORM = "%Y%m%d-%H%M%S"
+_LONGEST_EVENT = 100_000
 LOCK_ATTEMPTS = 20
 """A reader's look at a lock takes microseconds; who works under it stays."""
 
@@ -125,6 +128,8 @@ class RunDir:
 
     def __init__(self, path: Path) -> None:
         self.path = path.resolve()
+        self.place = self.path if ".." in path.parts else path.absolute()
+        """Where it was found: another path than its own where a link leads to it."""
         self.study_file = self.path / STUDY_FILE
         """The merged study definition."""
         self.ledger_file = self.path / LEDGER_FILE
@@ -149,12 +154,25 @@ class RunDir:
     @property
     def resume_command(self) -> str:
         """What goes on with it, to be copied into a shell."""
-        return f"hpo resume {shell_word(self.path)}"
+        return f"hpo resume {shell_word(self.place)}"
 
     @property
     def study_name(self) -> str:
         """The folder above the timestamp."""
-        return self.path.parent.name
+        return self.place.parent.name
+
+    @property
+    def began(self) -> tuple[str, int, bool]:
+        """When it began, to sort by: of one that was renamed, too; a copy comes before its run."""
+        name = self.place.name.removeprefix(ROUTE_PREFIX)
+        if found := _STAMP.match(name):
+            return found[1], int(found[2] or 1), found[0] == name
+        try:
+            with self.events_file.open(encoding="utf-8") as stream:
+                seconds = float(json.loads(stream.readline(_LONGEST_EVENT))["time"])
+        except (OSError, ValueError, KeyError, TypeError):
+            seconds = self.study_file.stat().st_mtime if self.study_file.exists() else 0.0
+        return dt.datetime.fromtimestamp(seconds).astimezone().strftime(_FORM), 1, False
 
     @property
     def store_dir(self) -> Path:
@@ -162,8 +180,8 @@ class RunDir:
 
         A workspace that was not named by the clock has a place of its own: its store is beside it.
         """
-        is_stamped = _STAMP.fullmatch(self.path.name.removeprefix(ROUTE_PREFIX))
-        return self.path.parent.parent if is_stamped else self.path.parent
+        is_stamped = _STAMP.match(self.place.name.removeprefix(ROUTE_PREFIX))
+        return self.place.parent.parent if is_stamped else self.place.parent
 
     def trial_dir(self, number: int) -> Path:
         """The folder of one trial."""
@@ -240,7 +258,7 @@ def create_run(out: Path, study: str, fill: Callable[[Path], None], *, prefix: s
         )
     try:
         for above in (parent, *parent.parents):
-            if (above / STUDY_FILE).is_file() and (above / LEDGER_FILE).is_file():
+            if is_run(above):
                 raise RunError(
                     f"{parent}: must lie outside other runs, and {above} is one; name a folder "
                     "outside of it, or resume it to go on with it"
@@ -274,7 +292,7 @@ def _refused(out: Path, why: str | None) -> RunError:
 
 def _place(draft: Path, parent: Path, prefix: str) -> Path:
     """Rename the draft to a free timestamp; two searches in one second get two folders."""
-    stamp = prefix + dt.datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
+    stamp = prefix + dt.datetime.now().astimezone().strftime(_FORM)
     for attempt in range(1, 1000):
         target = parent / (stamp if attempt == 1 else f"{stamp}-{attempt}")
         if target.exists():
@@ -285,21 +303,22 @@ def _place(draft: Path, parent: Path, prefix: str) -> Path:
     raise RunError(f"{parent}: no free name for a run below it")
 
 
+def is_run(folder: Path) -> bool:
+    """Whether a folder is a run: a study file alone is what `hpo init` writes."""
+    others = (folder / PLAN_FILE, folder / LEDGER_FILE)
+    return (folder / STUDY_FILE).is_file() and any(file.is_file() for file in others)
+
+
 def list_runs(out: Path) -> list[RunDir]:
     """All run directories below `out`, the newest last."""
-    if not out.is_dir():
-        return []
-    # Dot folders are not even looked into: a draft may go away in that moment.
-    found = [RunDir(file.parent) for file in out.glob(f"[!.]*/[!.]*/{STUDY_FILE}")]
-    return sorted(
-        found,
-        key=lambda run: (run.path.name.removeprefix(ROUTE_PREFIX), run.path.stat().st_ctime),
-    )
+    return _runs_at(out, "[!.]*/[!.]*")  # a draft, which has a dot, may go away in that moment
 
 
-def _runs_in(study: Path) -> list[RunDir]:
-    """The runs in one study's folder, the newest last."""
-    return [run for run in list_runs(study.parent) if run.path.parent == study]
+def _runs_at(folder: Path, places: str) -> list[RunDir]:
+    """The runs at some places below a folder, the newest last."""
+    files = folder.glob(f"{places}/{STUDY_FILE}") if folder.is_dir() else ()
+    found = [RunDir(file.parent) for file in files if is_run(file.parent)]
+    return sorted(found, key=lambda run: (run.began, run.path.stat().st_ctime))
 
 
 def find_run(name: str | None, out: Path) -> RunDir:
@@ -312,18 +331,19 @@ def find_run(name: str | None, out: Path) -> RunDir:
     """
     if name == "":
         raise RunError("RUN: must be a run directory or a name, got nothing; `hpo ls` lists runs")
-    if name and (Path(name) / STUDY_FILE).is_file():
+    if name and is_run(Path(name)):
         return RunDir(Path(name))
-    if name and (inside := _runs_in(Path(name).resolve())):
+    if name and (inside := _runs_at(Path(name), "[!.]*")):
         return inside[-1]
     if out.exists() and not out.is_dir():
         raise RunError(f"{out}: must be a folder of runs, and is a file; choose another --out")
     runs = list_runs(out)
     if name is not None:
-        runs = [r for r in runs if name in (r.study_name, r.path.name)]
+        runs = [r for r in runs if name in (r.study_name, r.place.name)]
     if name is not None and not runs and Path(name).exists():
         raise RunError(
-            f"{name}: must be a run directory, and has no {STUDY_FILE} in it; `hpo ls` lists runs"
+            f"{name}: must be a run directory, with {STUDY_FILE}, {PLAN_FILE} and {LEDGER_FILE} in "
+            "it; `hpo ls` lists runs"
         )
     if not runs:
         what = "no runs" if name is None else f"no run {quoted(name)}"

@@ -9,7 +9,7 @@ import contextlib
 import os
 from pathlib import Path
 
-from hpo.run.run_dir import AUTOML_FACTS, RunDir, list_runs
+from hpo.run.run_dir import AUTOML_FACTS, RunDir, is_run, list_runs
 
 INDEX_FILE = "runs.txt"
 SWITCH = "HPO_MEMORY"
@@ -28,12 +28,12 @@ def is_on() -> bool:
 
 def note_run(cache: Path, run: RunDir) -> None:
     """Add a run to the list, unless the AutoML route made it or the list cannot be written."""
-    if not is_on() or (run.path / AUTOML_FACTS).exists() or run.path in _noted(cache):
+    if not is_on() or (run.path / AUTOML_FACTS).exists() or run.place in _noted(cache):
         return
     with contextlib.suppress(OSError):
         cache.mkdir(parents=True, exist_ok=True)
         with (cache / INDEX_FILE).open("a", encoding="utf-8", errors="surrogateescape") as stream:
-            stream.write(f"{run}\n")
+            stream.write(f"{run.place}\n")
 
 
 def known_runs(cache: Path, out: Path) -> list[RunDir]:
@@ -44,10 +44,10 @@ def known_runs(cache: Path, out: Path) -> list[RunDir]:
     for path in _noted(cache):
         # Another user's, on a disk that is gone, or no path at all: as one that moved.
         with contextlib.suppress(OSError, ValueError, RuntimeError):
-            run = RunDir(path)
-            if run.study_file.is_file():
-                found[run.path] = run
-    newest = sorted(found.values(), key=lambda run: (run.path.name, str(run)), reverse=True)
+            if is_run(path):
+                run = RunDir(path)
+                found.setdefault(run.path, run)
+    newest = sorted(found.values(), key=lambda run: (run.began, str(run)), reverse=True)
     return newest[:MOST_RUNS]
 
 

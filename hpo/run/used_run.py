@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from hpo.core.errors import RunError
-from hpo.run.run_dir import RunDir, find_run, list_runs, write_atomically
+from hpo.run.run_dir import RunDir, find_run, is_run, list_runs, write_atomically
 
 _PIN_FILE = ".used"
 MODEL = "model.onnx"
@@ -20,9 +20,11 @@ def pin_run(run: RunDir, out: Path) -> None:
     Raises:
         RunError: when the run lies elsewhere.
     """
-    if not run.path.is_relative_to(out.resolve()):
-        raise RunError(f"{run}: must lie below {out}, the folder of runs; give its own by --out")
-    write_atomically(out / _PIN_FILE, f"{run.path.relative_to(out.resolve())}\n")
+    for place, folder in ((run.place, out.absolute()), (run.path, out.resolve())):
+        if place.is_relative_to(folder):
+            write_atomically(out / _PIN_FILE, f"{place.relative_to(folder)}\n")
+            return
+    raise RunError(f"{run}: must lie below {out}, the folder of runs; give its own by --out")
 
 
 def unpin_run(out: Path) -> None:
@@ -40,7 +42,7 @@ def pinned_run(out: Path) -> RunDir | None:
     if not file.is_file():
         return None
     run = RunDir(out / file.read_text(encoding="utf-8").strip())
-    if not run.study_file.is_file():
+    if not is_run(run.path):
         raise RunError(
             f"{run}: is the run that `hpo use` pinned, and is gone; pin another, or "
             "`hpo use --none`"
@@ -59,9 +61,9 @@ def find_model_run(name: str | None, out: Path) -> RunDir:
     if name is None and (pinned := pinned_run(out)):
         return pinned
     found = find_run(name, out)
-    if name is not None and (found.path == Path(name).resolve() or found.path.name == name):
+    if name is not None and (found.path == Path(name).resolve() or found.place.name == name):
         return found
-    runs = [r for r in list_runs(found.path.parent.parent if name else out) if is_finished(r)]
+    runs = [r for r in list_runs(found.place.parent.parent if name else out) if is_finished(r)]
     if name is not None:
         runs = [run for run in runs if run.study_name == found.study_name]
     return runs[-1] if runs else found

@@ -20,7 +20,7 @@ from hpo.core.errors import RunError, SpecError
 from hpo.core.selection import distinct, leading, ranked
 from hpo.core.spec_dicts import flatten
 from hpo.run.ledger import Ledger
-from hpo.run.run_dir import LEDGER_FILE, STUDY_FILE, RunDir
+from hpo.run.run_dir import LEDGER_FILE, STUDY_FILE, RunDir, is_run
 from hpo.run.trial_specs import TrialSpecs
 from hpo.study.first_trials import usable_point
 from hpo.study.plan import read_plan
@@ -87,7 +87,7 @@ def starts_of(space: SearchSpace, rows: Iterable[Row]) -> list[Start]:
 
 def _best_of(run: Path, trainer: str) -> list[Row]:
     """Full specs of the best trials of a run that were trained longest, best first."""
-    if not (run / STUDY_FILE).is_file():
+    if not is_run(run):
         raise RunError(f"--warm-start: {run} is not a run directory; `hpo ls` lists runs")
     study, plan = load_study(run / STUDY_FILE), read_plan(run)
     if study.trainer != trainer:

@@ -23,7 +23,7 @@ from hpo.core.protocols import Trainer
 from hpo.core.spec_dicts import flatten, is_same, lookup, merged, nest, value_at
 from hpo.core.trainer_extras import CacheFolder, SourceSettler, SparseValidation
 from hpo.run.plain_files import read_object
-from hpo.run.run_dir import AUTOML_FACTS, lost_facts
+from hpo.run.run_dir import AUTOML_FACTS, PLAN_FILE, lost_facts
 from hpo.study.checks import read_epochs
 from hpo.study.skill import schema_file_of
 from hpo.study.spec import StudySpec
@@ -34,7 +34,6 @@ from hpo.study.weights import check_weights
 if TYPE_CHECKING:
     from search_spaces import SearchSpace
 
-PLAN_FILE = "plan.json"
 MOST_ROUNDS = 10
 """Pinned values settle in two or three; more means that they chase each other."""
 USER_KINDS = {

@@ -89,14 +89,6 @@ def run_label(run: RunDir) -> str:
     return f"{run.study_name}/{run.path.name}"
 
 
-def run_query(run: RunDir) -> str:
-    """MLflow's search expression for the parent run of a run directory."""
-    label, sign = run_label(run), "="
-    if "'" in label:  # which no expression can hold, so that any character is taken in its place
-        label, sign = label.replace("'", "_"), "LIKE"
-    return f"tags.`{RUN_TAG}` {sign} '{label}' and tags.`{ROLE_TAG}` = '{STUDY_ROLE}'"
-
-
 def run_name(number: int) -> str:
     """A name that sorts by number."""
     return f"trial-{number:04d}"

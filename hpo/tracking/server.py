@@ -18,7 +18,9 @@ from urllib import error, parse, request
 
 from hpo.core.errors import HpoError
 from hpo.core.process import children
-from hpo.run.run_dir import RunDir
+from hpo.run.plain_files import read_object
+from hpo.run.run_dir import PLAN_FILE, RunDir
+from hpo.study.spec import load_study
 from hpo.tracking import rows
 from hpo.tracking.store import CLIENT_SETTINGS
 from hpo.tracking.view import comparison_path, experiment_path, run_path, table_path
@@ -117,15 +119,16 @@ def _not_mlflow(base: str) -> HpoError:
 
 def _find_links(base: str, run: RunDir) -> dict[str, str]:
     api = f"{base}/api/2.0/mlflow"
-    name = parse.quote(run.study_name, safe="")
-    found = _ask(f"{api}/experiments/get-by-name?experiment_name={name}")
+    # By what the run says of itself, as the mirror writes it: its folder may be called otherwise.
+    name = load_study(run.study_file).name
+    uuid = str(read_object(run.path / PLAN_FILE).get("study_uuid", ""))
+    found = _ask(f"{api}/experiments/get-by-name?experiment_name={parse.quote(name, safe='')}")
     experiment_id = found["experiment"]["experiment_id"]
-    body = {"experiment_ids": [experiment_id], "filter": rows.run_query(run), "max_results": 1}
+    asked = rows.query(uuid, rows.STUDY_ROLE)
+    body = {"experiment_ids": [experiment_id], "filter": asked, "max_results": 1}
     parents = _ask(f"{api}/runs/search", body).get("runs", [])
     if not parents:
         return {"trials": base + experiment_path(experiment_id)}
-    tags = {tag["key"]: tag["value"] for tag in parents[0]["data"]["tags"]}
-    uuid = tags[rows.STUDY_TAG]
     return {
         "trials": base + table_path(experiment_id, uuid),
         "charts": base + comparison_path(experiment_id, uuid),

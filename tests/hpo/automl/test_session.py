@@ -13,9 +13,9 @@ from hpo.automl.workspace import AUTOML_DIR
 from hpo.cli.main import main
 from hpo.core.budget import parse_budget
 from hpo.core.errors import RunError
-from hpo.run.run_dir import AUTOML_FACTS, RunDir
+from hpo.run.run_dir import AUTOML_FACTS, PLAN_FILE, RunDir
 from hpo.searching.session import SearchSettings, resume_search
-from hpo.study.plan import PLAN_FILE, read_plan
+from hpo.study.plan import read_plan
 from tests.hpo.automl.conftest import METRIC
 from tests.quick_trainer import NAME
 

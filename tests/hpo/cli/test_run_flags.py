@@ -57,6 +57,7 @@ def shelf(tmp_path, monkeypatch):
         older = RunDir(run.path.with_name(name))
         older.path.mkdir(parents=True)
         older.study_file.touch()
+        older.ledger_file.touch()
         note_run(tmp_path / "cache", older)
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
@@ -77,6 +78,18 @@ def test_a_verb_that_looks_finds_the_runs_of_other_folders(shelf, capsys, words)
         chosen(*words)
 
 
+def test_verbs_that_look_show_the_same_runs(shelf, hpo, monkeypatch):
+    monkeypatch.chdir(shelf.path.parents[2] / "here")
+    (Path("photo.jpg")).touch()
+    code, out, _ = hpo("ls", "--json")
+    assert [row["run_dir"] for row in json.loads(out)] == [
+        str(shelf.path.with_name("20260101-000000")), str(shelf.path),
+    ]  # fmt: skip
+    for words in (("status",), ("best",), ("report",), ("predict", "photo.jpg")):
+        assert str(shelf.path) in "".join(hpo(*words)[1:])
+    assert "no runs below other/" in hpo("ls", "--out", "other")[1]
+
+
 def test_runs_that_are_here_or_a_folder_that_is_named_are_not_passed_over(shelf, monkeypatch):
     for words in (("--out", "other"), ("another",)):
         with pytest.raises(RunError, match="below"):
@@ -84,6 +97,7 @@ def test_runs_that_are_here_or_a_folder_that_is_named_are_not_passed_over(shelf,
     here = RunDir(Path("runs") / "mine" / "20250101-000000")
     here.path.mkdir(parents=True)
     here.study_file.touch()
+    here.ledger_file.touch()
     assert chosen(looks=True) == here.path
     with pytest.raises(RunError, match="no run 'shelf' below runs/"):
         chosen("shelf", looks=True)

@@ -182,6 +182,7 @@ def test_flags_of_the_search_itself(study_of, tmp_path):
     run = tmp_path / "runs" / "retail" / "20260101-000000"
     run.mkdir(parents=True)
     (run / "study.yaml").write_text("schema_version: 1\nname: retail\n")
+    (run / "ledger.db").touch()
     search = study_of(
         "--algorithm", "asha", "--algorithm-option", "reduction_factor=4", "--algorithm-option",
         "automl_max_trials=9", "--until-converged", "--warm-start", "retail", "--priors",

@@ -18,7 +18,12 @@ from hpo.run.run_dir import create_run
 @pytest.fixture
 def out(tmp_path):
     """A run root with one run, and no MLflow data."""
-    create_run(tmp_path / "runs", "shelf", lambda folder: (folder / "study.yaml").touch())
+
+    def fill(folder):
+        (folder / "study.yaml").write_text("schema_version: 1\nname: shelf\n")
+        (folder / "plan.json").write_text("{}")
+
+    create_run(tmp_path / "runs", "shelf", fill)
     return tmp_path / "runs"
 
 

@@ -1,3 +1,6 @@
+import shutil
+
+
 def test_a_run_is_pinned_said_and_used(hpo, fails, runs, first, second, tmp_path):
     (tmp_path / "photo.jpg").touch()
     code, out, _ = hpo("use")
@@ -11,3 +14,15 @@ def test_a_run_is_pinned_said_and_used(hpo, fails, runs, first, second, tmp_path
     assert hpo("use", "--none")[1].startswith(f"{second} (the newest finished")
     assert f"run {second}\n" in hpo("predict", "photo.jpg")[2]
     assert "give one of the two" in fails("use", "first", "--none")
+
+
+def test_a_search_that_goes_on_is_not_called_finished(hpo, json_of, runs, second):
+    shutil.rmtree(runs / "first")
+    assert hpo("use") == (
+        0,
+        "no run below runs/ is finished yet, so there is no model to use\n",
+        "",
+    )
+    assert json_of("use") == {"run": None, "pinned": False}
+    shutil.rmtree(second)
+    assert hpo("use", "--none")[0] == 0

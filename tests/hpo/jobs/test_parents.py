@@ -104,6 +104,7 @@ def test_a_search_without_a_result_has_no_model(tmp_path):
     run_dir = tmp_path / "runs" / "s" / "1"
     run_dir.mkdir(parents=True)
     (run_dir / "study.yaml").write_text("schema_version: 1\n")
+    (run_dir / "ledger.db").touch()
     with pytest.raises(RunError, match="no trial of .* has a result yet"):
         find_parent(tmp_path, str(run_dir))
 

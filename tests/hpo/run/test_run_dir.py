@@ -1,3 +1,4 @@
+import datetime as dt
 import json
 import os
 import re
@@ -15,6 +16,7 @@ from hpo.run.run_dir import (
     RunDir,
     create_run,
     find_run,
+    is_run,
     list_runs,
     relocated,
     write_atomically,
@@ -25,6 +27,7 @@ from tests.processes import looked_at
 
 def fill(folder):
     (folder / "study.yaml").write_text("schema_version: 1\n")
+    (folder / "ledger.db").touch()
 
 
 def make(out, study, stamp):
@@ -51,6 +54,7 @@ def test_names_inside_a_run(tmp_path):
         ("automl/run_20260102-101500", "."),
         ("work/ws", "work"),  # a workspace's own name
         ("work/20260102", "work"),
+        ("runs/retail/20260102-101500-backup", "runs"),
     ],
 )
 def test_mlflows_store_lies_above_the_run(tmp_path, path, place):
@@ -75,7 +79,7 @@ def test_a_new_run_is_named_by_study_and_time(tmp_path):
     run = create_run(tmp_path / "runs", "retail", fill)
     assert run.path.parent == tmp_path / "runs" / "retail"
     assert re.fullmatch(r"\d{8}-\d{6}", run.path.name)
-    assert [p.name for p in run.path.iterdir()] == ["study.yaml"]
+    assert sorted(p.name for p in run.path.iterdir()) == ["ledger.db", "study.yaml"]
 
 
 def test_nothing_is_seen_before_all_of_it_is_there(tmp_path):
@@ -95,7 +99,7 @@ def test_nothing_is_seen_before_all_of_it_is_there(tmp_path):
     assert watcher.stdout.readline() == "ready\n"
 
     def slow_fill(folder):
-        fill(folder)
+        (folder / "study.yaml").write_text("schema_version: 1\n")
         time.sleep(0.05)
         (folder / "ledger.db").write_text("x")
 
@@ -141,10 +145,6 @@ def test_a_place_that_cannot_hold_runs(tmp_path):
 
 @pytest.mark.parametrize("below", [".", "trials/0000", "new/deep"])
 def test_a_run_within_a_run_is_refused(tmp_path, below):
-    def fill(folder):
-        for name in ("study.yaml", "ledger.db"):
-            (folder / name).touch()
-
     run = create_run(tmp_path / "runs", "retail", fill)
     before = sorted(run.path.rglob("*"))
     with pytest.raises(RunError, match=f"must lie outside other runs, and {run} is one; name a"):
@@ -164,6 +164,63 @@ def test_runs_are_listed_by_time_and_dot_folders_are_not_runs(tmp_path):
     (tmp_path / "a" / "no_run").mkdir()
     assert [r.path for r in list_runs(tmp_path)] == [early, late, again]
     assert list_runs(tmp_path / "missing") == []
+
+
+def begin(folder, when):
+    """Say in a run's events that it began then."""
+    seconds = dt.datetime.strptime(when, "%Y%m%d-%H%M%S").timestamp()  # noqa: DTZ007 - local
+    event = {"event": "started", "time": seconds + 0.9}
+    (folder / "events.ndjson").write_text(json.dumps(event) + "\n{}\n")
+
+
+def test_a_run_that_was_renamed_or_copied_is_no_newer_for_it(tmp_path):
+    names = ["best_one", "20260101-101500-backup", "20260101-101500", "20260101-101500-9",
+             "20260101-101500-10", "run_20260101-110000", "20260102-090000-old", "a_baseline"]  # fmt: skip
+    for name in reversed(names):
+        make(tmp_path, "a", name)
+    begin(tmp_path / "a/best_one", "20251231-235959")
+    begin(tmp_path / "a/a_baseline", "20260102-090001")
+    assert [run.path.name for run in list_runs(tmp_path)] == names
+    assert find_run("a", tmp_path).path.name == find_run(None, tmp_path).path.name == "a_baseline"
+
+
+def test_a_run_without_events_began_when_its_study_was_written(tmp_path):
+    plain, damaged = make(tmp_path, "a", "z"), make(tmp_path, "a", "b")
+    make(tmp_path, "a", "20260101-101500")
+    (damaged / "events.ndjson").write_text("[1]\n")
+    for folder in (plain, damaged):
+        os.utime(folder / "study.yaml", (1_700_000_000, 1_700_000_000))
+    assert [run.path.name for run in list_runs(tmp_path)][-1] == "20260101-101500"
+
+
+def test_a_study_file_alone_makes_no_run(tmp_path, monkeypatch):
+    run = make(tmp_path / "runs", "photos", "20260101-101500")
+    (tmp_path / "photos").mkdir()
+    for folder in (tmp_path, tmp_path / "photos", tmp_path / "runs" / "photos"):
+        (folder / "study.yaml").write_text("schema_version: 1\n")  # as `hpo init` leaves it
+        assert not is_run(folder)
+    monkeypatch.chdir(tmp_path)
+    assert find_run("photos", Path("runs")).path == run
+    assert [found.path for found in list_runs(tmp_path / "runs")] == [run]
+    with pytest.raises(RunError, match="must be a run directory, with study.yaml"):
+        find_run(str(tmp_path), Path("runs"))
+    (run / "ledger.db").rename(run / "plan.json")  # damaged, and a run all the same
+    assert is_run(run)
+
+
+def test_a_run_behind_a_link_keeps_the_names_it_has_here(tmp_path, monkeypatch):
+    real = make(tmp_path, "big", "20260101-101500")
+    (tmp_path / "runs/photos").mkdir(parents=True)
+    link = tmp_path / "runs/photos/20260101-101500"
+    link.symlink_to(real)
+    for found in (find_run("photos", tmp_path / "runs"), find_run(str(link), tmp_path / "no"),
+                  find_run(str(tmp_path / "runs/photos"), tmp_path / "no")):  # fmt: skip
+        assert (found.path, found.study_name) == (real, "photos")
+        assert found.store_dir == tmp_path / "runs"
+        assert found.resume_command == f"hpo resume {link}"
+    monkeypatch.chdir(tmp_path / "runs")
+    assert find_run("photos/20260101-101500", Path("no")).study_name == "photos"
+    assert find_run("photos/../photos/20260101-101500", Path("no")).path == real
 
 
 def test_a_run_is_found_by_path_name_and_time(tmp_path, monkeypatch):
@@ -189,7 +246,7 @@ def test_a_run_that_is_not_there(tmp_path):
     with pytest.raises(RunError, match="no runs below .*`hpo search` makes one"):
         find_run(None, tmp_path)
     make(tmp_path, "a", "20260101-090000")
-    with pytest.raises(RunError, match="must be a run directory, and has no study.yaml in it"):
+    with pytest.raises(RunError, match="must be a run directory, with study.yaml, plan.json"):
         find_run(str(tmp_path), tmp_path)
     with pytest.raises(RunError, match="RUN: must be a run directory or a name, got nothing"):
         find_run("", tmp_path)
@@ -282,7 +339,7 @@ def test_state_is_replaced_whole(tmp_path):
     reader.join()
     assert run.read_state()["n"] == 49
     assert seen == sorted(seen)
-    assert sorted(p.name for p in run.path.iterdir()) == ["state.json", "study.yaml"]
+    assert sorted(p.name for p in run.path.iterdir()) == ["ledger.db", "state.json", "study.yaml"]
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", "null"])

@@ -15,6 +15,7 @@ def made(folder, name):
     run = RunDir(folder / "shop" / name)
     run.path.mkdir(parents=True)
     run.study_file.touch()
+    run.ledger_file.touch()
     return run
 
 
@@ -63,4 +64,24 @@ def test_only_the_newest_runs_are_looked_at(tmp_path, monkeypatch):
     runs = [made(tmp_path, f"2026010{day}-000000") for day in (1, 2, 3)]
     assert [run.path for run in known_runs(tmp_path / "cache", tmp_path)] == [
         runs[2].path, runs[1].path,
+    ]  # fmt: skip
+
+
+def test_a_run_is_remembered_where_it_was_found_and_listed_once(tmp_path):
+    real = made(tmp_path / "big", "20260102-000000")
+    link = tmp_path / "runs" / "photos" / real.path.name
+    link.parent.mkdir(parents=True)
+    link.symlink_to(real.path)
+    for run in (RunDir(link), real):
+        note_run(tmp_path / "cache", run)
+    assert [run.study_name for run in known_runs(tmp_path / "cache", tmp_path / "runs")] == [
+        "photos"
+    ]
+
+
+def test_a_renamed_run_is_no_newer(tmp_path):
+    named, later = made(tmp_path, "baseline"), made(tmp_path, "20260103-000000")
+    named.events_file.write_text('{"time": 1700000000.5}\n')
+    assert [run.path for run in known_runs(tmp_path / "cache", tmp_path)] == [
+        later.path, named.path,
     ]  # fmt: skip

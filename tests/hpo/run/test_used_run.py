@@ -10,6 +10,7 @@ def out(tmp_path):
     for name in ("shop/20260101-000000", "shop/20260102-000000", "parts/20260103-000000"):
         (tmp_path / "runs" / name / "best").mkdir(parents=True)
         (tmp_path / "runs" / name / "study.yaml").write_text("name: x\n")
+        (tmp_path / "runs" / name / "ledger.db").touch()
     (tmp_path / "runs" / "shop" / "20260101-000000" / "best" / "model.onnx").touch()
     return tmp_path / "runs"
 
@@ -38,3 +39,13 @@ def test_a_pinned_run_is_taken_where_none_is_named(out, tmp_path):
     assert find_model_run(None, out).path.name == "20260101-000000"
     with pytest.raises(RunError, match="must lie below"):
         pin_run(RunDir(tmp_path / "elsewhere"), out)
+
+
+def test_a_run_behind_a_link_can_be_pinned(out, tmp_path):
+    real = tmp_path / "big" / "20260102-000000"
+    (tmp_path / "big").mkdir()
+    (out / "shop" / "20260102-000000").rename(real)
+    (out / "shop" / "20260102-000000").symlink_to(real)
+    pin_run(find_model_run("20260102-000000", out), out)
+    assert (out / ".used").read_text() == "shop/20260102-000000\n"
+    assert pinned_run(out).path == real

@@ -10,9 +10,8 @@ import pytest
 from hpo.core.budget import Budget
 from hpo.core.errors import DataError, MachineError, RunError, SpecError
 from hpo.core.spec_dicts import nest
-from hpo.run.run_dir import AUTOML_FACTS
+from hpo.run.run_dir import AUTOML_FACTS, PLAN_FILE
 from hpo.study.plan import (
-    PLAN_FILE,
     StudyPlan,
     as_user_errors,
     build_base_spec,

@@ -1,6 +1,7 @@
 """A study as a script: real run directory and ledger, events as the engine emits them."""
 
 import copy
+import json
 import shutil
 from pathlib import Path
 
@@ -34,6 +35,7 @@ class Script:
     def __init__(self, out):
         def fill(folder):
             (folder / "study.yaml").write_text("schema_version: 1\nname: shelf\n")
+            (folder / "plan.json").write_text(json.dumps({"study_uuid": UUID}))
             Ledger.create(folder / "ledger.db", "maximize").close()
 
         self.run = create_run(out, NAME, fill)

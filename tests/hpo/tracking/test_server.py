@@ -1,13 +1,18 @@
 """The web server: ports, the way it is started, and one that runs."""
 
+import json
+import shutil
 import socket
+import threading
 import time
-from urllib import request
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from urllib import parse, request
 from urllib.error import HTTPError
 
 import pytest
 
 from hpo.core.errors import HpoError
+from hpo.core.yaml_io import to_yaml
 from hpo.run.run_dir import RunDir
 from hpo.tracking import server
 from hpo.tracking.store import connect
@@ -48,7 +53,46 @@ def test_nobody_at_an_address_is_one_line(tmp_path):
         nobody.bind(("127.0.0.1", 0))
         base = f"http://127.0.0.1:{nobody.getsockname()[1]}"
         with pytest.raises(HpoError, match=r"does not answer: .*Connection refused"):
-            server.find_links(base, RunDir(tmp_path / "shelf" / "now"))
+            server.find_links(base, a_run(tmp_path / "shelf" / "now"))
+
+
+def a_run(folder, name="shelf"):
+    folder.mkdir(parents=True)
+    (folder / "study.yaml").write_text(to_yaml({"schema_version": 1, "name": name}))
+    (folder / "plan.json").write_text(json.dumps({"study_uuid": UUID}))
+    return RunDir(folder)
+
+
+@pytest.mark.parametrize("name", ["shelf", "it's", "a&b=c #5"])
+def test_a_run_is_asked_for_by_what_it_says_of_itself(tmp_path, name):
+    """By the names that the mirror has written, whatever the folders are called."""
+    asked = []
+
+    class Answers(BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(parse.parse_qs(parse.urlsplit(self.path).query)["experiment_name"])
+            self.answer({"experiment": {"experiment_id": "7"}})
+
+        def do_POST(self):
+            asked.append(json.loads(self.rfile.read(int(self.headers["Content-Length"])))["filter"])
+            self.answer({"runs": [{"info": {"run_id": "r1"}, "data": {}}]})
+
+        def answer(self, data):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps(data).encode())
+
+        def log_message(self, *_):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Answers) as mlflow:
+        threading.Thread(target=mlflow.serve_forever, args=(0.01,), daemon=True).start()
+        base = f"http://127.0.0.1:{mlflow.server_port}"
+        links = server.find_links(base, a_run(tmp_path / "proj" / "ws", name))
+        mlflow.shutdown()
+    assert asked == [[name], f"tags.`hpo.study_uuid` = '{UUID}' and tags.`hpo.role` = 'study'"]
+    assert UUID in links["charts"]
+    assert "/experiments/7/runs/r1?" in links["search"]
 
 
 @pytest.mark.slow
@@ -63,7 +107,7 @@ def test_a_server_that_cannot_start_says_why():
 
 
 @pytest.mark.slow
-def test_a_search_survives_its_server(script, caplog):
+def test_a_search_survives_its_server(script, caplog, tmp_path):
     port = server.choose_port("127.0.0.1", 0)
     base = server.base_url("127.0.0.1", port)
     with server.running_server(script.uri, "127.0.0.1", port):
@@ -74,6 +118,8 @@ def test_a_search_survives_its_server(script, caplog):
         _await(lambda: "search" in server.find_links(base, script.run))
         links = server.find_links(base, script.run)
         assert f"viewStateShareKey=hpo-{UUID}" in links["charts"]
+        moved = shutil.copytree(script.run.path, tmp_path / "proj" / "ws")
+        assert server.find_links(base, RunDir(moved)) == links
         for host, code in (
             ("evil.example.org", 403),
             ("10.1.2.3", 403),

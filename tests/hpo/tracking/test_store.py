@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from hpo.run.run_dir import RunDir
-from hpo.tracking import rows
 from hpo.tracking.address import why_useless
 from hpo.tracking.store import (
     connect,
@@ -87,24 +85,6 @@ def test_values_and_files_lie_wherever_the_runs_do(name, template, tmp_path):
     assert kept.read_text() == "said"
     assert Path(client.download_artifacts(run_id, "log.txt")).read_text() == "said"
     assert list((tmp_path / "root").iterdir()) == [out]
-
-
-@pytest.mark.parametrize("name", ["shelf", "it's", 'a "b"', "50%_; -- x' OR 'y", "a\\'"])
-def test_a_run_is_found_by_its_name(name, out):
-    uri = f"sqlite:///{out / 'mlflow.db'}"
-    client = connect(uri)
-    experiment = ensure_experiment(client, uri, name)
-    runs = [RunDir(out / name / f"2026010{day}-000000") for day in (1, 2)]
-    made = [
-        client.create_run(
-            experiment,
-            tags={rows.RUN_TAG: rows.run_label(run), rows.ROLE_TAG: rows.STUDY_ROLE},
-        ).info.run_id
-        for run in runs
-    ]
-    for run, run_id in zip(runs, made, strict=True):
-        (found,) = client.search_runs([experiment], rows.run_query(run))
-        assert found.info.run_id == run_id
 
 
 def test_an_experiment_comes_back_from_the_trash(out):
