@@ -63,7 +63,7 @@ def look(
     It is of the validation queries, or of the held-out sources that are given, and is made anew
     once their pictures or labels have changed, if they are there. None when the trainer has no such
     method, the checkpoint is gone, or it fails; the last is logged, as a report is worth having
-    without pictures.
+    without pictures. Where it only fails anew, the explanation is the one of before.
     """
     checkpoint = facts.checkpoint_of(trial)
     model = "-average" if checkpoint.parent == facts.run.best_dir else ""
@@ -73,13 +73,15 @@ def look(
     places = held_out or facts.plan.sources
     sources = [places[split] for split in ("reference", "query") if split in places]
     described = None if is_gone else _describe(sources)
+    earlier: dict[str, Any] | None = None
     with contextlib.suppress(OSError, ValueError):  # a damaged file counts as none
         if kept.is_file() and (is_gone or kept.stat().st_mtime >= checkpoint.stat().st_mtime):
             found: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
             _ = from_dict(_Look, found)
-            is_same = described in (None, found.get("sources"))
-            if is_same and (found["map"] or not with_map):
-                return found
+            if found["map"] or not with_map:
+                earlier = found
+    if earlier and described in (None, earlier.get("sources")):
+        return earlier
     if not isinstance(facts.trainer, Explainer):
         return None
     if not checkpoint.is_file():
@@ -94,9 +96,10 @@ def look(
     try:
         explained = dict(executor.call("explain", spec, with_map))
     except Exception as error:
-        logger.warning("trial %d was not looked at: %s", trial.number, error_line(error))
+        anew = " anew, and is told of as before" if earlier else ""
+        logger.warning("trial %d was not looked at%s: %s", trial.number, anew, error_line(error))
         logger.debug("the traceback", exc_info=True)
-        return None
+        return earlier
     write_atomically(kept, json.dumps({**explained, "sources": described}))
     return explained
 

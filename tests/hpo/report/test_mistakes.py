@@ -26,6 +26,7 @@ class Looking(QuickTrainer):
             rows = [line.split(",") for line in self.query.read_text().split()]
         else:
             rows = [(path.name, path.parent.name) for path in sorted(self.query.glob("*/*"))]
+            assert all(path.is_file() for path in self.query.glob("*/*")), "a broken link"
         queries = [{"path": path, "class": name, "hit": True} for path, name in rows]
         return {"queries": queries, "suspects": [], "map": {"method": "PCA"}}
 
@@ -72,6 +73,20 @@ def test_what_was_looked_up_is_used_until_pictures_or_labels_change(look, tmp_pa
     trainer.query = tmp_path / "moved"
     look(trainer, is_held_out)
     assert trainer.looks == 4, "thumbnails lie at the new place"
+
+
+def test_a_look_that_fails_now_leaves_the_one_before(look, tmp_path, caplog):
+    """A picture was moved out of a folder that a search has split: its link leads nowhere."""
+    trainer = Looking(tmp_path / "q")
+    (trainer.query / "lemon").mkdir(parents=True)
+    (trainer.query / "lemon" / "1.png").symlink_to(tmp_path / "shop.png")
+    (tmp_path / "shop.png").touch()
+    before = look(trainer, False)
+    assert before == {"1.png": "lemon"}
+    (tmp_path / "shop.png").rename(tmp_path / "other.png")
+    assert look(trainer, False) == before
+    said = "trial 0 was not looked at anew, and is told of as before: AssertionError: a broken link"
+    assert said in caplog.text
 
 
 def test_a_list_whose_labels_were_corrected_is_looked_up_again(look, tmp_path):
