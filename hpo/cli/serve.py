@@ -115,7 +115,7 @@ def _check(args: argparse.Namespace) -> None:
 
 def _token() -> tuple[str, bool]:
     """The token of changes, and whether the user gave it."""
-    given = os.environ.get(_TOKEN_VARIABLE, "")
+    given = os.environ.get(_TOKEN_VARIABLE, "").strip()  # as HTTP strips what requests bring
     if given and (len(given) < _SHORTEST_TOKEN or not given.isascii() or not given.isprintable()):
         raise SpecError(
             f"{_TOKEN_VARIABLE}: must have {_SHORTEST_TOKEN} or more plain characters, got "

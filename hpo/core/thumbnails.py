@@ -1,4 +1,4 @@
-"""Small copies of pictures for pages, as data URIs."""
+"""Small copies of pictures for pages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import io
 import logging
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 logger = logging.getLogger(__name__)
 
@@ -18,30 +18,50 @@ MOST_PIXELS = 100_000_000
 
 
 def thumbnail(path: str | Path) -> str | None:
-    """Return a picture as a small data URI; None when it cannot be read in little memory."""
+    """Return a picture as a small data URI; None when it cannot be read in little memory.
+
+    For one thread: Pillow's bound and the filter of warnings are the process's.
+    """
+    from PIL import Image
+
+    bound, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        # Pillow warns of damaged metadata, of which the data doctor speaks.
+        with warnings.catch_warnings(action="ignore"):
+            data = small_jpeg(path, THUMBNAIL_PX)
+    finally:
+        Image.MAX_IMAGE_PIXELS = bound
+    if data is None:
+        return None
+    return "data:image/jpeg;base64," + base64.b64encode(data).decode()
+
+
+def small_jpeg(source: str | Path | BinaryIO, side_px: int) -> bytes | None:
+    """Return a picture as a JPEG file of at most so many pixels a side, transparency on white.
+
+    None when it cannot be read in little memory. May be called from several threads at once.
+    """
     from PIL import Image, ImageOps
 
     with contextlib.suppress(ImportError):  # pictures of telephones, where their reader is at hand
         import pillow_heif
 
         pillow_heif.register_heif_opener()
-    bound, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
-        # Pillow warns of damaged metadata, of which the data doctor speaks.
-        with warnings.catch_warnings(action="ignore"), Image.open(path) as picture:
-            picture.draft("RGB", (2 * THUMBNAIL_PX, 2 * THUMBNAIL_PX))
+        with Image.open(source) as picture:
+            picture.draft("RGB", (2 * side_px, 2 * side_px))
             if picture.width * picture.height > MOST_PIXELS:
                 return None
-            small = _eight_bits(ImageOps.exif_transpose(picture)).convert("RGB")
-            small.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
+            small = _eight_bits(ImageOps.exif_transpose(picture))
+            small = small.convert("RGBA" if small.has_transparency_data else "RGB")
+            small.thumbnail((side_px, side_px))
     except Exception as error:  # noqa: BLE001 - damaged files make decoders raise anything
-        logger.debug("%s: no thumbnail: %s", path, error)
+        logger.debug("%s: no thumbnail: %s", source, error)
         return None
-    finally:
-        Image.MAX_IMAGE_PIXELS = bound
-    buffer = io.BytesIO()
-    small.save(buffer, "JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+    paper = Image.new("RGB", small.size, "white")
+    paper.paste(small, mask=small if small.mode == "RGBA" else None)
+    paper.save(buffer := io.BytesIO(), "JPEG", quality=80)
+    return buffer.getvalue()
 
 
 def _eight_bits(picture: Any) -> Any:

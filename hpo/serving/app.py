@@ -40,7 +40,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from hpo.core.errors import HpoError, MachineError, RunError
 from hpo.core.text import cut, nearest, one_line, quoted
 from hpo.serving.form import file_of_form, is_form
-from hpo.serving.service import ConflictError, PictureService
+from hpo.serving.service import ConflictError, NoSuchClassError, PictureService
 
 _Result = TypeVar("_Result")
 
@@ -254,8 +254,6 @@ def _add_changes(app: FastAPI, work: _Work) -> None:
     @app.delete("/classes/{label:name}", summary="Take a class out")
     async def remove(label: str, authorization: _Authorization = "") -> dict[str, Any]:
         work.demand_token(authorization)
-        if label not in await work.run(service.classes):
-            raise HTTPException(404, f"{label}: no such class in the gallery")
         return await work.run(partial(service.remove, label), is_change=True)
 
     @app.post("/undo", summary="Take the last change back")
@@ -310,6 +308,8 @@ def _answer_errors(app: FastAPI) -> None:
         status = 422
         if isinstance(error, ConflictError):
             status = 409
+        elif isinstance(error, NoSuchClassError):
+            status = 404
         elif isinstance(error, RunError | MachineError):
             status = 503
         return _error(status, str(error))

@@ -14,10 +14,12 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
+from unicodedata import normalize
 
 from hpo.core.errors import DataError, HpoError
 from hpo.core.protocols import Trainer
 from hpo.core.text import printable
+from hpo.core.thumbnails import small_jpeg
 from hpo.core.trainer_extras import GalleryEditor, PictureLabeller
 from hpo.results.export import trainer_of_export
 from hpo.results.gallery import extend_gallery, list_gallery, shrink_gallery, undo_gallery
@@ -39,6 +41,10 @@ THUMBNAIL_PX = 160
 
 class ConflictError(DataError):
     """A picture is in the gallery under another class."""
+
+
+class NoSuchClassError(DataError):
+    """The gallery has no class of a name."""
 
 
 class PictureService:
@@ -81,6 +87,7 @@ class PictureService:
 
         picture = BytesIO()
         Image.new("RGB", (32, 32)).save(picture, "PNG")
+        small_jpeg(picture, THUMBNAIL_PX)
         self.label(picture.getvalue(), "start", 1)
 
     def label(self, data: bytes, name: str, topk: int) -> dict[str, Any]:
@@ -149,10 +156,16 @@ class PictureService:
         """Take a class out; return what is left, and how much went.
 
         Raises:
-            DataError: there is no such class, or it is the last.
+            NoSuchClassError: there is no such class, in whatever spelling of its signs.
+            DataError: it is the last.
         """
         with self._changes:
-            return shrink_gallery(self.run, [label])
+            names = list_gallery(self.run)
+            spelt = {normalize("NFC", name): name for name in names}
+            name = label if label in names else spelt.get(normalize("NFC", label.strip()))
+            if name is None:
+                raise NoSuchClassError(f"{label}: no such class in the gallery")
+            return shrink_gallery(self.run, [name])
 
     def undo(self) -> dict[str, Any]:
         """Take the last change back.
@@ -166,21 +179,7 @@ class PictureService:
     def thumbnail(self, path: str) -> bytes | None:
         """A small JPEG of a gallery picture that a match has named; None where there is none."""
         file = self._gallery_file(path) if path in self._last_shown else None
-        if file is None:
-            return None
-        from io import BytesIO
-
-        from PIL import Image, ImageOps
-
-        try:
-            with Image.open(file) as opened:
-                opened.draft("RGB", (2 * THUMBNAIL_PX, 2 * THUMBNAIL_PX))
-                small = ImageOps.exif_transpose(opened).convert("RGB")
-            small.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
-        except Exception:  # noqa: BLE001 - a gallery picture that moved is shown by its name alone
-            return None
-        small.save(encoded := BytesIO(), "JPEG", quality=85)
-        return encoded.getvalue()
+        return None if file is None else small_jpeg(file, THUMBNAIL_PX)
 
     def _row(self, path: Path, topk: int) -> Mapping[str, Any]:
         best = self.run.best_dir

@@ -14,6 +14,8 @@ import pytest
 import requests
 
 from hpo.cli.main import main
+from hpo.cli.serve import _token
+from hpo.core.errors import SpecError
 from hpo.run.used_run import pin_run
 from tests.hpo.serving.conftest import picture
 
@@ -107,3 +109,11 @@ def test_a_short_token_is_refused(run, monkeypatch, capsys):
     monkeypatch.setenv("HPO_SERVE_TOKEN", "short")
     assert main(["serve", str(run.path)]) == 2
     assert "HPO_SERVE_TOKEN: must have 16 or more plain characters" in capsys.readouterr().err
+
+
+def test_a_token_has_no_blanks_around_it_as_requests_have_none(monkeypatch):
+    monkeypatch.setenv("HPO_SERVE_TOKEN", " 0123456789 abcdef\n")
+    assert _token() == ("0123456789 abcdef", True)
+    monkeypatch.setenv("HPO_SERVE_TOKEN", "0123456789" + 6 * " ")
+    with pytest.raises(SpecError, match="must have 16 or more plain characters, got 10"):
+        _token()

@@ -53,3 +53,14 @@ def test_thumbnails_keep_their_proportions(tmp_path):
     data = thumbnail(tmp_path / "wide.png").removeprefix("data:image/jpeg;base64,")
     assert Image.open(io.BytesIO(base64.b64decode(data))).size == (112, 56)
     assert thumbnail(tmp_path / "missing.png") is None
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_transparency_is_shown_on_white_as_the_network_sees_it(tmp_path, mode):
+    """The colour below what cannot be seen is anything: black here."""
+    picture = Image.new("RGBA", (40, 40), (0, 0, 0, 0))
+    picture.paste((0, 0, 0, 255), (20, 0, 40, 40))
+    picture.convert(mode).save(file := io.BytesIO(), "PNG")
+    grey = shown(file.getvalue(), tmp_path)
+    assert grey[:, :16].min() > 245
+    assert grey[:, 24:].max() < 10

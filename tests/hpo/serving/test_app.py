@@ -103,6 +103,24 @@ def test_classes_come_and_go_and_come_back(serve, with_token):
     assert with_token.post(f"{url}/undo").json()["classes"] == 4
 
 
+def test_a_class_of_a_mac_is_taken_out_by_its_other_spelling(run, serve, with_token):
+    """Folders that were copied from one are spelt in NFD; `POST` finds them by either."""
+    file = run.best_dir / "gallery.npz"
+    with np.load(file) as arrays:
+        kept = dict(arrays)
+    np.savez(file, **kept | {"class_names": ["cafe\u0301", "lemon ", "red"]})
+    url = serve()
+    for name, error in (
+        ("caf%C3%A9s", "caf\u00e9s: no such class in the gallery"),
+        ("%20lemon", "lemon: no such class in the gallery"),
+    ):
+        answer = with_token.delete(f"{url}/classes/{name}")
+        assert (answer.status_code, answer.json()["error"]) == (404, error)
+    for name in ("%20caf%C3%A9", "lemon%20"):
+        assert with_token.delete(f"{url}/classes/{name}").json()["removed_classes"] == 1
+    assert list(WEB.get(f"{url}/classes").json()) == ["red"]
+
+
 @pytest.mark.parametrize(
     ("verb", "path"), [("post", "/classes/red"), ("delete", "/classes/red"), ("post", "/undo")]
 )

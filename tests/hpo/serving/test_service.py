@@ -65,6 +65,24 @@ def test_no_reference_picture_is_shown_for_one_that_was_added_under_its_name(run
     assert service.thumbnail("added//red/0.png") is None
 
 
+@pytest.mark.parametrize(
+    ("mode", "color", "wanted"), [("I;16", 20_000, 0), ("RGBA", (255, 0, 0, 0), 255)]
+)
+def test_deep_and_transparent_pictures_are_shown_as_the_report_shows_them(
+    run, tmp_path, mode, color, wanted
+):
+    gallery = tmp_path / "shots"
+    (gallery / "red").mkdir(parents=True)
+    Image.new(mode, (60, 60), color).save(gallery / "red" / "0.png")
+    plan = json.loads((run.path / "plan.json").read_text())
+    plan["sources"]["reference"] = str(gallery)
+    (run.path / "plan.json").write_text(json.dumps(plan))
+    service = PictureService(run)
+    service.label(picture((250, 40, 40)), "a.png", 1)
+    with Image.open(io.BytesIO(service.thumbnail("red/0.png"))) as small:
+        assert small.getpixel((9, 9)) == pytest.approx((wanted,) * 3, abs=3)
+
+
 @pytest.mark.parametrize("name", ["\U00020000" * 90 + ".png", "é" * 300, "a/../b" * 60, ""])
 def test_a_picture_may_have_any_name(run, calibrated, name):
     """File systems take 255 bytes of a name."""
