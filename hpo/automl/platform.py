@@ -229,6 +229,11 @@ class PlatformExecutor:
         Where the platform cannot be asked, the job is taken for one that runs: polls will tell.
         """
         wanted = self._plan.submission.asked_id(active.rec_id)
+        if not wanted and why.startswith(INTERRUPTED):
+            logger.warning(
+                "trial %d: %s; %s takes no name by which its job could be found, so one may run "
+                "beside the next", active.rec_id, why, type(self._platform).__name__,
+            )  # fmt: skip
         found, error = attempt(self._platform.get_job_status, wanted) if wanted else (None, None)
         if is_outage(error) if error is not None else exists_by(found):
             active.job_id, active.unanswered = wanted, why

@@ -74,7 +74,7 @@ class Submission:
 
     def asked_id(self, number: int) -> str:
         """The id that a trial's job is asked for; empty where the platform chooses by itself."""
-        create = None if self.execution is not None else self._call()[0]
+        create = self._call()[0]
         names = [name for name in ("job_id", "name") if name not in self.arguments]
         is_asked = any(takes(create, name, by_name=True) for name in names)
         return self.name_of(number) if is_asked else ""
@@ -103,16 +103,11 @@ class Submission:
             "action": self.action,
         }
         arguments = self._arguments(is_resumed=is_resumed)
-        if self.execution is not None:
-            return self._submit_script(common, arguments)
         name = self.name_of(number)
-        facts = {
-            **common,
-            "skill_dir": str(self.skill.path),
-            "job_id": name,
-            "name": name,
-            "rec_id": number,
-        }
+        asked = {"job_id": name, "name": name}
+        if self.execution is not None:
+            return self._submit_script(common, arguments, asked)
+        facts = {**common, **asked, "skill_dir": str(self.skill.path), "rec_id": number}
         form = format_of(self.skill, self.action, CONTAINER_FORMAT)
         if takes(self.platform.create_job, "command"):
             command = self._whole_command(common, form, name)
@@ -138,7 +133,9 @@ class Submission:
         built = call_with_known(build, {**common, "command": template, "config_format": form})
         return str(built)
 
-    def _submit_script(self, common: Mapping[str, Any], arguments: Mapping[str, Any]) -> Any:
+    def _submit_script(
+        self, common: Mapping[str, Any], arguments: Mapping[str, Any], asked: Mapping[str, str]
+    ) -> Any:
         assert self.execution is not None  # noqa: S101 - told by the caller
         create, _ = self._call()
         if create is None:
@@ -153,7 +150,7 @@ class Submission:
             "script_args": list(self.execution.args),
             "cwd": str(self.execution.cwd),
         }
-        return create(**facts, **arguments)
+        return call_with_known(create, asked, {**facts, **arguments})
 
     def _own_folders(self, spec: dict[str, Any], number: int) -> dict[str, Any]:
         """Give each trial a folder of its own below a folder that the spec names for all."""

@@ -4,7 +4,8 @@
     job = jobs.create_job(image="", command="python train.py", env_vars={"SEED": "3"})
 
 A job's folder `<work_dir>/<job_id>/` holds its log and record, and in `results/` what it writes;
-the environment variable `RESULTS_DIR` names that folder.
+the environment variable `RESULTS_DIR` names that folder. The command inherits the folder's lock, so
+that a job counts as running while its processes live, whoever has started them.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ from pathlib import Path
 from typing import Any
 
 from hpo.core.errors import RunError, SpecError
-from hpo.core.process.groups import end_group
+from hpo.core.process.groups import end_group, is_alive
 from hpo.core.spec_dicts import merged, nest, value_at
 from hpo.jobs.spec_formats import filled, render_spec
 from hpo.run.plain_files import read_printed, write_json
-from hpo.run.run_dir import write_atomically
+from hpo.run.run_dir import hold, is_locked, write_atomically
 
-RECORD, LOG, EXIT = "job.json", "log.txt", "exit_code"
+RECORD, LOG, EXIT, PID, LOCK = "job.json", "log.txt", "exit_code", "pid", ".lock"
 RUNNING, COMPLETE, ERROR, CANCELED = "Running", "Complete", "Error", "Canceled"
 STOP_WITHIN_S = 10.0
 
@@ -65,6 +66,7 @@ class ProcessPlatform:
         *,
         env_vars: Mapping[str, str] | None = None,
         gpu_ids: Sequence[int] | None = None,
+        name: str = "",
     ) -> Process:
         """Start a command of the shell.
 
@@ -73,11 +75,15 @@ class ProcessPlatform:
             command: what the shell is given.
             env_vars: set for this job alone.
             gpu_ids: GPUs that the job may see.
+            name: that the job gets as its id.
+
+        Raises:
+            RunError: when there is a job of that name.
         """
         del image
         if not command.strip():
             raise SpecError("command: must be given")
-        job_id, folder = self._make()
+        job_id, folder = self._make(name)
         return self._start(job_id, ["/bin/sh", "-c", command], folder, env_vars, gpu_ids, folder)
 
     def create_python_job(  # noqa: PLR0913 - the published call
@@ -95,6 +101,7 @@ class ProcessPlatform:
         action: str = "",
         env_vars: Mapping[str, str] | None = None,
         gpu_ids: Sequence[int] | None = None,
+        name: str = "",
     ) -> Process:
         """Start a Python script with its spec in a file.
 
@@ -111,13 +118,15 @@ class ProcessPlatform:
             action: not used: for the log alone.
             env_vars: set for this job alone.
             gpu_ids: GPUs that the job may see.
+            name: that the job gets as its id.
 
         Raises:
             SpecError: when an input lies on another machine.
+            RunError: when there is a job of that name.
         """
         del upload_excludes, network_arch, action
         _refuse_remote(specs, inputs or {})
-        job_id, folder = self._make()
+        job_id, folder = self._make(name)
         results = folder / "results"
         own = merged(specs, nest({n: str(results / n.rpartition(".")[2]) for n in outputs or {}}))
         file = folder / f"spec.{config_format}"
@@ -136,9 +145,9 @@ class ProcessPlatform:
         if record.status == CANCELED:
             return record
         code = self._exit_code(job_id)
-        if code is None:
-            alive = process is None and Path(f"/proc/{record.pid}").exists()
-            return record if alive else replace(record, status=ERROR)
+        if code is None and process is None and self._is_running(record):
+            return record
+        code = self._exit_code(job_id)  # which is written before the process is gone
         return replace(record, status=COMPLETE if code == 0 else ERROR)
 
     def get_job_logs(self, job_id: str, tail: int | None = None) -> str:
@@ -180,11 +189,29 @@ class ProcessPlatform:
         shutil.rmtree(self._record(job_id).results_dir, ignore_errors=True)
         return not Path(self._record(job_id).results_dir).exists()
 
-    def _make(self) -> tuple[str, Path]:
-        job_id = f"job-{uuid.uuid4().hex[:12]}"
+    def _make(self, name: str) -> tuple[str, Path]:
+        """Make a job's folder; one whose start was cut off before it began is taken."""
+        job_id = name or f"job-{uuid.uuid4().hex[:12]}"
+        if job_id != Path(job_id).name or job_id.startswith("."):
+            raise SpecError(f"name: must be usable as a folder name, got {name!r}")
         folder = self.work_dir / job_id
-        (folder / "results").mkdir(parents=True)
+        (folder / "results").mkdir(parents=True, exist_ok=True)
+        if self._has_begun(folder):
+            raise RunError(f"{job_id}: there is such a job in {self.work_dir} already")
         return job_id, folder
+
+    @staticmethod
+    def _has_begun(folder: Path) -> bool:
+        """Whether a job was started; its own first step is to write its number."""
+        if not (folder / RECORD).is_file():
+            return False
+        has_number = (folder / PID).exists() or is_locked(folder / LOCK)
+        return has_number or not (folder / LOCK).exists()  # of an earlier release
+
+    def _is_running(self, record: Process) -> bool:
+        lock = self.work_dir / record.id / LOCK
+        # Earlier releases held none.
+        return is_locked(lock) if lock.exists() else is_alive(record.pid)
 
     def _start(
         self,
@@ -202,28 +229,32 @@ class ProcessPlatform:
             environment["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, gpu_ids))
         environment |= {str(name): str(value) for name, value in (env_vars or {}).items()}
         # The shell keeps the exit code, so that a later process can tell how the job ended.
-        line = f"{shlex.join(words)}; echo $? > {shlex.quote(str(folder / EXIT))}"
-        with (folder / LOG).open("wb") as log:
+        files = {name: shlex.quote(str(folder / name)) for name in (PID, EXIT)}
+        line = f"echo $$ > {files[PID]}; {shlex.join(words)}; echo $? > {files[EXIT]}"
+        record = Process(id=job_id, status=RUNNING, results_dir=str(folder / "results"))
+        taken = f"{job_id}: is started by another process"
+        with hold(folder / LOCK, lambda: taken) as lock, (folder / LOG).open("wb") as log:
+            self._save(record)
             process = subprocess.Popen(
                 ["/bin/sh", "-c", line], cwd=cwd, env=environment, stdin=subprocess.DEVNULL,
-                stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+                stdout=log, stderr=subprocess.STDOUT, start_new_session=True, pass_fds=(lock,),
             )  # fmt: skip
-        self._running[job_id] = process
-        record = Process(
-            id=job_id, status=RUNNING, results_dir=str(folder / "results"), pid=process.pid
-        )
-        self._save(record)
+            self._running[job_id] = process
+            record = replace(record, pid=process.pid)
+            self._save(record)
         return record
 
     def _folder(self, job_id: str) -> Path:
         folder = self.work_dir / job_id
-        if job_id != Path(job_id).name or not (folder / RECORD).is_file():
+        if job_id != Path(job_id).name or not self._has_begun(folder):
             raise RunError(f"{job_id}: no such job in {self.work_dir}")
         return folder
 
     def _record(self, job_id: str) -> Process:
-        data = json.loads((self._folder(job_id) / RECORD).read_text(encoding="utf-8"))
-        return Process(**data)
+        folder = self._folder(job_id)
+        record = Process(**json.loads((folder / RECORD).read_text(encoding="utf-8")))
+        number = read_printed(folder / PID).strip()
+        return record if record.pid or not number else replace(record, pid=int(number))
 
     def _save(self, record: Process) -> None:
         write_json(self.work_dir / record.id / RECORD, asdict(record))

@@ -1,6 +1,7 @@
 """Local processes as the jobs of a platform."""
 
 import json
+import subprocess
 import time
 
 import pytest
@@ -66,6 +67,61 @@ def test_a_job_is_canceled(jobs):
     job = jobs.create_job("", "sleep 60")
     assert jobs.cancel_job(job.id).status == "Canceled"
     assert ended(jobs, job.id).status == "Canceled"
+
+
+def test_a_job_has_the_name_that_it_is_asked_to_have(jobs):
+    assert jobs.create_job("", "true", name="mine-0").id == "mine-0"
+    with pytest.raises(RunError, match="mine-0: there is such a job"):
+        jobs.create_job("", "true", name="mine-0")
+    for wrong in ("../mine", ".mine"):
+        with pytest.raises(SpecError, match="name: must be usable as a folder name"):
+            jobs.create_job("", "true", name=wrong)
+
+
+@pytest.mark.parametrize("has_begun", [True, False])
+def test_a_start_that_was_cut_off_is_known(jobs, monkeypatch, has_begun):
+    """Before, a process that ran had no record, and a search started another beside it."""
+    start = subprocess.Popen
+
+    def cut(*words, **more):
+        if has_begun:
+            start(*words, **more)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(subprocess, "Popen", cut)
+    with pytest.raises(KeyboardInterrupt):
+        jobs.create_job("", "sleep 60", name="mine-0")
+    monkeypatch.undo()
+    later = ProcessPlatform(jobs.work_dir)
+    if has_begun:
+        with pytest.raises(RunError, match="there is such a job"):
+            later.create_job("", "sleep 60", name="mine-0")
+        while not later.get_job_status("mine-0").pid:
+            time.sleep(0.02)
+        pid = later.cancel_job("mine-0").pid
+        assert not is_alive(pid)
+    else:
+        with pytest.raises(RunError, match="no such job"):
+            later.get_job_status("mine-0")
+        assert ended(later, later.create_job("", "true", name="mine-0").id).status == "Complete"
+
+
+def test_a_process_with_the_number_of_one_that_is_gone_is_none_of_the_jobs(jobs):
+    """As after a reboot; before, such a job ran for ever, and canceling it ended the other."""
+    job = jobs.create_job("", "true")
+    ended(jobs, job.id)
+    (jobs.work_dir / job.id / "exit_code").unlink()
+    other = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    record = jobs.work_dir / job.id / "job.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"pid": other.pid}))
+    later = ProcessPlatform(jobs.work_dir)
+    assert later.get_job_status(job.id).status == "Error"
+    assert later.cancel_job(job.id).status == "Error"
+    assert other.poll() is None
+    (jobs.work_dir / job.id / ".lock").unlink()  # as earlier releases left their jobs
+    assert later.get_job_status(job.id).status == "Running"
+    other.kill()
+    other.wait()
 
 
 def test_what_cannot_be_run_is_refused(jobs, tmp_path):

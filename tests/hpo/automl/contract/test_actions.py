@@ -1,5 +1,6 @@
 """Checks 30 to 35, 76 and 77: scripts, actions, networks without epochs."""
 
+import inspect
 import json
 
 import pytest
@@ -59,6 +60,51 @@ def test_30_31_32_a_script_is_a_job_with_all_its_arguments(go, tmp_path):
     }  # fmt: skip
     assert [e["metric"] for e in result["history"]] == [0.5, 0.6, 0.7]
     assert set(result["best"]["specs"]) == {"model.n_estimators", "model.max_depth"}
+
+
+class Pulled(BaseException):
+    """Ends the search as a kill does."""
+
+
+class CutOff(ProcessPlatform):
+    """Ends the search when a job was made, once."""
+
+    is_on = True
+
+    def create_python_job(self, **facts):
+        job = super().create_python_job(**facts)
+        if self.is_on:
+            raise Pulled
+        return job
+
+
+CutOff.create_python_job.__signature__ = inspect.signature(ProcessPlatform.create_python_job)
+
+
+def test_40_a_script_that_was_started_as_the_search_ended_is_not_started_again(go, tmp_path):
+    skill, sdk = make_forest(tmp_path / "forest"), CutOff(tmp_path / "jobs")
+    with pytest.raises(Pulled):
+        go(sdk, skill=skill, trials=1)
+    (folder,) = (tmp_path / "ws").iterdir()
+    CutOff.is_on = False
+    (entry,) = go(sdk, skill=skill, workspace_path=folder, resume=True)["history"]
+    assert [place.name for place in (tmp_path / "jobs").iterdir()] == [entry["job_id"]]
+    assert entry["metric"] == pytest.approx(1 - 20 / 100 - 2 / 100)
+
+
+def test_40_where_no_job_can_be_found_by_name_a_second_one_is_told(go, tmp_path, caplog):
+    def die(**facts):
+        raise Pulled
+
+    skill, sdk = make_forest(tmp_path / "forest"), Scripts()
+    sdk.create_python_job = die
+    with pytest.raises(Pulled):
+        go(sdk, skill=skill, trials=1)
+    (folder,) = (tmp_path / "ws").iterdir()
+    del sdk.create_python_job
+    go(sdk, skill=skill, workspace_path=folder, resume=True)
+    assert "trial 0: job_creation_interrupted" in caplog.text
+    assert "Scripts takes no name" in caplog.text
 
 
 def test_30_a_platform_without_scripts_makes_no_job(go, tmp_path):
