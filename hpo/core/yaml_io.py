@@ -22,7 +22,6 @@ DEEPEST = 60
 MOST_VALUES = 200_000
 """Values once every alias is written out."""
 
-_FLOAT = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+$")
 _NUMBERS = {
     "int": re.compile(r"[-+]?(?:0|[1-9][0-9_]*|0x[0-9a-fA-F_]+|0b[01_]+)$"),
     "float": re.compile(
@@ -90,15 +89,17 @@ class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[mi
     """A safe YAML dumper (ten times as fast where C is built) that quotes the text `1e-4`."""
 
 
-for _dumper in (_Dumper, _PlainDumper):  # they quote what other readers take for a number or date
-    _dumper.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))
 for _loader in (_Loader, _PlainLoader):
     _loader.yaml_implicit_resolvers = {
         sign: [(tag, pattern) for tag, pattern in resolvers if tag not in _OTHER]
         for sign, resolvers in _loader.yaml_implicit_resolvers.items()
     }
-    for _name, _pattern in _NUMBERS.items():
-        _loader.add_implicit_resolver(f"tag:yaml.org,2002:{_name}", _pattern, list("-+.0123456789"))
+for _name, _pattern in _NUMBERS.items():
+    # Dumpers quote what this reader takes for a number beside what other readers take for one.
+    for _reader_or_dumper in (_Loader, _PlainLoader, _Dumper, _PlainDumper):
+        _reader_or_dumper.add_implicit_resolver(
+            f"tag:yaml.org,2002:{_name}", _pattern, list("-+.0123456789")
+        )
 
 
 def parse_yaml(text: str, where: str) -> Any:

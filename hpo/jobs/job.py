@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -30,6 +31,9 @@ COMMAND_SPEC_FILE = "command_spec.yaml"
 """What the trainer reads where `spec.yaml` holds keys that it does not have."""
 _LOG_FILE = "log.txt"
 _LOCK_FILE = ".lock"
+_FROM_BEFORE = re.compile(
+    rf"\.lock|(?:command_)?spec\.yaml|\.(?:(?:command_)?spec\.yaml|{JOB_FILE})-[0-9a-f]{{16}}"
+)
 RESULTS = "results"
 
 PENDING, RUNNING, SUCCESS, FAILURE, CANCELED = (
@@ -178,7 +182,7 @@ def _gone(folder: Path, job: Job) -> Job:
 def new_folder(root: Path, action: str, job_id: str = "") -> Iterator[Path]:
     """Make the folder of a new job, under a given id or the next free `<action>-<n>`.
 
-    Its record is written within; where that fails, the folder is removed. One whose maker was
+    Its record is written within; where that fails, what was made is removed. One whose maker was
     killed before it had a record is taken.
 
     Raises:
@@ -190,20 +194,34 @@ def new_folder(root: Path, action: str, job_id: str = "") -> Iterator[Path]:
     try:
         results.mkdir(parents=True, exist_ok=True)
         folder = results / job_id if job_id else _next_folder(results, action)
-        folder.mkdir(exist_ok=True)
+        was_there = bool(job_id) and not _is_made(folder)
     except OSError as error:
         raise RunError(
             f"{results}: cannot hold jobs: {error.strerror}; choose another --root"
         ) from error
     taken = f"{folder.name}: there is such a job in {results} already"
+    if not folder.is_dir():
+        raise RunError(taken)
     with hold(folder / _LOCK_FILE, lambda: taken):
-        if not all(_is_from_before(path) for path in folder.iterdir()):
+        before = set(folder.iterdir())
+        if not all(map(_is_from_before, before)):
             raise RunError(taken)
         try:
             yield folder
         except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                for path in set(folder.iterdir()) - before if was_there else {folder}:
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
             raise
+
+
+def _is_made(folder: Path) -> bool:
+    """Make a folder; False where there is one."""
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        return False
+    return True
 
 
 def _next_folder(results: Path, action: str) -> Path:
@@ -218,8 +236,8 @@ def _next_folder(results: Path, action: str) -> Path:
 
 
 def _is_from_before(path: Path) -> bool:
-    """Whether a file in a job's folder is written before the record is."""
-    return path.name in (SPEC_FILE, COMMAND_SPEC_FILE) or path.name.startswith(".")
+    """Whether a file in a job's folder is one that its maker writes before the record is there."""
+    return path.is_file() and bool(_FROM_BEFORE.fullmatch(path.name))
 
 
 def list_jobs(root: Path) -> list[Job]:

@@ -21,7 +21,6 @@ from trainer.errors import SpecError
 _LARGEST_FILE = 16_000_000
 _DEEPEST = 60
 _MOST_VALUES = 200_000
-_FLOAT = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+$")
 _NUMBERS = {
     "int": re.compile(r"[-+]?(?:0|[1-9][0-9_]*|0x[0-9a-fA-F_]+|0b[01_]+)$"),
     "float": re.compile(
@@ -63,13 +62,13 @@ class _SpecDumper(yaml.SafeDumper):
     """A safe YAML dumper that quotes a string such as `1e-4`, so that it reads back as one."""
 
 
-_SpecDumper.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))
 _SpecLoader.yaml_implicit_resolvers = {
     sign: [(tag, pattern) for tag, pattern in resolvers if tag not in _OTHER]
     for sign, resolvers in _SpecLoader.yaml_implicit_resolvers.items()
 }
 for _name, _pattern in _NUMBERS.items():
-    _SpecLoader.add_implicit_resolver(f"tag:yaml.org,2002:{_name}", _pattern, list("-+.0123456789"))
+    for _class in (_SpecLoader, _SpecDumper):
+        _class.add_implicit_resolver(f"tag:yaml.org,2002:{_name}", _pattern, list("-+.0123456789"))
 
 
 def _parse(text: str, where: str, loader: Any = _SpecLoader) -> Any:

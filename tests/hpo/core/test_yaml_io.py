@@ -64,6 +64,16 @@ def test_what_nobody_writes_for_a_number_is_text_at_any_depth(text, above):
         assert reader(to_yaml(wanted)) == wanted
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["1e-4", "-.5", "+.5", "1_0e5", "1_2.5e3", "2024_1e2", "010", "0b1_", "1:30", ".inf", "a"],
+)
+@pytest.mark.parametrize("end", ["", "\udce9"])
+def test_text_that_looks_like_a_number_is_text_again(text, end):
+    values = {"a": text, "b": [text], "c": end}
+    assert parse_yaml(to_yaml(values), "x") == values
+
+
 def test_numbers_are_read_as_they_are_written():
     written = {"0": 0, "-5": -5, "+12": 12, "1_000": 1000, "0x1F": 31, "0b11": 3}
     written |= {"1e-3": 0.001, "2E4": 2e4, "09.5": 9.5, "-.5": -0.5, "7.": 7.0, "-.inf": -math.inf}

@@ -95,13 +95,29 @@ def test_a_folder_whose_maker_was_killed_is_free_again(tmp_path):
     assert make(tmp_path, job_id="mine", status="success").status == "success"
 
 
-def test_a_folder_with_somebodys_files_is_not_taken(tmp_path):
-    (tmp_path / "results" / "mine").mkdir(parents=True)
-    file = tmp_path / "results" / "mine" / "notes.txt"
+@pytest.mark.parametrize("name", ["notes.txt", ".git", ".spec.yaml", "spec.yaml/a", ""])
+def test_a_folder_with_somebodys_files_is_not_taken(tmp_path, name):
+    """Without a name a file stands where the folder would."""
+    file = tmp_path / "results" / "mine" / name
+    file.parent.mkdir(parents=True)
     file.write_text("keep me")
     with pytest.raises(RunError, match="mine: there is such a job"):
         make(tmp_path, job_id="mine")
     assert file.read_text() == "keep me"
+
+
+def test_a_job_that_cannot_be_made_leaves_a_folder_that_was_there(tmp_path):
+    folder = tmp_path / "results" / "mine"
+    folder.mkdir(parents=True)
+    (folder / "spec.yaml").write_text("a: 1")
+    (folder / f".job.json-{'0a' * 8}").touch()  # as a maker that was killed leaves it
+    with pytest.raises(ZeroDivisionError), new_folder(tmp_path, "train", "mine"):
+        (folder / "more").mkdir()
+        (folder / "job.json").touch()
+        raise ZeroDivisionError
+    assert (folder / "spec.yaml").read_text() == "a: 1"
+    assert not [path for path in folder.iterdir() if path.name in {"more", "job.json"}]
+    assert make(tmp_path, job_id="mine", status="success").status == "success"
 
 
 def test_a_job_that_cannot_be_made_leaves_no_folder(tmp_path):

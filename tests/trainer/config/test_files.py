@@ -121,6 +121,7 @@ def test_override_that_is_not_yaml_is_refused():
 
 def test_written_text_reads_back(tmp_path):
     spec = {"b": {"x": 1e-5, "y": [1, 2]}, "a": "1e-4", "c": True}
+    spec["d"] = ["-.5", "+.5", "1_0e5", "2024_1e2", "010"]
     assert read_spec_file(write(tmp_path, spec_text(spec))) == spec
 
 
