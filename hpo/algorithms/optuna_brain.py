@@ -217,9 +217,13 @@ class OptunaAlgorithm:
         if self._recipe.chooser is not None:
             self._recipe.chooser.restore(trial)
         latents, is_inside = self._space.refit(trial.params, trial.latents)
-        if not is_inside:
+        params = trial.params
+        if is_inside:  # without what it carries from a trial of another stage
+            own = self._space.decode(latents)
+            params = {name: params.get(name, value) for name, value in own.items()}
+        else:
             self._outside.add(trial.number)
-        self._take(trial.number, self._added(latents), trial.params, latents, trial.memo)
+        self._take(trial.number, self._added(latents), params, latents, trial.memo)
 
     def settle(self) -> bool:
         """Wait while the chooser thinks; False when it does not."""

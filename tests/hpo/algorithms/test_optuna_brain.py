@@ -350,3 +350,27 @@ def test_a_value_that_is_moved_into_limits_may_make_another_parameter_active():
         space.validate(suggestion.params)
         assert suggestion.params["a.rate"] <= 0.05
         assert space.decode(suggestion.latents) == suggestion.params
+
+
+def test_what_a_trial_carries_from_another_stage_makes_no_new_configuration_of_it():
+    """The record of a trial that began with a head holds the head's parameters, too."""
+    nodes = {
+        "m.kind": {"type": "categorical", "enum": ["a", "b", "c"], "default": "a"},
+        "m.width": building.number(1, 2, 1, kind="int"),
+    }
+    space = building.space_of(nodes)
+    going, resumed = (
+        create_algorithm(
+            "bfbo", space, pruner="none", direction="maximize", num_epochs=EPOCHS, seed=2
+        )
+        for _ in range(2)
+    )
+    for number in range(6):
+        record = record_of(going.ask(number))
+        train(going, record, lambda _, r=record: float(r.params["m.width"]))
+        kept = replace(record, params={"head.rate": 0.1 + number, **record.params})
+        resumed.restore(kept)
+        for measurement in record.measurements:
+            resumed.report(number, measurement)
+        resumed.tell(kept)
+    assert resumed.ask(6).params == going.ask(6).params
