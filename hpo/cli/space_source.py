@@ -18,13 +18,12 @@ from hpo.core.spec_dicts import merged, nest
 from hpo.core.text import quoted
 from hpo.core.yaml_io import read_yaml
 from hpo.run.run_dir import find_run
-from hpo.study.first_trials import refuse_unknown
 from hpo.study.laid_over import laid_over
 from hpo.study.packaged import given_study, packaged_studies
 from hpo.study.plan import settle
 from hpo.study.skill import load_skill, schema_file_of
 from hpo.study.spec import DEFAULT_TRAINER, StudySpec, load_study
-from hpo.study.stages import read_stages, stage_study
+from hpo.study.stages import read_stages, refuse_unknown, stage_study
 from hpo.study.start import complete_study
 from hpo.study.text_values import read_assignments
 from hpo.study.trainers import find_trainer, registered_trainer

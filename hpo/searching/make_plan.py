@@ -13,7 +13,7 @@ from hpo.core.installed import installed_versions
 from hpo.core.protocols import Trainer
 from hpo.core.spec_dicts import merged, nest
 from hpo.core.trainer_extras import CostMeter
-from hpo.study.first_trials import learned_trials, most_first, plain_trials, refuse_unknown
+from hpo.study.first_trials import learned_trials, most_first, plain_trials
 from hpo.study.initial_points import earlier_points, starts_of
 from hpo.study.owned_keys import refuse_owned_keys
 from hpo.study.plan import (
@@ -29,7 +29,7 @@ from hpo.study.plan import (
 )
 from hpo.study.skill import load_skill
 from hpo.study.spec import StudySpec
-from hpo.study.stages import check_stages, digests_of, planned_stages
+from hpo.study.stages import check_stages, digests_of, planned_stages, refuse_unknown
 from hpo.study.trainers import demand
 
 

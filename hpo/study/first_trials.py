@@ -12,11 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from hpo.core.errors import SpecError
 from hpo.core.spec_dicts import flatten, is_same, nest, value_at
-from hpo.core.text import nearest, quoted
-from hpo.study.skill import schema_file_of
+from hpo.core.text import quoted
 
 if TYPE_CHECKING:
-    from hpo.core.protocols import Trainer
     from hpo.study.spec import StudySpec
     from search_spaces import SearchSpace
 
@@ -87,31 +85,6 @@ def plain_trials(given: Mapping[Any, Any], where: str) -> dict[str, dict[str, An
                 f"{where}.{name}: must be a mapping of parameters to values, got {quoted(values)}"
             )
     return {str(name): flatten(nest(values)) for name, values in given.items()}
-
-
-def refuse_unknown(study: StudySpec, trainer: Trainer, spec: Mapping[str, Any]) -> None:
-    """Refuse first trials that set what neither the schema nor the spec of the trainer has.
-
-    Raises:
-        SpecError: naming the first such parameter, or a configuration that is no mapping.
-    """
-    from search_spaces import load_schema
-
-    search = study.search
-    own: dict[str, Mapping[Any, Any]] = {f"search.{FIELD}": search.first_trials}
-    for stage, row in search.earlier_stages.items():
-        own[f"search.earlier_stages.{stage}.{FIELD}"] = row.get(FIELD) or {}
-    if not any(own.values()):
-        return
-    schema = load_schema(schema_file_of(trainer))
-    known = {*flatten(spec), *schema.leaves}
-    for where, given in own.items():
-        for name, values in plain_trials(given, where).items():
-            for key in values:
-                if not (key in known or schema.is_free(key) or value_at(spec, key) is not None):
-                    raise SpecError(
-                        f"{where}.{name}: {key}: no such parameter{nearest(key, known)}"
-                    )
 
 
 def fit_trials(

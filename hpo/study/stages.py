@@ -15,16 +15,17 @@ from typing import TYPE_CHECKING, Any
 
 from hpo.core.errors import RunError, SpecError
 from hpo.core.protocols import Trainer
-from hpo.core.spec_dicts import merged, nest
+from hpo.core.spec_dicts import flatten, merged, nest, value_at
 from hpo.core.text import nearest, quoted
 from hpo.core.trainer_extras import StageStarter
 from hpo.run.run_dir import RunDir
 from hpo.run.trial_specs import TrialSpecs
-from hpo.study.first_trials import learned_trials, plain_trials
+from hpo.study.first_trials import FIELD, learned_trials, plain_trials
 from hpo.study.initial_points import starts_of
 from hpo.study.plan import StudyPlan, as_user_errors, decided_values, num_epochs_of, settle_space
 from hpo.study.schema import check_shape, values_of
 from hpo.study.sections import NONE, SearchOptions
+from hpo.study.skill import schema_file_of
 from hpo.study.spec import StudySpec
 
 if TYPE_CHECKING:
@@ -160,6 +161,31 @@ def check_stages(study: StudySpec, trainer: Trainer) -> None:
             f"search.earlier_stages: {trainer.name} cannot begin a trial with another one's "
             "checkpoint; leave them out (--stages none)"
         )
+
+
+def refuse_unknown(study: StudySpec, trainer: Trainer, spec: Mapping[str, Any]) -> None:
+    """Refuse first trials that set what neither the schema nor the spec of the trainer has.
+
+    Raises:
+        SpecError: naming the first such parameter, or what is no mapping where one must be.
+    """
+    from search_spaces import load_schema
+
+    search = study.search
+    own: dict[str, Mapping[Any, Any]] = {f"search.{FIELD}": search.first_trials}
+    for name, stage in read_stages(search).items():
+        own[f"search.earlier_stages.{name}.{FIELD}"] = stage.first_trials
+    if not any(own.values()):
+        return
+    schema = load_schema(schema_file_of(trainer))
+    known = {*flatten(spec), *schema.leaves}
+    for where, given in own.items():
+        for name, values in plain_trials(given, where).items():
+            for key in values:
+                if not (key in known or schema.is_free(key) or value_at(spec, key) is not None):
+                    raise SpecError(
+                        f"{where}.{name}: {key}: no such parameter{nearest(key, known)}"
+                    )
 
 
 def planned_stages(

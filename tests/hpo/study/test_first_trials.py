@@ -232,6 +232,16 @@ def test_a_parameter_that_the_trainer_does_not_have_is_refused(values, tmp_path,
         plan_study(staged, STAGED_TRAINER)
 
 
+@pytest.mark.parametrize(("stage", "code"), [(None, 0), (3, 2), (["a"], 2)])
+def test_a_stage_that_is_empty_or_no_mapping_is_no_fault_of_ours(stage, code, tmp_path, capsys):
+    file = tmp_path / "study.yaml"
+    study = StudySpec(trainer=STAGED, search=SearchOptions(earlier_stages={"heads": stage}))
+    file.write_text(to_yaml(study.to_dict()), encoding="utf-8")
+    assert main(["space", str(file)]) == code
+    told = capsys.readouterr().err
+    assert ("search.earlier_stages.heads: must be a mapping" in told) is bool(code), told
+
+
 @pytest.mark.parametrize("key", ["first_trials", "remembered"])
 def test_sections_and_names_that_are_numbers_are_read(key):
     search = SearchOptions(**{key: {1: {"train": {"lr": 0.02}}}})
