@@ -24,7 +24,7 @@ from hpo.core.spec_dicts import merged
 from hpo.core.text import shell_word
 from hpo.core.trial import TrialRecord, TrialState
 from hpo.core.yaml_io import to_yaml
-from hpo.results.handoff import HandoffError, NoCheckpointError, export_trial
+from hpo.results.handoff import HandoffError, export_trial
 from hpo.run.checkpoints import best_checkpoint
 from hpo.run.handed_on import REPORT_FILE, extent_of
 from hpo.run.ledger import Ledger
@@ -183,7 +183,7 @@ def _export(session: Ending, best: TrialRecord, executor: Executor) -> dict[str,
     run, spec = session.run, session.spec_of(best)
     try:
         exported = export_trial(run, session.trainer, best, spec, executor, run.best_dir)
-    except (HandoffError, NoCheckpointError) as error:
+    except HandoffError as error:
         logger.warning("%s", error)
         return {"error": str(error)}
     session.bus.emit(Exported(trial=best.number, result=exported))

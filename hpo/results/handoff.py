@@ -53,7 +53,7 @@ class HandoffError(Exception):
     """The winner could not be exported; without an ONNX file a search has not succeeded."""
 
 
-class NoCheckpointError(RunError):
+class NoCheckpointError(RunError, HandoffError):
     """The checkpoint of a trial was removed, by a search that needed it no more or by somebody."""
 
 

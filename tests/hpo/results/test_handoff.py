@@ -100,8 +100,11 @@ def test_the_checkpoint_is_that_of_the_best_epoch(tmp_path):
     trial = Ledger.create(None, "maximize")
     engine = make_engine(tmp_path, Listed([0.1]), ledger=trial)
     engine.next_launch()
-    with pytest.raises(NoCheckpointError, match=r"trial 0: the checkpoint of its best epoch"):
+    with pytest.raises(NoCheckpointError, match=r"trial 0: the checkpoint of its best") as gone:
         find_checkpoint(run, engine.ledger.trial(0), "maximize")
+    # A search has handed nothing on (exit code 1); the user of `hpo export` can name another (2).
+    assert isinstance(gone.value, HandoffError)
+    assert isinstance(gone.value, HpoError)
     (run.trial_dir(0) / "ckpt").mkdir()
     for name in ("best.ckpt", "last.ckpt"):
         (run.trial_dir(0) / "ckpt" / name).touch()
