@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from hpo.cli.driving import machine_output
 from hpo.cli.run_flags import add_run_argument, chosen_run, print_json, print_table
-from hpo.core.errors import SpecError
+from hpo.core.errors import RunError, SpecError
 from hpo.core.text import count_of
 from hpo.core.ties import may_be_chance
 
@@ -83,9 +83,8 @@ def _compare(args: argparse.Namespace, first: RunData) -> int:
     """Print how the winners of two runs do on the queries that both have."""
     from dataclasses import asdict
 
-    from hpo.report.mistakes import looked_up_by_both
     from hpo.report.run_data import load_run_data
-    from hpo.results.pair_runs import demand_shared_queries, pair_queries
+    from hpo.results.pair_runs import shared_splits
     from hpo.run.run_dir import find_run
 
     if args.to or args.no_pictures:
@@ -96,11 +95,10 @@ def _compare(args: argparse.Namespace, first: RunData) -> int:
         raise SpecError(f"two runs must be given to compare, got {first.run} twice")
     both = (first, second)
     with machine_output():  # the trainer runs here, and its libraries may print
-        demand_shared_queries(first.trainer, first.plan.sources, second.plan.sources)
+        splits = shared_splits(first.trainer, first.plan.sources, second.plan.sources)
         if not args.json:
             print("looking at the queries of both winners ...", file=sys.stderr)
-        looked, split = looked_up_by_both(both)
-    pairing = pair_queries(*(found["queries"] for found in looked))
+        pairing, split = _paired(both, *splits)
     if args.json:
         runs = [{"run": str(f.run), "trial": f.best.number if f.best else None} for f in both]
         print_json({"runs": runs, "split": split, **asdict(pairing)})
@@ -122,6 +120,21 @@ def _compare(args: argparse.Namespace, first: RunData) -> int:
         print()
         print_table(["CLASS", "QUERIES", "FIRST", "SECOND", "CHANGE"], rows)
     return 0
+
+
+def _paired(both: tuple[RunData, RunData], split: str, *others: str) -> tuple[Pairing, str]:
+    """Compare two winners on a split, or on the next where no query of it is of both."""
+    from hpo.report.mistakes import looked_up_by_both
+    from hpo.results.pair_runs import pair_queries
+
+    looked = looked_up_by_both(both, split)
+    try:
+        pairing = pair_queries(*(found["queries"] for found in looked))
+    except RunError:
+        if not others:
+            raise
+        return _paired(both, *others)
+    return pairing, "held-out" if split == "test_query" else "validation"
 
 
 def _lines(both: tuple[RunData, RunData], pairing: Pairing, split: str) -> Iterator[str]:

@@ -114,19 +114,17 @@ def _describe(sources: Sequence[str]) -> list[Any] | None:
 
 
 def looked_up_by_both(
-    both: tuple[RunData, RunData],
-) -> tuple[tuple[dict[str, Any], dict[str, Any]], str]:
-    """Return the explanations of two winners, and of what: `held-out` queries or `validation`.
+    both: tuple[RunData, RunData], split: str
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the explanations of two winners, of their `query` or their `test_query`.
 
     Raises:
         RunError: a winner cannot be looked at.
     """
-    sources = [held_out_sources(facts.plan.sources) for facts in both]
-    is_held_out = None not in sources
     explained = []
-    for facts, held_out in zip(both, sources, strict=True):
+    for facts in both:
         executor = InProcessExecutor(facts.study.trainer)
-        given = held_out if is_held_out else None
+        given = held_out_sources(facts.plan.sources) if split == "test_query" else None
         found = facts.best and look(facts, facts.best, executor, with_map=False, held_out=given)
         if not found:
             raise RunError(
@@ -134,7 +132,7 @@ def looked_up_by_both(
                 "trainer does not explain models"
             )
         explained.append(found)
-    return (explained[0], explained[1]), "held-out" if is_held_out else "validation"
+    return explained[0], explained[1]
 
 
 def per_class(queries: Sequence[Mapping[str, Any]]) -> tuple[dict[str, float], dict[str, int]]:

@@ -1,7 +1,8 @@
-"""Compares the winners of two searches on the validation queries that both were looked up with."""
+"""Compares the winners of two searches on the queries that both were looked up with."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +16,8 @@ from hpo.results.compare import Finalist, class_means, compare, gain_of
 from hpo.study.plan import as_user_errors
 
 _NOTHING_SHARED = (
-    "the two searches have no validation query in common (the same file under the same class), so "
-    "their winners cannot be compared; search both on the same pictures"
+    "the two searches have no query in common (the same file under the same class), so their "
+    "winners cannot be compared; search both on the same pictures"
 )
 Sources = Mapping[str, str]
 Query = Mapping[str, Any]
@@ -52,8 +53,8 @@ class Pairing:
     """Those that differ most first."""
 
 
-def demand_shared_queries(trainer: Trainer, first: Sources, second: Sources) -> None:
-    """Refuse two searches whose queries share no file, before a picture is embedded.
+def shared_splits(trainer: Trainer, first: Sources, second: Sources) -> list[str]:
+    """Return on which queries two searches may be compared, before a picture is embedded.
 
     What cannot be listed here, such as a table of pictures, is left to `pair_queries`.
 
@@ -62,21 +63,28 @@ def demand_shared_queries(trainer: Trainer, first: Sources, second: Sources) -> 
         first: the sources of one search.
         second: those of the other.
 
+    Returns:
+        `test_query`, `query` or both: the better one first.
+
     Raises:
         RunError: no query is of both.
     """
-    both, name = (first, second), "test_query"
-    if not all(name in sources for sources in both):
-        name = "query"
-    places = [sources.get(name, "") for sources in both]
+    names = ["test_query", "query"] if "test_query" in first.keys() & second.keys() else ["query"]
+    found = [n for n in names if _may_meet(trainer, first.get(n, ""), second.get(n, ""))]
+    if not found:
+        raise RunError(_NOTHING_SHARED)
+    return found
+
+
+def _may_meet(trainer: Trainer, *places: str) -> bool:
+    """Whether two sources have a file in common, as far as their files can be listed."""
     if not isinstance(trainer, PictureFinder) or not all(places) or places[0] == places[1]:
-        return
+        return True
     with as_user_errors():
         listed = [trainer.find_pictures([place])["pictures"] for place in places]
     files = [{Path(file).resolve() for file in own} for own in listed]
     others = [own - {Path(place).resolve()} for own, place in zip(files, places, strict=True)]
-    if all(others) and files[0].isdisjoint(files[1]):
-        raise RunError(_NOTHING_SHARED)
+    return not all(others) or not files[0].isdisjoint(files[1])
 
 
 def pair_queries(first: Sequence[Query], second: Sequence[Query]) -> Pairing:
@@ -94,8 +102,9 @@ def pair_queries(first: Sequence[Query], second: Sequence[Query]) -> Pairing:
     if not shared:
         raise RunError(_NOTHING_SHARED)
     hits = [tuple(own[key] for key in shared) for own in hits_of]
-    names = sorted({name for _, name in shared})
-    classes = [names.index(name) for _, name in shared]
+    counts = Counter(name for _, name in shared)
+    labels = {name: label for label, name in enumerate(sorted(counts))}
+    classes = [labels[name] for _, name in shared]
     by_class = [class_means(own, classes) for own in hits]
     values = [fmean(own.values()) for own in by_class]
     finalists = [
@@ -108,11 +117,11 @@ def pair_queries(first: Sequence[Query], second: Sequence[Query]) -> Pairing:
     rows = [
         ClassPair(
             name=name,
-            num_queries=classes.count(label),
+            num_queries=counts[name],
             first=by_class[0][label],
             second=by_class[1][label],
         )
-        for label, name in enumerate(names)
+        for name, label in labels.items()
     ]
     return Pairing(
         num_queries=len(shared),

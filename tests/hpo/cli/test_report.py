@@ -30,13 +30,13 @@ def test_no_run_is_one_line(fails):
     assert line == "hpo report: no runs below runs/; `hpo ls` lists runs, `hpo search` makes one"
 
 
-def kept_look(run, hits, split=""):
+def kept_look(run, hits, split="", *, shop="shop"):
     """Stand in for the model: what was looked up before is used again."""
     facts = load_run_data(run)
     file = run.evaluations_dir / "looks" / f"{facts.best.number:04d}{split}.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     queries = [
-        {"path": f"/cache/{i}", "file": f"/shop/{i}.jpg", "class": "ab"[i % 2], "hit": hit}
+        {"path": f"/cache/{i}", "file": f"/{shop}/{i}.jpg", "class": "ab"[i % 2], "hit": hit}
         for i, hit in enumerate(hits)
     ]
     file.write_text(json.dumps({"queries": queries, "suspects": [], "map": None}))
@@ -73,6 +73,18 @@ def test_two_runs_are_compared_on_the_same_queries(tmp_path, monkeypatch, capsys
     told = json.loads(capsys.readouterr().out)
     assert [row["run"] for row in told["runs"]] == [str(first.path), str(second.path)]
     assert told["split"] == "held-out"
+    # Other held-out pictures each: what both have are the validation queries.
+    kept_look(first, [True, False], "-held-out", shop="north")
+    assert main(["report", "one", "two"]) == 2
+    assert "its winner cannot be looked at" in capsys.readouterr().err
+    for run in (first, second):
+        kept_look(run, [True, True])
+    assert main(["report", "one", "two"]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == "on      2 queries of the validation pictures, which chose both winners"
+    kept_look(second, [True, True], shop="south")
+    assert main(["report", "one", "two"]) == 2
+    assert "have no query in common" in capsys.readouterr().err
     plan = json.loads((second.path / "plan.json").read_text())
     plan["sources"] = {k: v for k, v in plan["sources"].items() if not k.startswith("test_")}
     (second.path / "plan.json").write_text(json.dumps(plan))

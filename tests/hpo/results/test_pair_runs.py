@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from hpo.core.errors import RunError
-from hpo.results.pair_runs import demand_shared_queries, pair_queries
+from hpo.results.pair_runs import pair_queries, shared_splits
 from trainer.session import TRAINER
 
 
@@ -48,7 +48,7 @@ def test_the_interval_of_the_gain_is_that_of_paired_queries():
 
 
 def test_winners_with_no_query_in_common_are_refused():
-    with pytest.raises(RunError, match="no validation query in common"):
+    with pytest.raises(RunError, match="no query in common"):
         pair_queries(rows([1, 0, 1]), rows([1, 0, 1], start=3))
     with pytest.raises(RunError, match="same file under the same class"):
         pair_queries(rows([1, 0]), rows([1, 0], names=("x", "y", "z")))
@@ -66,22 +66,24 @@ def shops(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "is_refused"),
+    ("first", "second", "splits"),
     [
-        ({"query": "one"}, {"query": "two"}, True),
-        ({"query": "one"}, {"query": "one"}, False),
-        ({"query": "one"}, {"query": "three"}, False),
-        ({"query": "two", "test_query": "one"}, {"query": "two", "test_query": "two"}, True),
-        ({"query": "one", "test_query": "two"}, {"query": "one"}, False),
-        ({"query": "two"}, {"query": "table.csv"}, False),  # what a table names is not known here
-        ({"query": "two"}, {"query": "gone"}, False),  # a kept lookup may know its queries
-        ({}, {"query": "two"}, False),
+        ({"query": "one"}, {"query": "two"}, []),
+        ({"query": "one"}, {"query": "one"}, ["query"]),
+        ({"query": "one"}, {"query": "three"}, ["query"]),
+        ({"query": "two", "test_query": "one"}, {"query": "one", "test_query": "two"}, []),
+        ({"query": "two", "test_query": "one"}, {"query": "two", "test_query": "two"}, ["query"]),
+        ({"query": "one", "test_query": "one"}, {"query": "two", "test_query": "three"}, ["test_query"]),
+        ({"query": "one", "test_query": "two"}, {"query": "one"}, ["query"]),
+        ({"query": "two"}, {"query": "table.csv"}, ["query"]),  # what a table names is not known here
+        ({"query": "two"}, {"query": "gone"}, ["query"]),  # a kept lookup may know its queries
+        ({}, {"query": "two"}, ["query"]),
     ],
-)
-def test_sources_that_share_no_query_are_refused_before_a_look(shops, first, second, is_refused):
+)  # fmt: skip
+def test_searches_are_compared_on_the_splits_that_both_have(shops, first, second, splits):
     both = [{key: shops[name] for key, name in own.items()} for own in (first, second)]
-    if is_refused:
-        with pytest.raises(RunError, match="no validation query in common"):
-            demand_shared_queries(TRAINER, *both)
+    if splits:
+        assert shared_splits(TRAINER, *both) == splits
     else:
-        demand_shared_queries(TRAINER, *both)
+        with pytest.raises(RunError, match="no query in common"):
+            shared_splits(TRAINER, *both)
