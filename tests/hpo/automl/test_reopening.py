@@ -1,5 +1,6 @@
 """A workspace that is opened again with other arguments."""
 
+import contextlib
 import json
 import shutil
 from pathlib import Path
@@ -9,8 +10,14 @@ import numpy as np
 import pytest
 
 from hpo import AutoML, AutoMLRunner, api, query_status
+from hpo.automl.asking import plan_opened
 from hpo.automl.errors import AutoMLError
+from hpo.automl.reopening import BY_CALLER, Changes, changes_of, extended_budget
+from hpo.automl.request import Request
+from hpo.automl.settings import KEYS
 from hpo.automl.workspace import read_facts
+from hpo.core.errors import SpecError
+from hpo.study.skill import load_skill
 from hpo.study.spec import load_study
 from tests.hpo.automl.contract.pretended import Cleaner, Sdk
 from tests.hpo.automl.contract.pretended import make_skill as make_pretended
@@ -316,7 +323,8 @@ def test_values_of_an_extractor_and_of_logs_are_not_mixed_without_a_word(run, ca
     def extract(log, name):
         return 0.5
 
-    begun, other = run(metric_extractor=extract), run()
+    one = {"automl_max_recommendations": 1}
+    begun, other = run(settings=one, metric_extractor=extract), run(settings=one)
     report = json.loads((Path(begun["workspace_path"]) / "best/report.json").read_text())
     assert not [line for line in report["next"] if "resume" in line]
     for result, more, told in (
@@ -341,3 +349,37 @@ def test_a_search_without_eval_fn_that_is_given_one_later_says_so(run, caplog):
     file.write_text(json.dumps(facts))  # as an earlier release wrote it
     run(workspace_path=place, resume=True, eval_fn=lambda rec, job: 0.5)
     assert "eval_fn" not in caplog.text
+
+
+OTHERS = {
+    bool: True,
+    int: 9,
+    float: 0.3,
+    str: "other",
+    list: ["other"],
+    dict: {"metric_value": 0.3},
+}
+NEW = {
+    "algorithm": "pbt", "direction": "minimize", "seed": 8, "pruner": "median",
+    "latency_direction": "maximize", "automl_checkpoint_retention_strategy": "best",
+    "algorithm_specific_params": {"max_epochs": 3}, "run_baseline": False,
+    "run_final_evaluation": False, "objectives": ["kpi", "ms"],
+    "automl_range_override": [{"parameter": "train.lr", "valid_max": 0.01}],
+}  # fmt: skip
+
+
+def test_every_setting_of_a_resume_is_used_or_refused_or_told(open_again, skill, tmp_path):
+    folder, without_effect = tmp_path / "ws", []
+    study, facts = load_study(folder / "study.yaml"), read_facts(folder)
+    for key in KEYS:
+        request = Request(
+            skill=load_skill(skill), workspace=folder, trainer=NAME, platform=BY_CALLER,
+            settings={key.name: NEW.get(key.name, OTHERS[key.kind])}, needs_data=False,
+        )  # fmt: skip
+        with contextlib.suppress(SpecError):
+            planned = plan_opened(request)
+            if changes_of(study, facts, planned) == Changes() and (
+                extended_budget(study, planned) is None
+            ):
+                without_effect.append(key.name)
+    assert without_effect == ["allow_unsafe_effective_batch"], "no samples were counted"
