@@ -17,10 +17,11 @@ import filecmp
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from trainer.data.location import exclusive
-from trainer.durable_files import link_or_copy
+from trainer.durable_files import link_or_copy, write_atomically
 from trainer.errors import DataError
 from trainer.gallery import GalleryIndex
 from trainer.matching import NEAREST
@@ -122,4 +123,4 @@ def _remember(path: Path) -> None:
     number = int(kept[-1].stem) + 1 if kept else 1
     _history_folder(path).mkdir(exist_ok=True)
     target = _history_folder(path) / f"{number:06d}.npz"
-    link_or_copy(path, target)
+    write_atomically(target, partial(link_or_copy, path))

@@ -10,7 +10,6 @@ import csv
 import importlib
 import logging
 import tempfile
-import threading
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -67,7 +66,6 @@ class PictureService:
         if unknown_at is not None:
             demand(self._trainer, PictureLabeller)
         self._unknown_at = unknown_at
-        self._changes = threading.Lock()
         self._reference = _reference_folder(run, self._trainer)
         self._last_shown: dict[str, None] = {}
 
@@ -106,8 +104,7 @@ class PictureService:
         Raises:
             DataError: it cannot be read.
         """
-        topk = min(topk, len(list_gallery(self.run)))
-        with tempfile.TemporaryDirectory(prefix="hpo-serve-") as folder, as_user_errors():
+        with tempfile.TemporaryDirectory(prefix="hpo-serve-") as folder:
             path = Path(folder, _file_name(name))
             path.write_bytes(data)
             row = self._row(path, topk)
@@ -144,8 +141,7 @@ class PictureService:
             table = Path(folder, "added.csv")
             with table.open("w", newline="", encoding="utf-8") as stream:
                 csv.writer(stream).writerows((("path", "label"), (str(path), label)))
-            with self._changes:
-                result = extend_gallery(self.run, str(table))
+            result = extend_gallery(self.run, str(table))
         if result["errors"]:
             reason = str(result["errors"][0]["error"])
             kind = ConflictError if reason.startswith("is in the gallery as") else DataError
@@ -159,13 +155,12 @@ class PictureService:
             NoSuchClassError: there is no such class, in whatever spelling of its signs.
             DataError: it is the last.
         """
-        with self._changes:
-            names = list_gallery(self.run)
-            spelt = {normalize("NFC", name): name for name in names}
-            name = label if label in names else spelt.get(normalize("NFC", label.strip()))
-            if name is None:
-                raise NoSuchClassError(f"{label}: no such class in the gallery")
-            return shrink_gallery(self.run, [name])
+        names = list_gallery(self.run)
+        spelt = {normalize("NFC", name): name for name in names}
+        name = label if label in names else spelt.get(normalize("NFC", label.strip()))
+        if name is None:
+            raise NoSuchClassError(f"{label}: no such class in the gallery")
+        return shrink_gallery(self.run, [name])
 
     def undo(self) -> dict[str, Any]:
         """Take the last change back.
@@ -173,8 +168,7 @@ class PictureService:
         Raises:
             DataError: no change is kept.
         """
-        with self._changes:
-            return undo_gallery(self.run)
+        return undo_gallery(self.run)
 
     def thumbnail(self, path: str) -> bytes | None:
         """A small JPEG of a gallery picture that a match has named; None where there is none."""
@@ -182,11 +176,18 @@ class PictureService:
         return None if file is None else small_jpeg(file, THUMBNAIL_PX)
 
     def _row(self, path: Path, topk: int) -> Mapping[str, Any]:
-        best = self.run.best_dir
-        if not isinstance(self._trainer, PictureLabeller):
-            return self._trainer.predict(best, [path], topk)[0]
-        rows = self._trainer.label_pictures(best, [path], topk, unknown_at=self._unknown_at)
-        return next(iter(rows))
+        best, number = self.run.best_dir, len(list_gallery(self.run))
+        topk = min(topk, number)
+        try:
+            with as_user_errors():
+                if not isinstance(self._trainer, PictureLabeller):
+                    return self._trainer.predict(best, [path], topk)[0]
+                rows = self._trainer.label_pictures(best, [path], topk, unknown_at=self._unknown_at)
+                return next(iter(rows))
+        except DataError:
+            if len(list_gallery(self.run)) >= number:
+                raise
+            return self._row(path, topk)  # a class was taken out in between
 
     def _shown(self, path: str) -> str | None:
         """Remember a gallery picture as one that may be asked for, if its file is there."""

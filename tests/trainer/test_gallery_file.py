@@ -62,15 +62,20 @@ def test_what_changes_nothing_or_fails_leaves_file_and_history(path):
 
 
 @pytest.mark.parametrize("links", [True, False])
-def test_a_change_that_could_not_be_saved_is_none_to_undo(path, monkeypatch, links):
-    """A disk that is full between the two steps of a change costs no way back."""
+@pytest.mark.parametrize("fit", [0, 2])
+def test_a_change_that_could_not_be_saved_is_none_to_undo(path, monkeypatch, links, fit):
+    """A disk that is full at a step of a change costs no way back.
+
+    Each of its two files waits for the disk twice, with its folder.
+    """
 
     def full(*_):
         raise OSError(errno.ENOSPC, "the disk is full")
 
     def add_in_vain():
+        rest = iter(range(fit))
         with monkeypatch.context() as patch, pytest.raises(OSError, match="full"):
-            patch.setattr("os.fsync", full)
+            patch.setattr("os.fsync", lambda file: full() if next(rest, None) is None else None)
             add(path, "z")
 
     if not links:
@@ -80,6 +85,8 @@ def test_a_change_that_could_not_be_saved_is_none_to_undo(path, monkeypatch, lin
     for _ in range(3):
         add_in_vain()
     add(path, "g")
+    folder = path.with_name("gallery.history")
+    assert all(file.suffix == ".npz" for file in folder.iterdir())
     for expected in ("abcdef", "abcde", "abcd", "abc", "ab"):
         add_in_vain()
         assert "".join(undo(path).class_names) == expected == names(path)

@@ -16,6 +16,7 @@ from hpo.run.run_dir import RunDir
 from hpo.serving.service import THUMBNAIL_PX, PictureService
 from tests.hpo.serving.conftest import picture
 from trainer.gallery import model_digest
+from trainer.session import RecognitionTrainer
 
 
 def test_matches_show_pictures_of_the_reference_folder(run, tmp_path):
@@ -171,6 +172,27 @@ def test_no_request_imports_a_module(run, calibrated, tmp_path):
     command = [sys.executable, "-c", REQUESTS, str(run.path), str(shown)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.stdout == "[]\n", done.stderr
+
+
+class Shrinking(RecognitionTrainer):
+    """Takes a class out just before it labels, as another process does."""
+
+    def label_pictures(self, folder, images, topk, *, unknown_at=None):
+        if topk == 3:
+            self.remove_classes(folder, ["blue"])
+        return super().label_pictures(folder, images, topk, unknown_at=unknown_at)
+
+
+SHRINKING = Shrinking()
+
+
+def test_a_class_that_goes_meanwhile_costs_no_answer(run):
+    text = run.study_file.read_text().replace("ml_recog", f"{__name__}:SHRINKING")
+    run.study_file.write_text(text)
+    matches = PictureService(run).label(picture((9, 200, 9)), "a.png", 50)["matches"]
+    assert [match["class"] for match in matches] == ["green", "red"]
+    with pytest.raises(DataError, match="not a readable picture"):
+        PictureService(run).label(b"none", "a.png", 1)
 
 
 def test_more_matches_than_there_are_gives_all(run):
