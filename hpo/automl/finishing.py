@@ -20,6 +20,7 @@ from hpo.core.event_bus import EventBus
 from hpo.core.events import Evaluated, Exported
 from hpo.core.protocols import Executor, Trainer
 from hpo.core.route_events import Compared
+from hpo.core.selection import default_trial
 from hpo.core.spec_dicts import merged
 from hpo.core.text import shell_word
 from hpo.core.trial import TrialRecord, TrialState
@@ -131,6 +132,7 @@ def _hand_on(
         kept = folder / f"model{checkpoint.suffix}"
         shutil.copyfile(checkpoint, kept)
     measured = best.best_measurement(session.ledger.direction)
+    default = default_trial(session.ledger.trials(), session.ledger.direction)
     result = {
         "trial": best.number,
         "metric": session.trainer.monitoring_metric,
@@ -142,7 +144,7 @@ def _hand_on(
         "checkpoint": str(kept) if kept.is_file() else None,
         "onnx": exported.get("onnx"),
         "gallery": exported.get("gallery"),
-        "default_value": metric_of(session.ledger.trials()[0], session.ledger.direction),
+        "default_value": default and metric_of(default, session.ledger.direction),
         # Validation pictures chose the trial: a figure on them is none of a test.
         "test": final.get("metrics") if final.get("data") == "held_out" else None,
     }

@@ -66,23 +66,36 @@ def distinct(order: Iterable[TrialRecord]) -> Iterator[TrialRecord]:
             yield trial
 
 
+def default_trial(trials: Iterable[TrialRecord], direction: str) -> TrialRecord | None:
+    """The trial that the default configuration is judged by; None where it has no result.
+
+    That is trial 0 unless it has failed, or its parameters were trained for longer in another one.
+    """
+    everything = list(trials)
+    first = next((t for t in everything if t.number == 0), None)
+    if first is None:
+        return None
+    twins = (t for t in everything if not t.is_repeat and t.is_twin_of(first))
+    longest = leading(ranked(twins, direction))
+    return first if first in longest else next(iter(longest), None)
+
+
 def finalists(trials: Iterable[TrialRecord], direction: str, count: int) -> list[TrialRecord]:
     """The `count` best configurations of the largest budget, by their best trials, and the default.
 
-    The default is trial 0, or where its parameters were trained in several trials the longest of
-    them; one that failed is left out. So are trials that are not trained to their end, where others
-    are: their repeats would be, and so tell of another model.
+    Trials that are not trained to their end are left out where others are: their repeats would be,
+    and so tell of another model.
     """
+    trials = list(trials)
     order = ranked([t for t in trials if not t.is_repeat], direction)
     if not order:
         return []
     longest = leading(order)
     able = [t for t in longest if t.state.is_finished] or longest
     chosen = list(islice(distinct(able), count))
-    first = min(order, key=lambda t: t.number)
-    defaults = [t for t in order if first.number == 0 and t.is_twin_of(first)]
-    if defaults and not any(t.is_twin_of(first) for t in chosen):
-        chosen.append(defaults[0])
+    default = default_trial(trials, direction)
+    if default is not None and not any(t.is_twin_of(default) for t in chosen):
+        chosen.append(default)
     return chosen
 
 

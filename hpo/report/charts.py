@@ -118,15 +118,15 @@ def _best_so_far(facts: RunData) -> tuple[list[int], list[float]]:
 
 def curves(facts: RunData) -> Figure:
     """The value after every epoch, the winner and the default in front."""
-    winner = facts.best.number if facts.best else None
+    default = facts.default
     order = sorted(
         (t for t in facts.searched if t.measurements),
-        key=lambda t: (t.number == winner, t.number == 0),
+        key=lambda t: (t is facts.best, t is default),
     )
     shown = set()
     traces = []
     for trial in order:
-        name, line = _curve_style(facts, trial, winner)
+        name, line = _curve_style(facts, trial, default)
         traces.append(
             points(
                 "lines+markers" if trial.epochs < 2 else "lines",
@@ -144,12 +144,13 @@ def curves(facts: RunData) -> Figure:
 
 
 def _curve_style(
-    facts: RunData, trial: TrialRecord, winner: int | None
+    facts: RunData, trial: TrialRecord, default: TrialRecord | None
 ) -> tuple[str, dict[str, Any]]:
-    if trial.number == winner:
-        return f"winner (trial {winner})", {"color": "@accent", "width": 3.5}
-    if trial.number == 0:
-        return "default (trial 0)", {"color": "@default", "width": 2.5, "dash": "dash"}
+    if trial is facts.best:
+        return f"winner (trial {trial.number})", {"color": "@accent", "width": 3.5}
+    if trial is default:
+        line = {"color": "@default", "width": 2.5, "dash": "dash"}
+        return f"default (trial {trial.number})", line
     return facts.state_word(trial.state), {"color": STATE_COLORS[trial.state], "width": 1.5}
 
 

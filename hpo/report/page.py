@@ -117,21 +117,22 @@ def _cards(facts: RunData) -> list[tuple[str, str, str]]:
     value, default = facts.value_of(facts.best), facts.value_of(facts.default)
     test = (facts.handed_on.get("test") or {}).get(facts.trainer.monitoring_metric)
     cards, word, (means, over) = [], facts.metric_word, _means(facts)
+    mean = means.get(facts.best.number) if facts.best else None
+    own = means.get((facts.handed_on.get("confirmation") or {}).get("default"))
+    is_compared = mean is not None and own is not None
     if facts.best is not None and value is not None:
         cards.append((f"best {word}", f"{value:.3f}", f"trial {facts.best.number}, validation"))
         average = facts.handed_on.get("average") or {}
         if average.get("is_used"):
             note = f"handed on: {count_of(len(average['trials']), 'trial')}, validation"
             cards.append((f"average {word}", f"{average['value']:.3f}", note))
-        if facts.best.number in means:
-            value = means[facts.best.number]
-            cards.append((f"confirmed {word}", f"{value:.3f}", f"trial {facts.best.number}{over}"))
-    if default is not None and facts.default is not None:
-        # Like is compared with like: means over new seeds, or the runs of the search.
-        is_compared = facts.default.number in means
-        default = means.get(facts.default.number, default)
+        if mean is not None:
+            cards.append((f"confirmed {word}", f"{mean:.3f}", f"trial {facts.best.number}{over}"))
+    if is_compared:  # like with like: means over new seeds, or the runs of the search
+        value, default = mean, own
+    if default is not None:
         gain = "" if value is None else f"{value - default:+z.3f} gained{over * is_compared}"
-        if facts.best is not None and facts.best.number == facts.default.number:
+        if facts.best is not None and facts.best is facts.default:
             gain = "it is the best"
         cards.append((f"default {word}", f"{default:.3f}", gain))
     if test is not None:
@@ -144,7 +145,7 @@ def _cards(facts: RunData) -> list[tuple[str, str, str]]:
     return cards
 
 
-def _means(facts: RunData) -> tuple[dict[int, float], str]:
+def _means(facts: RunData) -> tuple[dict[int | None, float], str]:
     """Means of finalists over their repeats, and over how many those are, in words."""
     sign = Direction(facts.direction).sign
     standings = (facts.handed_on.get("confirmation") or {}).get("standings") or []

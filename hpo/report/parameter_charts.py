@@ -182,7 +182,7 @@ def slices_caption(facts: RunData) -> str:
     default, best = facts.default, facts.best
     words = []
     if best is not None:
-        same = " and the default, which is the same trial" if best.number == 0 else ""
+        same = " and the default, which is the same trial" if best is default else ""
         words.append(f"blue: the winner{same}")
     if default is not None and default is not best:
         words.append("orange: the default")
@@ -227,9 +227,9 @@ def _slice_trace(
 ) -> dict[str, Any]:
     full = {short_name(key): key for trial in trials for key in trial.params}[name]
     own = [t for t in trials if full in t.params]
-    winner = facts.best.number if facts.best else None
+    default = facts.default
     colors = [
-        "@accent" if t.number == winner else "@default" if t.number == 0 else STATE_COLORS[t.state]
+        "@accent" if t is facts.best else "@default" if t is default else STATE_COLORS[t.state]
         for t in own
     ]
     parts = ("%{text}", f"{name} = %{{x:.4g}}", f"{facts.metric_word} %{{y:.4f}}<extra></extra>")
@@ -241,7 +241,7 @@ def _slice_trace(
         yaxis=f"y{axis}",
         text=[f"trial {t.number}, {facts.state_word(t.state)}" for t in own],
         hovertemplate="<br>".join(parts),
-        marker={"color": colors, "size": [11 if t.number in (0, winner) else 8 for t in own]},
+        marker={"color": colors, "size": [11 if t in (default, facts.best) else 8 for t in own]},
     )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpo.core.errors import RunError
 from hpo.core.protocols import Trainer
-from hpo.core.selection import best_trial, of_last_stage
+from hpo.core.selection import best_trial, default_trial, of_last_stage
 from hpo.core.text import metric_word
 from hpo.core.trial import TrialRecord, TrialState
 from hpo.run.handed_on import extent_of, read_current
@@ -70,9 +70,8 @@ class RunData:
 
     @property
     def default(self) -> TrialRecord | None:
-        """Trial 0, the default configuration, when it has a result."""
-        first = self.trials[0] if self.trials else None
-        return first if first is not None and first.measurements and not first.error else None
+        """The trial of the default configuration, when it has a result."""
+        return default_trial(self.trials, self.direction)
 
     @property
     def metric_word(self) -> str:

@@ -20,10 +20,10 @@ from hpo.core.events import Evaluated, Exported, Preparing
 from hpo.core.expected import Expected
 from hpo.core.held_out import held_out_words
 from hpo.core.protocols import Emit, Executor, Trainer
-from hpo.core.selection import best_trial, repeats_of
+from hpo.core.selection import best_trial, default_trial, repeats_of
 from hpo.core.spec_dicts import merged
 from hpo.core.text import count_of, shell_word
-from hpo.core.trial import TrialRecord, TrialState
+from hpo.core.trial import TrialRecord
 from hpo.core.trial_failures import error_line
 from hpo.core.yaml_io import to_yaml
 from hpo.results.average import average_best, averaged_checkpoint
@@ -107,8 +107,8 @@ def hand_on(
     model = averaged_checkpoint(run, best, ledger.direction) if alone else None
     exported = export_trial(run, trainer, best, spec, executor, run.best_dir, model=model)
     emit(Exported(trial=best.number, result=exported))
-    default = None
-    if not (first := ledger.trial(0)).is_twin_of(best):
+    default, first = None, default_trial(ledger.trials(), ledger.direction)
+    if first is not None and not first.is_twin_of(best):
         own = run.checkpoints_dir(first.number) / "best.ckpt"
         default = (first, specs.trained_spec(first), own)
     winner = (best, spec, run.best_dir / "model.ckpt")
@@ -308,10 +308,10 @@ def _unconfirmed(ledger: Ledger, asked: int) -> str | None:
 
 
 def _default_value(ledger: Ledger) -> float | None:
-    """The best value of trial 0, the default configuration."""
-    trials = ledger.trials()
-    best = trials[0].best_measurement(ledger.direction) if trials else None
-    return best.value if best and trials[0].state is not TrialState.FAILED else None
+    """The best value of the default configuration."""
+    default = default_trial(ledger.trials(), ledger.direction)
+    best = default.best_measurement(ledger.direction) if default else None
+    return best.value if best else None
 
 
 def _explain_nothing(trials: list[TrialRecord]) -> None:

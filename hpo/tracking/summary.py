@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from hpo.core.selection import best_trial, of_last_stage, ranked, shown_role
+from hpo.core.selection import best_trial, default_trial, of_last_stage, ranked, shown_role
 from hpo.core.text import count_of, shell_word
 from hpo.core.trial import Measurement, TrialRecord, TrialState
 from hpo.core.trial_counts import REFUSED, state_word
@@ -123,14 +123,15 @@ def _outcome(
         f"**Trial {best.number} is the {role}: {study.metric} {reached.value:.4f}** in epoch "
         f"{reached.epoch} of {best.until_epoch}"
     )
-    if best.number == _DEFAULT_TRIAL:
+    default = default_trial(records, study.direction)
+    if best is default:
         return f"{words}; it is the default configuration."
-    default = next((r for r in records if r.number == _DEFAULT_TRIAL), None)
     compared = any(r.is_repeat for r in records)  # repeats say the gain better
-    if compared or default is None or default.value is None:
+    before = None if default is None else default.best_measurement(study.direction)
+    if compared or before is None:
         return f"{words}."
-    gain = reached.value - default.value
-    return f"{words}, {gain:+z.4f} against the default configuration ({default.value:.4f})."
+    gain = reached.value - before.value
+    return f"{words}, {gain:+z.4f} against the default configuration ({before.value:.4f})."
 
 
 def _table(records: list[TrialRecord], best: TrialRecord) -> list[str]:

@@ -2,6 +2,7 @@ import pytest
 
 from hpo.core.selection import (
     best_trial,
+    default_trial,
     finalists,
     leading,
     open_repeats,
@@ -66,6 +67,23 @@ def test_a_shrinking_value_of_an_open_trial_is_better_where_it_is_lower():
     # Its other epochs show 0.5, so the best by then is what counts.
     default, cut = trial(0, 0.4), trial(1, 0.3, epochs=4, state=TrialState.RUNNING)
     assert numbers(ranked([default, cut], "minimize")) == [1, 0]
+
+
+def test_the_default_is_judged_by_its_longest_trial_that_did_not_fail():
+    def default(*trials):
+        found = default_trial([trial(7, 0.9), *trials], "maximize")
+        return None if found is None else found.number
+
+    same = {"params": {"lr": 0}}
+    failed = trial(0, 0.99, epochs=3, state=TrialState.FAILED)
+    stopped = trial(0, 0.5, epochs=3, state=TrialState.PRUNED)
+    longer, better = trial(3, 0.4, **same), trial(4, 0.6, **same)
+    repeat = trial(5, 0.8, purpose="confirm", **same)
+    assert [default(), default(failed), default(trial(0, 0.9, epochs=0))] == [None] * 3
+    assert [default(stopped), default(trial(0, 0.2), better, repeat)] == [0, 0]
+    assert [default(failed, longer), default(stopped, longer, better)] == [3, 4]
+    assert numbers(finalists([trial(7, 0.9), failed, longer, better], "maximize", 1)) == [7, 4]
+    assert numbers(finalists([trial(7, 0.9), trial(0, 0.2), better], "maximize", 1)) == [7, 0]
 
 
 def test_ties_go_to_the_lower_number():

@@ -97,6 +97,10 @@ def test_names_with_markup_stay_words(facts):
     assert text.count("<script>alert") == 0
 
 
+def words_of(facts):
+    return " ".join(" ".join(read(render(facts, {}, None, None)).words).split())
+
+
 def explained(name, folder=None):
     """Four queries, one of them wrong, as a trainer explains them."""
     paths = [f"{i}.png" for i in range(4)]
@@ -160,11 +164,17 @@ def test_cards_compare_means_with_means(facts, direction, sign):
         {"number": best, "value": sign * 0.75, **seeds},
         {"number": default, "value": sign * 0.625, **seeds},
     ]
-    handed_on = {"confirmation": {"winner": best, "words": [], "standings": standings}}
-    told = replace(facts, handed_on=handed_on, direction=direction)
-    words = " ".join(" ".join(read(render(told, {}, None, None)).words).split())
+    told = {"winner": best, "default": default, "words": [], "standings": standings}
+    given = replace(facts, handed_on={"confirmation": told}, direction=direction)
+    words = words_of(given)
     assert f"confirmed P@1 0.750 trial {best} over 2 new seeds" in words
     assert "default P@1 0.625 +0.125 gained over 2 new seeds" in words
+    # The default's repeats stand by a twin of its trial; where all have failed, by none.
+    told["default"] = standings[1]["number"] = 99
+    assert "default P@1 0.625 +0.125 gained over 2 new seeds" in words_of(given)
+    told["default"] = None
+    found, before = (given.value_of(t) for t in (given.best, given.default))
+    assert f"default P@1 {before:.3f} {found - before:+.3f} gained trials" in words_of(given)
     same = replace(facts, best=facts.default, handed_on={})
     assert "it is the best" in " ".join(" ".join(read(render(same, {}, None, None)).words).split())
 

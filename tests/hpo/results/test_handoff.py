@@ -133,6 +133,24 @@ def test_held_out_pictures_are_looked_at_once_if_there_are_any(searched):
     assert emit.names() == ["preparing", "exported"]
 
 
+@pytest.mark.parametrize(("rates", "default"), [([0.1, 0.012, 0.5], None), ([0.1, 0.012, 0.1], 2)])
+def test_a_default_that_failed_is_compared_with_nothing_or_stands_by_its_twin(
+    tmp_path, rates, default
+):
+    """It has a checkpoint of its first epochs, which says nothing of the configuration."""
+    study = quick_study({"fault.kind": "nan@0:3"})
+    engine = make_engine(tmp_path, Listed(rates), study=study, budget=Budget(trials=3))
+    InProcessExecutor(NAME).run(engine)
+    failed = engine.ledger.trial(0)
+    assert (failed.state, failed.epochs) == ("failed", 2)
+    assert (tmp_path / "trials" / "0000" / "ckpt" / "best.ckpt").is_file()
+    result, _ = hand((RunDir(tmp_path), engine))
+    asked = tmp_path / "evaluations" / "test_default"
+    value = None if default is None else engine.ledger.trial(default).value
+    assert (result["default_value"], asked.exists()) == (value, default is not None)
+    assert (result["test"]["held_out"]["default"] is None) == (default is None)
+
+
 def test_a_test_split_that_cannot_be_read_does_not_cost_the_winner(searched, caplog):
     class Blind(QuickTrainer):
         def evaluate(self, spec):
