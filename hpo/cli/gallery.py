@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from hpo.cli.driving import machine_output
 from hpo.cli.run_flags import (
@@ -115,12 +115,16 @@ def run(args: argparse.Namespace) -> int:
     if args.calibrate_unknown is not None:
         return _calibrate(args)
     chosen = model_run(args)
-    with machine_output():  # the trainer runs here, and its libraries may print
-        changes = dict(_change(chosen, args))
-        classes = list_gallery(chosen)
+    changes: dict[str, dict[str, Any]] = {}
+    try:
+        with machine_output():  # the trainer runs here, and its libraries may print
+            for name, told in _change(chosen, args):
+                changes[name] = told
+            classes = list_gallery(chosen)
+    except BaseException:  # what was made before stays so
+        _print_changes(changes, sys.stderr)
+        raise
     print_run(args, chosen)
-    grown = [changes[name] for name in ("added", "merged") if changes.get(name)]
-    errors = [row for told in grown for row in told["errors"]]
     if args.json:
         print_json({"classes": classes, "added": None, "removed": None, **changes})
     elif not changes:
@@ -128,13 +132,8 @@ def run(args: argparse.Namespace) -> int:
         pictures = count_of(sum(classes.values()), "picture")
         print(f"\n{pictures} of {count_of(len(classes), 'class', 'classes')}")
     else:
-        for line in _lines(changes):
-            print(line)
-        for note in (note for told in grown for note in told["notes"]):
-            print(f"note    {note}", file=sys.stderr)
-        for row in errors:
-            print(f"{row['image']}: {row['error']}", file=sys.stderr)
-    return 2 if errors else 0
+        _print_changes(changes, sys.stdout)
+    return 2 if any(told.get("errors") for told in changes.values()) else 0
 
 
 def _measure(args: argparse.Namespace) -> int:
@@ -235,6 +234,17 @@ def _change(chosen: RunDir, args: argparse.Namespace) -> Iterator[tuple[str, dic
         yield "merged", gallery.merge_gallery(chosen, Path(args.merge))
     if args.kind or args.matching:
         yield "set", gallery.set_gallery(chosen, kind=args.kind, matching=args.matching)
+
+
+def _print_changes(changes: Mapping[str, Mapping[str, Any]], stream: TextIO) -> None:
+    """Print what was changed; what was passed over and refused meanwhile goes to stderr."""
+    for line in _lines(changes) if changes else ():
+        print(line, file=stream)
+    for told in changes.values():
+        for note in told.get("notes", ()):
+            print(f"note    {note}", file=sys.stderr)
+        for row in told.get("errors", ()):
+            print(f"{row['image']}: {row['error']}", file=sys.stderr)
 
 
 def _lines(changes: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:

@@ -109,6 +109,25 @@ def test_pictures_that_are_not_added_are_named_and_the_exit_code_says_so(run, tm
     )
 
 
+@pytest.mark.parametrize("flags", [[], ["--json"]])
+def test_what_was_changed_before_an_error_is_told(run, tmp_path, capsys, flags):
+    picture(tmp_path / "new" / "white" / "a.png", (250, 250, 250))
+    (tmp_path / "new" / "white" / "b.png").write_bytes(b"no picture")
+    words = ["--remove", "red", "--add", str(tmp_path / "new"), "--merge", str(tmp_path / "gone")]
+    assert main(["gallery", str(run), *words, *flags]) == 2
+    out, err = capsys.readouterr()
+    *told, refused, last = err.splitlines()
+    assert out == ""
+    assert told == [
+        "removed 1 picture of 1 class",
+        "added   1 picture, 1 new class",
+        "now     3 pictures of 3 classes",
+    ]
+    assert refused.startswith(f"{tmp_path}/new/white/b.png: not a readable picture")
+    assert last.startswith("hpo gallery: ")
+    assert str(tmp_path / "gone") in last
+
+
 def test_good_pictures_are_labelled_beside_broken_ones(run, tmp_path, capsys):
     good = picture(tmp_path / "good.png", COLORS["red"])
     broken, good2 = tmp_path / "broken.jpg", picture(tmp_path / "good2.png", COLORS["blue"])
