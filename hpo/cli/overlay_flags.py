@@ -116,13 +116,13 @@ def _table(
     find_skill: Callable[[], Skill] | None,
 ) -> dict[str, Any]:
     """Values of flags by name; those of keys that hold text as they are written."""
-    from hpo.core.yaml_io import parse_texts, parse_yaml
+    from hpo.core.yaml_io import parse_word, parse_word_text
     from hpo.study.text_values import with_texts
 
-    values = _by_name(flag, (read(word, parse_yaml) for word in words))
+    values = _by_name(flag, (read(word, parse_word) for word in words))
     if find_skill is None:
         return values
-    return with_texts(values, dict(read(word, parse_texts) for word in words), find_skill)
+    return with_texts(values, dict(read(word, parse_word_text) for word in words), find_skill)
 
 
 def _choices(text: str, parse: Parse) -> tuple[str, list[Any]]:

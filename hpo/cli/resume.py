@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -79,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
 
             settings = replace(settings, make_session=AutoMLSession)
         places = {name: getattr(args, name) for name in _PLACES if getattr(args, name)}
-        moved = dict(_moved(pair) for pair in args.moved)
+        moved = dict(read_moved(pair) for pair in args.moved)
         settings = replace(settings, force=args.force, places=places, moved=moved)
         return resume_search(
             chosen,
@@ -92,11 +93,20 @@ def run(args: argparse.Namespace) -> int:
     return drive(args, start)
 
 
-def _moved(pair: str) -> tuple[str, str]:
-    """The old and the new place of a file; the new one from wherever it is seen."""
+def read_moved(pair: str) -> tuple[str, str]:
+    """The old and the new place of a file; the new one from wherever it is seen.
+
+    Both may hold `=`: it is split where something lies at the new place, else before a path.
+    """
     from hpo.core.errors import SpecError
 
-    old, sign, new = pair.partition("=")
-    if not sign or not old or not new:
+    words = pair.split("=")
+    splits = [("=".join(words[:i]), "=".join(words[i:])) for i in range(1, len(words))]
+    given = [(old, new) for old, new in splits if old and new]
+    if not given:
         raise SpecError(f"--moved {pair}: must be OLD=NEW, the old and the new place of a file")
+    old, new = max(
+        given,
+        key=lambda it: (os.path.exists(os.path.expanduser(it[1])), it[1].startswith(("/", "~"))),  # noqa: PTH110, PTH111 - Path raises for names too long
+    )
     return old, str(Path(new).expanduser().resolve())

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpo.cli.overlay_flags import add_overlay_arguments
 from hpo.cli.run_flags import add_output_arguments, add_repeatable, print_json, print_table
+from hpo.core.errors import SpecError
 from hpo.core.text import count_of
 
 if TYPE_CHECKING:
@@ -47,10 +48,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     source.add_argument("--schema", metavar="FILE", help="a train.schema.json, without a trainer")
     source.add_argument("--skill", metavar="DIR", help="a skill folder")
     what = parser.add_argument_group("output")
-    what.add_argument("--plot", metavar="FILE.html", help="draw the distributions as a page")
-    what.add_argument("--sample", metavar="N", type=int, help="print N configurations")
-    what.add_argument("--seed", metavar="N", type=int, default=0, help="seed of --sample")
-    what.add_argument("--lint", action="store_true", help="report what looks wrong in the schema")
+    one = what.add_mutually_exclusive_group()
+    one.add_argument("--plot", metavar="FILE.html", help="draw the distributions as a page")
+    one.add_argument("--sample", metavar="N", type=int, help="print N configurations")
+    one.add_argument("--lint", action="store_true", help="report what looks wrong in the schema")
+    what.add_argument("--seed", metavar="N", type=int, help="seed of --sample (default: 0)")
     what.add_argument(
         "--trials", metavar="N", type=int, help="length of the search, if it is to be short"
     )
@@ -69,17 +71,13 @@ def run(args: argparse.Namespace) -> int:
     from hpo.study.sections import LAST
 
     with as_user_errors():
-        if args.lint:
-            return _lint(args)
         source = _source(args)
+        if args.lint:
+            return _lint(args, source)
         spaces = _compiled(source, args.trials)
     space = spaces[LAST]
     if args.plot:
-        from hpo.cli.space_plot import write_plot
-
-        write_plot(space, Path(args.plot))
-        print(args.plot)
-        return 0
+        return _plot(args, space)
     if args.sample is not None:
         return _sample(args, space)
     if args.json:
@@ -103,6 +101,8 @@ def _source(args: argparse.Namespace) -> SpaceSource:
     from hpo.study.checks import check_count
 
     check_count(args.trials, "--trials", least=1, most=MOST_SAMPLES)
+    if args.seed is not None and args.sample is None:
+        raise SpecError("--seed: is of --sample; add that, or leave it out")
     return find_source(args)
 
 
@@ -113,6 +113,18 @@ def _compiled(source: SpaceSource, trials: int | None) -> dict[str, SearchSpace]
     return {name: own.compiled(trials) for name, own in {**source.stages, LAST: source}.items()}
 
 
+def _plot(args: argparse.Namespace, space: SearchSpace) -> int:
+    """Draw the distributions, and say where."""
+    from hpo.cli.space_plot import write_plot
+
+    write_plot(space, Path(args.plot))
+    if args.json:
+        print_json({"plot": args.plot})
+    else:
+        print(args.plot)
+    return 0
+
+
 def _sample(args: argparse.Namespace, space: SearchSpace) -> int:
     """Print configurations: parameters and pinned ones, flat dotted names."""
     import random
@@ -121,7 +133,7 @@ def _sample(args: argparse.Namespace, space: SearchSpace) -> int:
 
     check_count(args.sample, "--sample", least=1, most=MOST_SAMPLES)
     check_count(args.seed, "--seed", least=0, most=LARGEST_SEED)
-    rng = random.Random(args.seed)
+    rng = random.Random(args.seed or 0)
     pinned = {pin.name: pin.value for pin in space.pinned}
     for number in range(args.sample):
         values = {**pinned, **space.for_trial(number).sample(rng)}
@@ -134,12 +146,10 @@ def _sample(args: argparse.Namespace, space: SearchSpace) -> int:
     return 0
 
 
-def _lint(args: argparse.Namespace) -> int:
+def _lint(args: argparse.Namespace, source: SpaceSource) -> int:
     """Print what looks wrong in the schema."""
-    from hpo.cli.space_source import find_source
     from search_spaces.lint import lint_schema
 
-    source = find_source(args)
     idle = source.trainer.inactive(source.spec) if source.trainer and source.spec else {}
     findings = lint_schema(source.schema, idle)
     if args.json:

@@ -60,6 +60,8 @@ def _check(args: argparse.Namespace, tracking_uri: str) -> None:
     """Refuse what would fail later, or do more than was meant."""
     from importlib.util import find_spec
 
+    from hpo.core.switches import is_switched_off
+    from hpo.tracking.listener import SWITCH
     from hpo.tracking.store import local_database
 
     check_serving(args, "the page, which has no password")
@@ -67,7 +69,10 @@ def _check(args: argparse.Namespace, tracking_uri: str) -> None:
         raise HpoError("MLflow is not installed; install the project with its extra `search`")
     database = local_database(tracking_uri)
     if database is not None and not database.is_file():
-        raise HpoError(f"{database}: no MLflow data yet; a search writes them once it has begun")
+        why = "a search writes them once it has begun"
+        if is_switched_off(SWITCH):
+            why = f"{SWITCH} keeps searches from writing any; take it out of the environment"
+        raise HpoError(f"{database}: no MLflow data yet; {why}")
 
 
 def _show(links: dict[str, str], *, as_json: bool) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from hpo.core.errors import SpecError
 from hpo.core.text import cut, quoted
-from hpo.core.yaml_io import DEEPEST, parse_yaml
+from hpo.core.yaml_io import DEEPEST, parse_word
 
 _RELATIVE_TOLERANCE = 1e-6
 """A rate may pass through single precision on its way into an optimizer."""
@@ -131,7 +131,7 @@ def parse_assignments(pairs: Iterable[str], flag: str = "--set") -> dict[str, An
         key, sign, value = pair.partition("=")
         if not sign or not key.strip():
             raise SpecError(f"{flag}: key=value must be given, got {pair!r}")
-        read = parse_yaml(value, f"{flag} {key}") if value else value
+        read = parse_word(value, f"{flag} {key}") if value else value
         if read == {}:
             raise SpecError(f"{flag} {pair}: sets nothing; set the keys below {key.strip()}")
         refuse_two(f"{flag} {key.strip()}", assignments.setdefault(key.strip(), read), read)

@@ -31,6 +31,8 @@ _NUMBERS = {
     ),
 }
 """What is read as a number. YAML 1.1 also takes 010 for 8 and 1:30 for 90; here both are text."""
+_PLAIN_WORD = re.compile(r"(?!\s*(?:['\"\[{]|(?:~|null|Null|NULL)?\s*$))")
+"""A word that is neither quoted, nor a collection, nor null."""
 _OTHER = {f"tag:yaml.org,2002:{name}" for name in (*_NUMBERS, "timestamp", "value")}
 _TAG = re.compile(r"could not determine a constructor for the tag '(.+)'")
 
@@ -118,6 +120,31 @@ def parse_texts(text: str, where: str) -> Any:
         SpecError: as `parse_yaml`.
     """
     return _load(text, where, _TextLoader)
+
+
+def parse_word(text: str, where: str) -> Any:
+    """Read the value of a word on a command line: as YAML, but text whole, `#` and `: ` included.
+
+    Raises:
+        SpecError: it is quoted or a collection, and no YAML.
+    """
+    is_plain = _PLAIN_WORD.match(text) is not None
+    try:
+        value = parse_yaml(text, where)
+    except SpecError:
+        if not is_plain:
+            raise
+        value = None
+    return text.strip() if is_plain and (value is None or isinstance(value, str)) else value
+
+
+def parse_word_text(text: str, where: str) -> Any:
+    """Read the value of a word on a command line as it is written.
+
+    Raises:
+        SpecError: as `parse_word`.
+    """
+    return text.strip() if _PLAIN_WORD.match(text) else parse_texts(text, where)
 
 
 def as_written(data: Any, texts: Any) -> Any:

@@ -6,9 +6,9 @@ A line a run, its absolute path. Runs that are gone stay in the list and are pas
 from __future__ import annotations
 
 import contextlib
-import os
 from pathlib import Path
 
+from hpo.core.switches import is_switched_off
 from hpo.run.run_dir import AUTOML_FACTS, RunDir, is_run, list_runs
 
 INDEX_FILE = "runs.txt"
@@ -23,7 +23,7 @@ MOST_RUNS = 100
 
 def is_on() -> bool:
     """Whether the environment lets searches learn from earlier ones."""
-    return os.environ.get(SWITCH, "").lower() not in ("off", "0", "no", "false")
+    return not is_switched_off(SWITCH)
 
 
 def note_run(cache: Path, run: RunDir) -> None:

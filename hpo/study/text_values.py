@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo.core.spec_dicts import parse_assignments
-from hpo.core.yaml_io import as_written, parse_texts
+from hpo.core.yaml_io import as_written, parse_word_text
 from hpo.study.skill import Skill
 
 
@@ -29,7 +29,7 @@ def read_assignments(
     texts = {}
     for word in words:
         key, _, text = word.partition("=")
-        texts[key.strip()] = parse_texts(text, f"{flag} {key}")
+        texts[key.strip()] = parse_word_text(text, f"{flag} {key}")
     return with_texts(parse_assignments(words, flag), texts, find_skill, action)
 
 
@@ -43,7 +43,7 @@ def with_texts(
 
     Args:
         values: dotted, nested or short keys.
-        texts: the same as `parse_texts` gives them.
+        texts: the same as they are written.
         find_skill: finds what says which keys hold text; called where that matters.
         action: whose spec it is.
     """
@@ -78,8 +78,10 @@ def _replaced(
     found = {}
     for key, value in values.items():
         path, text = f"{above}{key}", own.get(str(key))
+        is_text = names is None or path in names
         if isinstance(value, Mapping):
-            found[key] = _replaced(value, text, names, f"{path}.")
+            whole = isinstance(text, str) and is_text  # as `a: b` of a command line
+            found[key] = text if whole else _replaced(value, text, names, f"{path}.")
         else:
-            found[key] = as_written(value, text) if names is None or path in names else value
+            found[key] = as_written(value, text) if is_text else value
     return found

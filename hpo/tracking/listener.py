@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+
+from hpo.core.switches import is_switched_off
 
 if TYPE_CHECKING:
     from hpo.core.events import Event
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
     from hpo.study.spec import StudySpec
 
 
-_SWITCH = "HPO_MLFLOW"
-"""Environment variable that leaves MLflow out where it is `off`."""
+SWITCH = "HPO_MLFLOW"
+"""Environment variable that leaves MLflow out where it is `off` (or 0, no, false)."""
 
 
 class Nothing:
@@ -31,7 +32,7 @@ class Nothing:
 
 def mlflow_listener(run: RunDir, study: StudySpec, plan: StudyPlan, ledger: Ledger) -> Listener:
     """Mirror a search into MLflow; `SearchSettings.listeners` takes it."""
-    if os.environ.get(_SWITCH, "").strip().lower() == "off":
+    if is_switched_off(SWITCH):
         return Nothing()
     from hpo.searching.state_writer import snapshot_of
     from hpo.study.plan import named_sources

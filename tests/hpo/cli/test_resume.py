@@ -3,6 +3,8 @@ import shutil
 
 import pytest
 
+from hpo.cli.resume import read_moved
+from hpo.core.errors import SpecError
 from hpo.core.yaml_io import parse_yaml
 from tests.quick_cli import events_of
 
@@ -167,3 +169,26 @@ def test_what_has_changed_is_one_line_and_can_be_forced(hpo, second):
     code, out, err = hpo("resume", second, "--in-process", "--json", "--force")
     assert code == 0, err
     assert sum(finished_of(out)["trials"].values()) == 4
+
+
+@pytest.mark.parametrize(
+    ("pair", "old", "new"),
+    [
+        ("/data/w.ckpt={at}/w.ckpt", "/data/w.ckpt", "w.ckpt"),
+        ("/data/lr=0.1/w.ckpt={at}/w.ckpt", "/data/lr=0.1/w.ckpt", "w.ckpt"),
+        ("/data/w.ckpt={at}/lr=0.1/w.ckpt", "/data/w.ckpt", "lr=0.1/w.ckpt"),
+        ("/data/a=b={at}/lr=0.1/w.ckpt", "/data/a=b", "lr=0.1/w.ckpt"),
+        ("/data/lr=0.1/w.ckpt={at}/none", "/data/lr=0.1/w.ckpt", "none"),
+    ],
+)
+def test_places_that_have_moved_may_hold_the_sign_between_them(tmp_path, pair, old, new):
+    (tmp_path / "lr=0.1").mkdir()
+    for name in ("w.ckpt", "lr=0.1/w.ckpt"):
+        (tmp_path / name).touch()
+    assert read_moved(pair.format(at=tmp_path)) == (old, str(tmp_path / new))
+
+
+@pytest.mark.parametrize("pair", ["/data", "=/data", "/data=", "="])
+def test_a_moved_place_needs_both_ends(pair):
+    with pytest.raises(SpecError, match=f"--moved {pair}: must be OLD=NEW"):
+        read_moved(pair)

@@ -129,6 +129,31 @@ def test_schema_that_is_no_json_is_one_line(capsys, tmp_path):
     assert "train.schema.json: must be JSON" in err
 
 
+def test_a_plot_is_told_as_json_to_programs(capsys, schema_file, tmp_path):
+    page = tmp_path / "space.html"
+    code, out, _ = run(capsys, "--schema", schema_file, "--plot", page, "--json")
+    assert (code, json.loads(out)) == (0, {"plot": str(page)})
+    assert page.is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("--plot p.html --sample 3", "--sample"),
+        ("--lint --plot p.html", "--plot"),
+        ("--seed 7", "--seed: is of --sample; add that"),
+        ("--lint --trials -5", "--trials: must be at least 1, got -5"),
+    ],
+)
+def test_what_would_be_passed_over_is_refused(capsys, schema_file, words, says):
+    try:
+        code, out, err = run(capsys, "--schema", schema_file, *words.split())
+    except SystemExit as end:
+        code, (out, err) = end.code, capsys.readouterr()
+    assert (code, out) == (2, "")
+    assert says in err
+
+
 def test_lint_finds_the_faults(capsys, tmp_path):
     path = tmp_path / "train.schema.json"
     path.write_text(json.dumps(schema_of({"a.x": number(0.2, 1.0, -0.2), "a.y": {"type": "int"}})))

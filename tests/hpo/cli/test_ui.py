@@ -41,10 +41,15 @@ def test_a_public_address_needs_consent(out, capsys):
     assert "--yes-expose" in line
 
 
-def test_a_root_without_mlflow_data_is_told(out, capsys):
+@pytest.mark.parametrize(
+    ("switch", "why"),
+    [("on", "a search writes them once it has begun"), ("no", "HPO_MLFLOW keeps searches from")],
+)
+def test_a_root_without_mlflow_data_is_told(out, capsys, monkeypatch, switch, why):
+    monkeypatch.setenv("HPO_MLFLOW", switch)
     code, line = ui(out, capsys)
     assert code == 2
-    assert f"{out}/mlflow.db: no MLflow data yet" in line
+    assert f"{out}/mlflow.db: no MLflow data yet; {why}" in line
 
 
 def test_a_taken_port_is_told(out, capsys):

@@ -49,6 +49,28 @@ def test_numbers_truths_and_nothing_are_what_they_are():
     assert isinstance(given[NUMBER], float)
 
 
+WORDS = {
+    "/data/lot #5/names.yaml": "/data/lot #5/names.yaml", "#7": "#7", "a: b": "a: b",
+    "*.jpg": "*.jpg", "@home": "@home", " 1e3 #x ": "1e3 #x", '"#7" # a comment': "#7",
+    "'it''s'": "it's", "~": None,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_a_word_of_a_key_that_holds_text_is_taken_whole(word):
+    assert read_assignments([f"{TEXT}={word}"], skill) == {TEXT: WORDS[word]}
+    study = study_from_args(parsed("--fix", f"{TEXT}={word}", "--set", f"wandb.group={word}"))
+    assert study.search.fix == {TEXT: WORDS[word]}
+    assert flatten(study.spec) == {"wandb.group": WORDS[word]}
+
+
+def test_a_word_of_another_key_is_read_as_yaml():
+    given = read_assignments(["train.num_epochs=3 # of 9", "a.free=lot #5", "a.list=[1, 2]"], skill)
+    assert given == {"train.num_epochs": 3, "a.free": "lot #5", "a.list": [1, 2]}
+    with pytest.raises(SpecError, match=r"--set wandb.name .*is not valid YAML"):
+        read_assignments([f"{TEXT}='a"], skill)
+
+
 def test_sections_hold_text_too():
     given = read_assignments(["wandb={name: 1e3, enable: yes}"], skill)
     assert given == {"wandb": {"name": "1e3", "enable": True}}
