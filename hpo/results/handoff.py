@@ -212,7 +212,9 @@ def export_trial(
             f"trial {trial.number}: {skill.path}: skill_info.yaml has no action `export`, so there "
             f"is nothing to export it with; its checkpoint is {checkpoint}"
         )
-    draft = folder.with_name(f".{folder.name}-new")
+    draft, gone = (folder.with_name(f".{folder.name}-{word}") for word in ("new", "old"))
+    if gone.exists() and not folder.exists():
+        gone.rename(folder)  # a kill came between the two renames below
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
     copied = draft / f"model{checkpoint.suffix}"
@@ -234,7 +236,6 @@ def export_trial(
         raise HandoffError(f"trial {trial.number}: the export wrote no ONNX file")
     (draft / "spec.yaml").write_text(to_yaml(merged(spec, {"results_dir": str(folder)})))
     changed = _keep_changes(folder, draft, is_anew=is_anew)
-    gone = folder.with_name(f".{folder.name}-old")
     shutil.rmtree(gone, ignore_errors=True)
     if folder.exists():
         folder.rename(gone)  # readers see the one or the other, and never a part

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from unittest.mock import ANY
 
 import pytest
 
@@ -214,6 +215,10 @@ def test_changes_of_the_gallery_outlive_a_hand_off_of_the_same_model(searched):
     assert (run.best_dir / "gallery.npz").read_text() == "changed"
     assert (run.best_dir / "gallery.history" / "000001.npz").read_text() == "before"
     assert not list(run.path.glob("best-*"))
+    run.best_dir.rename(run.path / ".best-old")  # where a kill has left it
+    assert hand(searched)[1].named("exported") == [told | {"seconds": ANY}]
+    assert (run.best_dir / "gallery.npz").read_text() == "changed"
+    assert not (run.path / ".best-old").exists()
 
 
 def test_a_changed_gallery_of_another_model_is_set_aside(searched):
