@@ -30,6 +30,8 @@ MISSING, FAILURE, RAISED = "metric_missing", "failure", "callback_error"
 UNAVAILABLE, SKIPPED, NOT_RUN = "unavailable", "skipped", "not_run"
 KNOWN = (PROVIDED, MEASURED, REUSED)
 """Statuses of an evaluation that has a value."""
+TRAINER = "trainer"
+"""The source of one that nobody but the trainer has made."""
 BASELINE_FILE, FINAL_FILE = "baseline.json", "final.json"
 _START_FILE = "start.ckpt"
 _RECORD_NAMES = {BASELINE_FILE: "ptm_baseline.json", FINAL_FILE: "best_automl.json"}
@@ -293,7 +295,7 @@ def _by_trainer(evaluator: Evaluator, best: Recommendation, checkpoint: Path) ->
     return {
         "reason": f"evaluated on the {where}",
         **evaluator.outcome_of(metrics),
-        "source": "trainer",
+        "source": TRAINER,
         "data": "held_out" if data else "validation",
         "job_id": best.job_id,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shutil
 from collections.abc import Mapping
@@ -10,7 +11,15 @@ from typing import Any, Protocol
 
 from hpo.automl.best_rec import FILE as BEST_REC_FILE
 from hpo.automl.best_rec import best_record
-from hpo.automl.evaluation import Evaluator, read_evaluations, run_final
+from hpo.automl.evaluation import (
+    KNOWN,
+    MEASURED,
+    PROVIDED,
+    TRAINER,
+    Evaluator,
+    read_evaluations,
+    run_final,
+)
 from hpo.automl.outcome import comparison, render_comparison, value_in
 from hpo.automl.recommendation import Recommendation, metric_of
 from hpo.automl.route_settings import RouteSettings
@@ -20,7 +29,7 @@ from hpo.core.event_bus import EventBus
 from hpo.core.events import Evaluated, Exported
 from hpo.core.protocols import Executor, Trainer
 from hpo.core.route_events import Compared
-from hpo.core.selection import default_trial
+from hpo.core.selection import best_trial, default_trial
 from hpo.core.spec_dicts import merged
 from hpo.core.text import shell_word
 from hpo.core.trial import TrialRecord, TrialState
@@ -38,6 +47,8 @@ logger = logging.getLogger(__name__)
 
 TABLE_FILE = "comparison.md"
 ELSEWHERE = "trials run on a platform and no final_eval_fn was passed"
+_GIVEN = {"final_evaluation", "final_evaluation_metric"}
+"""Settings that are a value of the best trial."""
 _WHERE = {"held_out": "held-out", "validation": "validation"}
 
 
@@ -61,6 +72,12 @@ class Ending(Protocol):
     def specs_for(self, run: RunDir | None) -> TrialSpecs:
         """What makes the full specs of trials."""
 
+    def make_executor(self) -> Executor:
+        """What runs trials and single actions."""
+
+    def measure_start(self, executor: Executor) -> dict[str, Any]:
+        """Evaluate what the search starts from."""
+
     def evaluator(self, executor: Executor) -> Evaluator:
         """What evaluates checkpoints of the workspace."""
 
@@ -71,6 +88,47 @@ class Ending(Protocol):
 def conclude(session: Ending, engine: Engine, executor: Executor) -> dict[str, Any] | None:
     """Evaluate the best trial, compare, write `best/`; all failed is a result too."""
     best = engine.best()
+    checkpoint, final = _evaluate(session, best, executor)
+    handed = None if best is None else _hand_on(session, best, checkpoint, executor, final)
+    _compare(session, best, final)
+    if best is not None:
+        _hand_over(session, best, checkpoint)
+    is_here = session.route.platform is None
+    if is_here and session.facts.delete_intermediate and best is not None:
+        _delete_others(session)
+    return handed
+
+
+def evaluate_again(session: Ending, changed: set[str]) -> None:
+    """Take up what a later start of a search that is over says of its evaluations.
+
+    Args:
+        session: of that start.
+        changed: settings of evaluations that differ from those before.
+    """
+    hooks, (baseline, final) = session.route.hooks, read_evaluations(session.run)
+    of_end = {name for name in changed if "baseline" not in name}
+    is_known, is_measured = final.get("status") in KNOWN, final.get("status") == MEASURED
+    is_asked = hooks.baseline_fn is not None and baseline.get("status") not in KNOWN
+    if hooks.final_eval_fn is not None and final.get("status") != PROVIDED:
+        is_judged = not is_measured or final.get("source") == TRAINER
+    else:  # what is known is not lost to a setting that gives no value
+        is_judged = bool(of_end & _GIVEN or (of_end and not is_known))
+    if not (is_asked or is_judged or changed - of_end):
+        return
+    best = best_trial(session.ledger.trials(), session.ledger.direction)
+    with contextlib.closing(session.make_executor()) as executor:
+        if is_asked or changed - of_end:
+            session.measure_start(executor)
+        if is_judged:
+            _, final = _evaluate(session, best, executor)
+    _compare(session, best, final)
+
+
+def _evaluate(
+    session: Ending, best: TrialRecord | None, executor: Executor
+) -> tuple[Path | None, dict[str, Any]]:
+    """Evaluate the best trial, and say so; returns its checkpoint and the evaluation."""
     rec = None if best is None else session.show(best.number)
     checkpoint = None
     if best is not None and rec is not None:
@@ -93,14 +151,7 @@ def conclude(session: Ending, engine: Engine, executor: Executor) -> dict[str, A
             reason=final.get("reason"),
         )
     )
-    handed = None if best is None else _hand_on(session, best, checkpoint, executor, final)
-    _compare(session, best, final)
-    if best is not None:
-        _hand_over(session, best, checkpoint)
-    is_here = session.route.platform is None
-    if is_here and session.facts.delete_intermediate and best is not None:
-        _delete_others(session)
-    return handed
+    return checkpoint, final
 
 
 def _compare(session: Ending, best: TrialRecord | None, final: dict[str, Any]) -> None:

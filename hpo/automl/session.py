@@ -11,7 +11,7 @@ from hpo.algorithms.for_study import build_algorithm
 from hpo.automl import retention
 from hpo.automl.evaluation import FAILURE, Evaluator, plan_of_final, run_baseline
 from hpo.automl.feedback import Feedback
-from hpo.automl.finishing import conclude
+from hpo.automl.finishing import conclude, evaluate_again
 from hpo.automl.hooks import CallbackListener, HookedDriver, Lengths
 from hpo.automl.metrics import find_metric
 from hpo.automl.outcome import build_result, front_of_trials
@@ -37,6 +37,7 @@ from hpo.core.protocols import Algorithm, Executor, TrialDriver
 from hpo.core.route_events import Baseline
 from hpo.core.spec_dicts import flatten
 from hpo.core.trial import TrialRecord
+from hpo.jobs.parents import platform_jobs
 from hpo.jobs.staging import stage_sources
 from hpo.results.model_costs import cost_of
 from hpo.run.plain_files import read_printed
@@ -75,6 +76,8 @@ class AutoMLSession(Session):
         self.route = route or RouteSettings()
         self.declined = ""
         """Why the review stopped the search, if it did."""
+        self._has_concluded = False
+        self._changed_evaluations: set[str] = set()
         self.facts: WorkspaceFacts = self._current_facts()
         self.skill_trainer = cast(SkillTrainer, self.trainer)
         self.objectives = objectives_of(self.facts)
@@ -113,6 +116,8 @@ class AutoMLSession(Session):
         )
         if current != facts:
             current.write(self.run.path)
+        was, now = facts.evaluations, current.evaluations
+        self._changed_evaluations = {name for name in now if now[name] != was.get(name)}
         return current
 
     def _moved_defaults(self) -> list[dict[str, Any]]:
@@ -147,8 +152,10 @@ class AutoMLSession(Session):
 
     def _job_of(self, number: int) -> tuple[str, str]:
         """A trial's job id and folder; without a platform the folder is the id."""
-        if self._platform is not None:
-            return self._platform.job_ids.get(number, ("", ""))
+        if self.route.platform is not None:
+            made = self._platform
+            jobs = platform_jobs(self.run.path) if made is None else made.job_ids
+            return jobs.get(number, ("", ""))
         folder = str(self.run.trial_dir(number))
         return folder, folder
 
@@ -157,6 +164,8 @@ class AutoMLSession(Session):
         if self.route.routed is not None:
             self.bus.emit(self.route.routed)
         ended = super().search()
+        if ended.finished and not self._has_concluded:  # it was over before this start
+            evaluate_again(self, self._changed_evaluations)
         because = ended.finished.ended_because if ended.finished else "interrupted"
         found = build_result(self.run, self.ledger, self.facts, self.show, ended_because=because)
         return RouteResult(
@@ -293,7 +302,7 @@ class AutoMLSession(Session):
 
     def confirm_review(self, review: Review, executor: Executor) -> bool:
         """Evaluate the baseline, show everything, ask; nothing has been trained until then."""
-        baseline = self._baseline(executor)
+        baseline = self.measure_start(executor)
         machine = look_at_machine(self.run.path, review.probe, self.slots)
         warnings = [*review.warnings, *self.facts.warnings, *machine["warnings"]]
         if self.route.max_hours is not None and review.estimate_s is None:
@@ -354,7 +363,8 @@ class AutoMLSession(Session):
         waiting = sum(not t.state.is_finished for t in self.ledger.trials())
         return first_batch(super().make_algorithm(), self.ledger, max(count, min(1, waiting)))
 
-    def _baseline(self, executor: Executor) -> dict[str, Any]:
+    def measure_start(self, executor: Executor) -> dict[str, Any]:
+        """Evaluate what the search starts from."""
         blocked = ""
         if self.route.platform is not None:
             what = "there is no base checkpoint, so trials start from scratch"
@@ -378,4 +388,5 @@ class AutoMLSession(Session):
 
     def conclude(self, engine: Engine, executor: Executor) -> dict[str, Any] | None:
         """Evaluate the best trial, compare, write `best/`; all failed is a result too."""
+        self._has_concluded = True
         return conclude(self, engine, executor)

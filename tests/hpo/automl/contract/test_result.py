@@ -256,3 +256,40 @@ def test_29_notes_of_each_trial(go):
     result = go(feedback_fn=lambda rec, job: notes | {"number": rec.id})
     kept = {"kind": "blurred", "rows": [{"seen": 2}], "score": 0.5}
     assert [e["feedback"] for e in result["history"]] == [kept | {"number": n} for n in range(3)]
+
+
+def again(go, result, **more):
+    return go(workspace_path=result["workspace_path"], resume=True, **more)
+
+
+def test_22_evaluations_that_are_given_once_the_search_is_over_count(go):
+    """The usual order on a platform: search, evaluate the winner there, record it."""
+    result = go()
+    jobs = [entry["job_id"] for entry in result["history"]]
+    assert result["final_evaluation"]["status"] == "unavailable"
+    told = again(go, result, settings={"final_evaluation_metric": 0.47})
+    assert [entry["job_id"] for entry in told["history"]] == jobs
+    assert told["final_evaluation"]["status"] == "provided"
+    assert told["final_evaluation"]["comparison_to_baseline"] is None
+    told = again(go, result, settings={"baseline_metric": 0.25})
+    assert told["baseline"]["status"] == "provided"
+    assert told["final_evaluation"]["metric_value"] == 0.47, "as it was"
+    assert told["final_evaluation"]["comparison_to_baseline"]["delta"] == pytest.approx(0.22)
+    table = Path(result["workspace_path"], "evaluations/comparison.md").read_text()
+    assert "0.25" in table
+    assert "0.47" in table
+
+
+def test_17_final_eval_fn_of_a_later_call_is_asked_until_it_has_told(go):
+    seen = []
+
+    def judge(rec, job):
+        seen.append((rec.id, job))
+        return 0.375
+
+    result = go()
+    for _ in range(2):
+        final = again(go, result, final_eval_fn=judge)["final_evaluation"]
+        assert (final["status"], final["metric_value"]) == ("measured", 0.375)
+    assert seen == [(2, "job-2")]
+    assert again(go, result)["final_evaluation"]["metric_value"] == 0.375
