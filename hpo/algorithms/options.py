@@ -76,6 +76,10 @@ class Option:
         fits = isinstance(value, self.kind) or (self.kind is float and isinstance(value, int))
         is_mixed_up = isinstance(value, bool) and self.kind is not bool
         got = "a secret value" if self.is_secret else quoted(value)
+        if self.is_secret and isinstance(value, str):
+            value = value.strip()  # a line break after a key is the file's that it was read from
+            if not value.isprintable():  # else it would be spelt out where a request is refused
+                raise SpecError(f"{where}: must be printable text, got {got}")
         if not fits or is_mixed_up:
             raise SpecError(f"{where}: must be a {self.kind_name}, got {got}")
         if not self._is_within(value):

@@ -114,3 +114,11 @@ def test_more_epochs_than_a_trial_has_are_refused():
             "asha", quick_space(), direction="maximize", num_epochs=9, seed=0,
             options={"max_epochs": 27},
         )  # fmt: skip
+
+
+def test_a_line_break_after_a_secret_is_no_part_of_it(monkeypatch):
+    """The library of requests names such a key in its error."""
+    monkeypatch.setenv("A_KEY", "of a file\n")
+    assert resolve_options("x", KNOWN, {})["llm_key"] == "of a file"
+    with pytest.raises(SpecError, match="llm_key: must be printable text, got a secret value$"):
+        resolve_options("x", KNOWN, {"llm_key": "two\nlines"})
