@@ -70,11 +70,15 @@ def test_a_winner_is_exported_from_its_copy_where_its_own_checkpoint_is_gone(hpo
     assert (first / "best/model.onnx").is_file()
     shutil.rmtree(first / "best")
     shutil.rmtree(first / f"trials/{number:04d}/ckpt", ignore_errors=True)
-    for verb in ("resume", "export"):
-        code, _, err = hpo(verb, "first", *(["--in-process"] if verb == "resume" else []))
+    nothing_handed_on, wrong_input = 1, 2
+    for words, name, wanted in (
+        (["resume", "first", "--in-process"], "hpo", nothing_handed_on),
+        (["export", "first"], "hpo export", wrong_input),
+    ):
+        code, _, err = hpo(*words)
         assert (code, err.splitlines()[-1]) == (
-            2,
-            f"hpo {verb}: trial {number}: the checkpoint of its best epoch is missing below "
+            wanted,
+            f"{name}: trial {number}: the checkpoint of its best epoch is missing below "
             f"{first}/trials/{number:04d}; bring it back, or export another trial: "
             f"`hpo export {first} --trial N`",
         )
