@@ -26,6 +26,7 @@ from hpo.core.yaml_io import to_yaml
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import LEDGER_FILE, STUDY_FILE, RunDir, make_draft, write_atomically
 from hpo.run.trial_specs import TrialSpecs
+from hpo.searching.budget_account import remark_on
 from hpo.searching.engine import Engine
 from hpo.searching.engine_parts import Plan
 from hpo.searching.make_plan import plan_study
@@ -90,6 +91,7 @@ def take_over(run: RunDir, planned: Planned) -> None:
     changes, budget = changes_of(study, facts, planned), extended_budget(study, planned)
     of_study, of_facts = dict(changes.study), dict(changes.facts)
     if budget is not None:
+        remark_on(budget, run, study.search.confirm)
         of_study["budget"], of_facts["total"] = budget, budget.trials
     if is_written(planned.facts.skill_dir) and facts.skill_dir != planned.facts.skill_dir:
         trainer = planned.study.trainer

@@ -153,7 +153,7 @@ def _budget(review: Review) -> list[str]:
 
 def render_outcome(expected: Forecast | None, took_s: float) -> str:
     """How the expectation compares with what came, as words behind the time."""
-    if not expected or took_s <= 0:
+    if not expected or took_s <= 0 or expected.seconds <= 0:
         return ""
     off = took_s / expected.seconds - 1.0
     word = "longer" if off > 0 else "shorter"

@@ -150,14 +150,14 @@ def _less_confirmations(budget: Budget) -> Budget:
     return budget.mapped(reduced)
 
 
-def remark_on(budget: Budget, run: RunDir) -> None:
-    """Say that a new budget is used up already, if it is: nothing more will be searched."""
+def remark_on(budget: Budget, run: RunDir, confirm: int) -> None:
+    """Say that the search's part of a new budget is used up already, if it is."""
     told = run.read_state().get("spent") or {}
     spent = Spent(**{name: told[name] for name in Spent.__dataclass_fields__ if name in told})
-    if exhausted(budget, spent):
+    if exhausted(_less_confirmations(budget) if confirm else budget, spent):
         logger.warning(
             "a budget of %s is used up already (%s, %s so far), so nothing more is searched; "
-            "write more than that, such as --budget %s",
+            "write more than that, such as %s",
             budget,
             count_of(spent.trials, "trial"),
             render_seconds(spent.seconds),

@@ -147,7 +147,7 @@ def resume_search(
     study = replace(load_run_study(run), **changes)
     check_study(study, str)
     if budget is not None:
-        remark_on(budget, run)
+        remark_on(budget, run, study.search.confirm)
     plan, trainer = open_plan(run, study.trainer, is_route=settings.make_session is not None)
     # A finished run that is only told again trains nothing that would have to compare.
     is_changed = bool(budget or settings.places or settings.moved)

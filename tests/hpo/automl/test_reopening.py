@@ -55,7 +55,7 @@ def test_what_is_not_given_is_as_it_was_begun(open_again, settings):
         assert [rec.id for rec in automl.get_history()] == [0, 1, 2]
 
 
-def test_a_larger_number_extends_the_workspace(open_again, tmp_path):
+def test_a_larger_number_extends_the_workspace(open_again, tmp_path, caplog):
     with open_again({"automl_max_recommendations": 5}) as automl:
         assert not automl.is_complete()
         assert train(automl) == [3, 4]
@@ -64,6 +64,12 @@ def test_a_larger_number_extends_the_workspace(open_again, tmp_path):
     assert load_study(tmp_path / "ws" / "study.yaml").budget.trials == 5
     with open_again({"automl_max_recommendations": 5}) as automl:
         assert automl.is_complete()
+    assert not caplog.messages
+    with open_again({"automl_max_recommendations": 4}) as automl:
+        assert automl.is_complete()
+    (told,) = caplog.messages
+    assert "a budget of 4 trials is used up already (5 trials" in told
+    assert told.endswith("write more than that, such as 8trials")
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,7 @@ def test_a_budget_that_is_used_up_says_what_to_write(hpo, first, caplog, asked, 
     (line,) = [line for line in caplog.messages if "used up already (4 trials" in line]
     *_, written = line.split()
     caplog.clear()
-    assert line.endswith(f"write more than that, such as --budget {advice or written}")
+    assert line.endswith(f"write more than that, such as {advice or written}")
     code, _, err = hpo("resume", "first", "--budget", written, "--in-process")
     assert code == 0, err
     assert "used up already" not in caplog.text

@@ -1,5 +1,7 @@
 """The last page, line by line."""
 
+from dataclasses import replace
+
 import pytest
 
 from hpo.console.last_page import Seen, linked, render_end, render_value
@@ -99,6 +101,8 @@ def test_what_was_expected_and_why_it_ended():
     lines = page(Seen(expected=expected), ended_because="converged: nothing gained in 8 trials")
     assert "finished  3 complete, 1 failed in 1m 05s (50s expected, 30% longer)" in lines
     assert lines[-1] == "converged nothing gained in 8 trials"
+    nothing = replace(expected, seconds=0.0)  # where no trial can begin
+    assert page(Seen(expected=nothing))[-1] == "finished  3 complete, 1 failed in 1m 05s"
 
 
 def test_a_link():

@@ -1,11 +1,13 @@
+import json
 import random
 
 import pytest
 
-from hpo.core.budget import Budget, Spent
+from hpo.core.budget import Budget, Spent, parse_budget
 from hpo.core.trial import Measurement, Suggestion, TrialState
 from hpo.run.ledger import Ledger
-from hpo.searching.budget_account import Account
+from hpo.run.run_dir import RunDir
+from hpo.searching.budget_account import Account, remark_on
 
 
 class Clock:
@@ -141,3 +143,30 @@ def test_time_before_the_first_trial_counts_once(ledger):
     assert Account(fresh, Budget(), confirm=0, gpus_per_trial=0, before_s=12.5).clock() == 12.5
     # The clock of a ledger that has begun holds it already.
     assert Account(ledger, Budget(), confirm=0, gpus_per_trial=0, before_s=12.5).clock() == 30.0
+
+
+@pytest.mark.parametrize(
+    ("confirm", "limits", "advice"),
+    [
+        (0, {"seconds": 100.0}, "150s"),
+        (0, {"seconds": 110.0}, None),
+        (2, {"seconds": 110.0}, "150s"),  # 85 % of it are 93.5
+        (2, {"seconds": 118.0}, None),
+        (2, {"trials": 4}, "6trials"),
+        (2, {"trials": 5}, None),
+        (2, {"trials": 5, "epochs": 10}, "6trials,14epochs"),  # 85 % of 10 are 8
+    ],
+)
+def test_a_budget_of_which_the_search_has_had_its_part_is_told(
+    tmp_path, caplog, confirm, limits, advice
+):
+    run = RunDir(tmp_path)
+    spent = {"trials": 4, "seconds": 100.0, "epochs": 9}
+    run.state_file.write_text(json.dumps({"spent": spent}))
+    remark_on(Budget(**limits), run, confirm)
+    assert bool(caplog.messages) is bool(advice)
+    assert not advice or caplog.messages[0].endswith(f"write more than that, such as {advice}")
+    caplog.clear()
+    if advice:
+        remark_on(parse_budget(advice), run, confirm)
+    assert not caplog.messages
