@@ -23,12 +23,12 @@ from trainer import checkpoints
 from trainer.data.batches import build_data
 from trainer.devices import pick_device, wants_bf16
 from trainer.durable_files import write_atomically
-from trainer.encoders import as_trained, load_model
+from trainer.encoders import ModelFile, as_trained, load_model
 from trainer.epochs import MONITORED, embedded_by, match_queries
 from trainer.errors import CheckpointError
 from trainer.features import trains_on_features
 from trainer.features.data import build_feature_data
-from trainer.models.weights import find_state_dict, read_checkpoint, read_state_dict
+from trainer.models.weights import find_state_dict, read_state_dict
 from trainer.module import batch_norms
 from trainer.training import isolated
 
@@ -64,12 +64,13 @@ def average(spec: Spec, files: Sequence[Path], out: Path) -> dict[str, Any]:
         TrainerError: the pictures cannot be used.
     """
     began = time.perf_counter()
-    spec = as_trained(files[0], spec)
+    first = ModelFile(files[0])
+    spec = as_trained(first, spec)
     device = pick_device(spec.train.gpu_ids[0])
     with isolated(spec, device):
-        content = read_checkpoint(files[0])
+        content = first.content
         mean, count = _doubled(find_state_dict(content, files[0])), int(content.get(COUNT, 1))
-        model = load_model(files[0], spec, device)
+        model = load_model(first, spec, device)
         statistics = _statistics(spec, model.trunk)
         data, part = _data(spec, model, device, need_train=statistics == "made anew")
         alone = value = _value(part, data, spec)

@@ -22,7 +22,7 @@ from trainer.data.names import name_key
 from trainer.data.splits import label_splits, match_splits, scan_splits
 from trainer.data.value_range import resolved
 from trainer.embedding import evaluating
-from trainer.encoders import ENGINE_SUFFIXES, load_model
+from trainer.encoders import ENGINE_SUFFIXES, ModelFile, load_model
 from trainer.errors import TrainerError
 from trainer.features.loop import one_thread
 from trainer.features.source import FeatureSource
@@ -77,10 +77,11 @@ def with_unseen(gallery: GalleryIndex, spec: Spec, model: Recognizer) -> Gallery
 
 
 def with_unseen_of(
-    gallery: GalleryIndex, spec: Spec, file: Path, device: torch.device
+    gallery: GalleryIndex, spec: Spec, file: Path | ModelFile, device: torch.device
 ) -> GalleryIndex:
     """Do as `with_unseen` by a checkpoint; by other model files the gallery stays unchanged."""
-    if file.suffix.lower() in (".onnx", *ENGINE_SUFFIXES):
+    path = file.path if isinstance(file, ModelFile) else file
+    if path.suffix.lower() in (".onnx", *ENGINE_SUFFIXES):
         return gallery
     return with_unseen(gallery, spec, load_model(file, spec, device))
 

@@ -67,9 +67,9 @@ class CrossTraining:
 
     def __init__(self, folder: Path, folds: int = FOLDS) -> None:
         exported = Exported(folder)
-        self._gallery, self._checkpoint = folder / GALLERY, exported.checkpoint
+        self._gallery, self._checkpoint = folder / GALLERY, exported.weights.path
         self._spec = exported.spec
-        self._payload = read_checkpoint(self._checkpoint)
+        self._payload = exported.weights.content
         self._pictures = scan_splits(self._spec)
         self._labelled = label_splits(self._spec, self._pictures)
         keys = sorted(map(name_key, self._payload.get("class_names") or ()))

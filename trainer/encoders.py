@@ -1,6 +1,7 @@
 """Encoders of a trained model: a checkpoint, an ONNX file or an engine.
 
-encoder = load_encoder(Path("best.ckpt"), spec, device)
+file = ModelFile(Path("best.ckpt"))
+encoder = load_encoder(file, as_trained(file, spec), device)
 emb_ND = encoder(data.eval_batches("query", 128))
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,47 @@ Encoder = Callable[[Iterable[torch.Tensor]], NDArray[Any]]
 """Embeds batches of normalised pictures: raw embeddings of all in order, float32, shape (N, D)."""
 
 
+class ModelFile:
+    """A model's file, read once however much of it is asked for.
+
+    Whoever needs one answer alone gives a path instead; a checkpoint's weights are held for as long
+    as this is.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.expanduser()
+
+    @cached_property
+    def content(self) -> dict[str, Any]:
+        """What a checkpoint holds.
+
+        Raises:
+            CheckpointError: as `read_checkpoint`.
+        """
+        return read_checkpoint(self.path)
+
+    @cached_property
+    def onnx(self) -> OnnxModel | None:
+        """The model of an ONNX file, also of one that `gen_trt_engine` wrote; None for others."""
+        if self.path.suffix.lower() == ".onnx":
+            return OnnxModel(self.path)
+        if not self.is_engine:
+            return None
+        try:
+            return OnnxModel(self.path)
+        except CheckpointError:  # a TensorRT engine
+            return None
+
+    @property
+    def is_engine(self) -> bool:
+        """Whether it is named as engines are."""
+        return self.path.suffix.lower() in ENGINE_SUFFIXES
+
+
+def _opened(file: Path | ModelFile) -> ModelFile:
+    return file if isinstance(file, ModelFile) else ModelFile(file)
+
+
 def onnx_encoder(model: OnnxModel) -> Encoder:
     """Return what embeds by an exported model under onnxruntime."""
 
@@ -56,7 +98,7 @@ def as_matched(encoder: Encoder, spec: Spec) -> Encoder:
     return partial(embed_with_mirror_images, encoder, mirror=partial(torch.flip, dims=(-1,)))
 
 
-def load_encoder(path: Path, spec: Spec, device: torch.device) -> Encoder:
+def load_encoder(file: Path | ModelFile, spec: Spec, device: torch.device) -> Encoder:
     """Load a model file of any kind, to embed pictures as a spec wants them matched.
 
     Raises:
@@ -64,35 +106,20 @@ def load_encoder(path: Path, spec: Spec, device: torch.device) -> Encoder:
         SpecError: the spec describes another model than the file holds, or the file needs a package
             or device that is not here.
     """
-    path = path.expanduser()
+    file = _opened(file)
+    path = file.path
     if not path.is_file():
         raise CheckpointError(
             f"{path}: no such file; give a checkpoint, an .onnx file or an engine"
         )
-    if (model := _onnx_in(path)) is not None:
-        if _is_engine(path):
+    if (model := file.onnx) is not None:
+        if file.is_engine:
             logger.info("%s holds an ONNX model: running it with onnxruntime", path)
         check_facts(path, {**model.facts, **model.size}, spec, only=(*PREPROCESSING, *model.size))
         return as_matched(onnx_encoder(model), spec)
-    if _is_engine(path):
+    if file.is_engine:
         return as_matched(_load_engine(path, spec, device), spec)
-    return as_matched(partial(embed, load_model(path, spec, device)), spec)
-
-
-def _is_engine(path: Path) -> bool:
-    return path.suffix.lower() in ENGINE_SUFFIXES
-
-
-def _onnx_in(path: Path) -> OnnxModel | None:
-    """The model of an ONNX file, also of one that `gen_trt_engine` wrote; None for other files."""
-    if path.suffix.lower() == ".onnx":
-        return OnnxModel(path)
-    if not _is_engine(path):
-        return None
-    try:
-        return OnnxModel(path)
-    except CheckpointError:  # a TensorRT engine
-        return None
+    return as_matched(partial(embed, load_model(file, spec, device)), spec)
 
 
 def _load_engine(path: Path, spec: Spec, device: torch.device) -> Encoder:
@@ -117,13 +144,14 @@ def tensorrt_at_hand() -> bool:
     return importlib.util.find_spec("tensorrt") is not None and torch.cuda.is_available()
 
 
-def load_model(path: Path, spec: Spec, device: torch.device) -> Recognizer:
+def load_model(file: Path | ModelFile, spec: Spec, device: torch.device) -> Recognizer:
     """Build the model of a spec with the weights of a checkpoint, in evaluation mode.
 
     Raises:
         CheckpointError, SpecError: as `load_encoder`.
     """
-    content = read_checkpoint(path)
+    file = _opened(file)
+    path, content = file.path, file.content
     _check_same_model(path, content.get("spec"), spec)
     model = build_recognizer(spec, load_pretrained=False)
     load_into(model, find_state_dict(content, path), what=f"{path} for {spec.model.backbone}")
@@ -151,7 +179,7 @@ _MUST_AGREE = {
 """Keys that decide what a model computes, and their section."""
 
 
-def as_trained(path: Path, spec: Spec) -> Spec:
+def as_trained(file: Path | ModelFile, spec: Spec) -> Spec:
     """Return a spec that reads deep pictures as those were read that a model was trained on.
 
     A `dataset.value_range` that stands in the spec stays; `load_encoder` refuses it where the model
@@ -160,31 +188,31 @@ def as_trained(path: Path, spec: Spec) -> Spec:
     Raises:
         CheckpointError: the file is damaged.
     """
-    path = path.expanduser()
-    if spec.dataset.value_range is not None or not path.is_file():
+    file = _opened(file)
+    if spec.dataset.value_range is not None or not file.path.is_file():
         return spec
-    found = _trained_facts(path).get("value_range")
+    found = _trained_facts(file).get("value_range")
     if not isinstance(found, list | tuple):
         return spec
     return with_value_range(spec, (float(found[0]), float(found[1])))
 
 
-def trained_classes(path: Path) -> list[str]:
+def trained_classes(file: Path | ModelFile) -> list[str]:
     """Return the classes that a model was trained on; none where its file does not say.
 
     Raises:
         CheckpointError: the file is damaged.
     """
-    return list(_trained_facts(path).get("trained_classes") or ())
+    return list(_trained_facts(_opened(file)).get("trained_classes") or ())
 
 
-def _trained_facts(path: Path) -> Mapping[str, Any]:
+def _trained_facts(file: ModelFile) -> Mapping[str, Any]:
     """What a file says of `dataset` and `trained_classes`."""
-    if (model := _onnx_in(path)) is not None:
-        return model.facts
-    if _is_engine(path):
-        return read_facts(path)
-    content = read_checkpoint(path)
+    if file.onnx is not None:
+        return file.onnx.facts
+    if file.is_engine:
+        return read_facts(file.path)
+    content = file.content
     trained = content.get("spec")
     dataset = trained.get("dataset") if isinstance(trained, Mapping) else None
     known = dataset if isinstance(dataset, Mapping) else {}

@@ -14,7 +14,7 @@ from trainer.data.batches import build_data
 from trainer.devices import pick_device
 from trainer.durable_files import write_text
 from trainer.embedding import needed
-from trainer.encoders import as_trained, load_encoder
+from trainer.encoders import ModelFile, as_trained, load_encoder
 from trainer.errors import SpecError
 from trainer.gallery import GalleryIndex, build_gallery
 from trainer.isolation import memory_errors_named, released
@@ -70,11 +70,13 @@ def embed_splits(
     Returns:
         The gallery, its files in the same order, embeddings of the queries (Q, D), and the queries.
     """
-    spec = as_trained(model_path(spec), spec)
+    file = ModelFile(model_path(spec))
+    spec = as_trained(file, spec)
     device = pick_device(spec.evaluate.gpu_ids[0])
     batch_size = spec.evaluate.batch_size
     with released(device), memory_errors_named(f"evaluate.batch_size {batch_size}"):
-        encoder = load_encoder(model_path(spec), spec, device)
+        encoder = load_encoder(file, spec, device)
+        del file  # what it holds beside the weights is not needed
         data = build_data(spec, device, need_train=False)
         reference, query = (
             needed(data.reference, "val_dataset.reference"),

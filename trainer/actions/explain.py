@@ -15,7 +15,7 @@ from trainer.actions.evaluate import embed_splits, model_path
 from trainer.cross_fit import with_unseen_of
 from trainer.data.origin import origin
 from trainer.devices import pick_device
-from trainer.encoders import as_trained, trained_classes
+from trainer.encoders import ModelFile, as_trained, trained_classes
 from trainer.gallery import GalleryIndex
 from trainer.gallery_growth import describe_growth, measure_growth
 from trainer.matching import NEAREST
@@ -78,7 +78,7 @@ def _unknowns(
     is_whole: bool,
 ) -> dict[str, Any]:
     """Tell what pictures of unknown classes bring; the whole of it takes the training pictures."""
-    file = model_path(spec)
+    file = ModelFile(model_path(spec))
     names = [query.class_names[label] for label in query.labels]
     asked = replace(gallery, queries=Queries.of(emb_QD, names, trained_classes(file)))
     if is_whole:

@@ -27,13 +27,12 @@ from trainer.data.batches import build_data
 from trainer.data.names import printable
 from trainer.devices import pick_device
 from trainer.embedding import embed
-from trainer.encoders import as_matched, as_trained, load_model, onnx_encoder
+from trainer.encoders import ModelFile, as_matched, as_trained, load_model, onnx_encoder
 from trainer.errors import SpecError, first_line
 from trainer.following import start_weights
 from trainer.gallery import GalleryIndex, build_gallery, model_digest, picture_digest
 from trainer.gallery_file import begin
 from trainer.isolation import memory_errors_named, released
-from trainer.models.weights import read_checkpoint
 from trainer.onnx_model import INPUT, OUTPUT, OnnxModel, add_metadata
 from trainer.spec import action_dir, flatten
 from trainer.unknowns import Queries
@@ -74,8 +73,8 @@ def export(spec: Spec) -> dict[str, Any]:
         ExportError: the file does not give what the model gives; nothing is left behind.
         TrainerError: checkpoint, spec or images cannot be used.
     """
-    checkpoint = Path(spec.export.checkpoint or "")
-    spec = as_trained(checkpoint, spec)
+    file = ModelFile(Path(spec.export.checkpoint or ""))
+    spec = as_trained(file, spec)
     target = Path(spec.export.onnx_file or action_dir(spec, "export") / ONNX)
     if printable(str(target)) != str(target):
         raise SpecError(
@@ -85,11 +84,12 @@ def export(spec: Spec) -> dict[str, Any]:
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp.onnx")
     with released(device), memory_errors_named("export"), contextlib.ExitStack() as leaving:
         leaving.callback(temporary.unlink, missing_ok=True)
-        model = load_model(checkpoint, spec, device)
+        model = load_model(file, spec, device)
         data = build_data(spec, device, need_train=False)
         target.parent.mkdir(parents=True, exist_ok=True)
         write_onnx(model, spec, temporary)
-        add_metadata(temporary, _facts(spec, checkpoint, data))
+        add_metadata(temporary, _facts(spec, file.content, data))
+        del file  # what it holds beside the weights is not needed any more
         parity, gallery = _checked(model, OnnxModel(temporary), data, spec)
         opset = _opset_of(temporary)
         if spec.export.verbose:
@@ -143,8 +143,7 @@ def write_onnx(model: Recognizer, spec: Spec, path: Path) -> None:
         )
 
 
-def _facts(spec: Spec, checkpoint: Path, data: RecognitionData) -> dict[str, Any]:
-    content = read_checkpoint(checkpoint)
+def _facts(spec: Spec, content: Mapping[str, Any], data: RecognitionData) -> dict[str, Any]:
     if data.reference is not None:
         classes = list(data.reference.class_names)
     else:

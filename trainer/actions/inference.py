@@ -31,7 +31,7 @@ from trainer.data.value_range import resolved
 from trainer.devices import pick_device
 from trainer.durable_files import write_atomically, write_text
 from trainer.embedding import needed
-from trainer.encoders import Encoder, as_trained, load_encoder, trained_classes
+from trainer.encoders import Encoder, ModelFile, as_trained, load_encoder, trained_classes
 from trainer.errors import DataError, ImageError, SpecError
 from trainer.gallery import GalleryIndex, build_gallery
 from trainer.isolation import memory_errors_named, released
@@ -68,13 +68,14 @@ def infer(spec: Spec) -> dict[str, Any]:
     inference = spec.inference
     device = pick_device(inference.gpu_ids[0])
     folder = action_dir(spec, "inference")
-    path = Path(inference.trt_engine or inference.checkpoint or "")
-    spec = _as_read(path, spec)
+    file = ModelFile(Path(inference.trt_engine or inference.checkpoint or ""))
+    spec = _as_read(file, spec)
     files = list_images(inference.inference_input_type, inference.input_path or "")
     errors: dict[int, str] = {}
     with released(device), memory_errors_named(f"inference.batch_size {inference.batch_size}"):
-        encoder = load_encoder(path, spec, device)
-        gallery, is_reused = _gallery(encoder, spec, path, folder / GALLERY, device)
+        encoder = load_encoder(file, spec, device)
+        gallery, is_reused = _gallery(encoder, spec, file, folder / GALLERY, device)
+        del file  # what it holds beside the weights is not needed any more
         _check_topk(inference.topk, gallery)
         rate = inference.unknown_at
         limit = gallery.threshold(rate).limit if rate else None
@@ -131,9 +132,9 @@ def list_images(input_type: str, source: str) -> list[tuple[Path, str | None]]:
     return [(path, None) for path in found]
 
 
-def _as_read(model_path: Path, spec: Spec) -> Spec:
+def _as_read(file: ModelFile, spec: Spec) -> Spec:
     """Return the spec with the range of deep pictures: the model's, else the reference's."""
-    spec = as_trained(model_path, spec)
+    spec = as_trained(file, spec)
     return resolved(spec, scan_splits(_without_query(spec), need_train=False))
 
 
@@ -165,7 +166,7 @@ def _raise_if(errors: Mapping[int, str], rows: list[dict[str, Any]], folder: Pat
 
 
 def _gallery(
-    encoder: Encoder, spec: Spec, model_path: Path, path: Path, device: torch.device
+    encoder: Encoder, spec: Spec, file: ModelFile, path: Path, device: torch.device
 ) -> tuple[GalleryIndex, bool]:
     """Return the reference's index: the kept one while it is that of this model and reference."""
     val = spec.dataset.val_dataset
@@ -174,7 +175,7 @@ def _gallery(
             "dataset.val_dataset.query: must be given for inference.unknown_at, which it calibrates"
         )
     stamp_path = path.with_suffix(".stamp")
-    stamp = _stamp(spec, model_path)
+    stamp = _stamp(spec, file.path)
     if path.is_file() and stamp_path.is_file() and stamp_path.read_text() == stamp:
         logger.info("using the gallery index %s again", path)
         return GalleryIndex.load(path).matched_by(spec.dataset.matching), True
@@ -188,9 +189,9 @@ def _gallery(
     if is_calibrated and data.query is not None:
         emb_QD = encoder(data.eval_batches("query", spec.inference.batch_size))
         names = [data.query.class_names[label] for label in data.query.labels]
-        queries = Queries.of(emb_QD, names, trained_classes(model_path))
+        queries = Queries.of(emb_QD, names, trained_classes(file))
         index = dataclasses.replace(index, queries=queries)
-        index = with_unseen_of(index, spec, model_path, device)
+        index = with_unseen_of(index, spec, file, device)
     stamp_path.unlink(missing_ok=True)
     index.save(path)
     write_text(stamp_path, stamp)

@@ -18,7 +18,7 @@ from trainer.data.decoder import opened
 from trainer.data.framing import framing_of, input_size
 from trainer.data.origin import origin
 from trainer.data.splits import scan_splits
-from trainer.encoders import as_trained, load_model
+from trainer.encoders import ModelFile, as_trained, load_model
 from trainer.errors import CheckpointError, ImageError, SpecError
 from trainer.onnx_model import OnnxModel
 from trainer.spec import parse_spec
@@ -45,15 +45,15 @@ class Exported:
     def spec(self) -> Spec:
         """The spec that it was trained with, deep pictures as its pictures were read."""
         text = read_spec_file(self.folder / "spec.yaml")
-        return as_trained(self.checkpoint, parse_spec(text, "train", is_complete=False))
+        return as_trained(self.weights, parse_spec(text, "train", is_complete=False))
 
-    @property
-    def checkpoint(self) -> Path:
-        """Its weights."""
+    @cached_property
+    def weights(self) -> ModelFile:
+        """Its checkpoint."""
         path = self.folder / "model.ckpt"
         if not path.is_file():
             raise CheckpointError(f"{path}: no such checkpoint; export the trial again")
-        return path
+        return ModelFile(path)
 
     @cached_property
     def onnx(self) -> OnnxModel:
@@ -64,7 +64,7 @@ class Exported:
         """Build the model on the CPU, in evaluation mode."""
         import torch
 
-        return load_model(self.checkpoint, self.spec, torch.device("cpu"))
+        return load_model(self.weights, self.spec, torch.device("cpu"))
 
     def pictures(self) -> list[Path]:
         """Some queries of the spec, else some of its gallery.

@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -6,8 +7,11 @@ import pytest
 import torch
 
 from trainer.actions.evaluate import evaluate
-from trainer.errors import CheckpointError, SpecError
+from trainer.encoders import ModelFile, as_trained, load_encoder, trained_classes
+from trainer.errors import CheckpointError, InfrastructureError, SpecError
 from trainer.spec import parse_spec
+
+CPU = torch.device("cpu")
 
 
 def run(trained, folder, **changes):
@@ -73,3 +77,18 @@ def test_bad_input_is_one_line(trained, exported, tmp_path):
     onnx = str(exported / "model.onnx")
     with pytest.raises(SpecError, match=r"model\.input_height must be 32, got 64"):
         run(trained, tmp_path, evaluate__checkpoint=onnx, model__input_height=64)
+
+
+@pytest.mark.parametrize("suffix", [".ckpt", ".onnx", ".engine"])
+def test_a_file_is_read_once_for_all_that_is_asked_of_it(trained, exported, tmp_path, suffix):
+    path = tmp_path / f"model{suffix}"
+    shutil.copyfile(trained.checkpoint if suffix == ".ckpt" else exported / "model.onnx", path)
+    spec = parse_spec(trained.spec(tmp_path), "export", is_complete=False)
+    file = ModelFile(path)
+    assert len(trained_classes(file)) == 6
+    path.write_bytes(b"another")
+    emb_ND = load_encoder(file, as_trained(file, spec), CPU)([torch.zeros(2, 3, 32, 32)])
+    whole = load_encoder(trained.checkpoint, spec, CPU)([torch.zeros(2, 3, 32, 32)])
+    assert emb_ND == pytest.approx(whole, abs=1e-5)
+    with pytest.raises((CheckpointError, InfrastructureError)):
+        load_encoder(path, spec, CPU)

@@ -22,4 +22,4 @@ def test_what_is_not_alike_is_refused(cosine):
 
 def test_a_folder_without_a_checkpoint_is_told(tmp_path):
     with pytest.raises(CheckpointError, match=r"model.ckpt: no such checkpoint"):
-        _ = Exported(tmp_path).checkpoint
+        _ = Exported(tmp_path).weights
