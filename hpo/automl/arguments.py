@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import os
 from collections.abc import Mapping
@@ -62,6 +64,37 @@ def check_names(value: Any, where: str) -> None:
     is_list = isinstance(value, list | tuple | set | frozenset) and value
     if value is not None and not (is_list and all(isinstance(name, str) for name in value)):
         raise AutoMLError(f"{where}: must be None or a list of dotted names, got {shown(value)}")
+
+
+def digests_of(arguments: Mapping[str, Any]) -> dict[str, str]:
+    """What tells other values of arguments; none can be found by it, as some are secrets."""
+    texts = {name: _text_of(value) for name, value in arguments.items()}
+    return {name: hashlib.sha256(text.encode()).hexdigest()[:6] for name, text in texts.items()}
+
+
+def _text_of(value: Any) -> str:
+    """A value as text that is the same in another process."""
+    try:
+        return json.dumps(value, sort_keys=True, default=lambda item: type(item).__name__)
+    except (TypeError, ValueError):
+        return type(value).__name__
+
+
+def describe_others(begun: Mapping[str, str] | None, arguments: Mapping[str, Any]) -> str:
+    """In what arguments differ from those whose digests were kept; empty where they do not.
+
+    None stands for a search whose arguments are not known.
+    """
+    if begun is None:
+        return ""
+    now = digests_of(arguments)
+    words = {
+        "is missing": begun.keys() - now.keys(),
+        "is new": now.keys() - begun.keys(),
+        "is another": {name for name in begun.keys() & now.keys() if begun[name] != now[name]},
+    }
+    told = [f"{name} {word}" for word, names in words.items() for name in sorted(names)]
+    return ", ".join(told)
 
 
 def check_truth(value: Any, where: str) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 from typing import cast
 
+from hpo.automl.arguments import digests_of
 from hpo.automl.planning import as_value_errors, plan_request
 from hpo.automl.reopening import (
     Changes,
@@ -49,9 +50,8 @@ def _start(request: Request, route: RouteSettings, search: SearchSettings) -> Se
     route = replace(route, secrets=planned.settings.secrets)
     _demand_jobs(request, route, planned.facts)
     session = partial(AutoMLSession, route=route)
-    search = replace(
-        search, fill=planned.facts.write, route_style=planned.style, make_session=session
-    )
+    facts = replace(planned.facts, job_arguments=digests_of(route.platform_arguments))
+    search = replace(search, fill=facts.write, route_style=planned.style, make_session=session)
     return start_search(planned.study, request.workspace.parent, search)
 
 

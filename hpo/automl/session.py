@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from hpo.algorithms.for_study import build_algorithm
 from hpo.automl import retention
+from hpo.automl.arguments import describe_others
 from hpo.automl.evaluation import FAILURE, Evaluator, plan_of_final, run_baseline
 from hpo.automl.feedback import Feedback
 from hpo.automl.finishing import conclude, evaluate_again
@@ -56,6 +57,10 @@ _OTHER_VALUES = {
 }
 """Why a start with or without a caller's function gives values that are not those of the trials
 before."""
+_OTHER_ARGUMENTS = (
+    "the arguments of its jobs are no longer those that it was begun with ({}), and new trials are "
+    "ranked with the earlier ones; pass the same to AutoMLRunner.run"
+)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -107,6 +112,8 @@ class AutoMLSession(Session):
             is_given = getattr(self.route.hooks, name) is not None
             if begun not in (None, is_given):
                 logger.warning("%s: %s", self.run, _OTHER_VALUES[is_given].format(name))
+        if others := describe_others(facts.job_arguments, self.route.platform_arguments):
+            logger.warning("%s: %s", self.run, _OTHER_ARGUMENTS.format(others))
         total = self.study.budget.trials if facts.total is not None else None
         current = replace(
             facts,

@@ -57,6 +57,8 @@ class WorkspaceFacts:
     """The same of what `metric_extractor` reads."""
     force: bool | None = None
     """Whether an explicit batch of a single class was kept; None as above."""
+    job_arguments: dict[str, str] | None = None
+    """Digests of what the caller passed on to jobs, by name; None as above."""
     evaluations: dict[str, Any] = field(default_factory=dict)
     """The settings of baseline and final evaluation that were given, by name."""
     delete_intermediate: bool | None = None

@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from hpo import AutoML, AutoMLRunner
-from hpo.automl.arguments import is_wandb_on
+from hpo.automl.arguments import describe_others, digests_of, is_wandb_on
 from hpo.core.errors import MachineError
 from tests.hpo.automl.contract.pretended import Sdk
 from tests.quick_trainer import NAME
@@ -210,3 +210,10 @@ def test_a_view_that_cannot_be_written_is_told_and_the_others_are(workspace, vie
     if view != "best_rec":
         (best,) = (folder / ".automl/best_rec").iterdir()
         assert json.loads(best.read_text())["rec_number"] == rec.id
+
+
+def test_arguments_of_jobs_are_told_apart_whatever_they_are():
+    begun = digests_of({"a": {1: 2, "x": 3}, "b": object(), "c": [1], "d": None})
+    given = {"a": {1: 2, "x": 3}, "b": object(), "c": [2], "e": 0}
+    assert describe_others(begun, given) == "d is missing, e is new, c is another"
+    assert describe_others(None, given) == "", "an earlier release kept none"

@@ -32,6 +32,22 @@ def test_37_platform_arguments_reach_the_job(go):
     assert (sdk.jobs[0].gpu_count, sdk.jobs[0].partition) == (4, "long")
 
 
+def test_37_a_resumed_search_says_which_arguments_its_jobs_no_longer_get(go, caplog):
+    """Before, they were submitted with one GPU, in silence, and ranked with the others."""
+    given = {"gpu_count": 4, "partition": "long", "workspace_id": "mine"}
+    path = go(trials=1, **given)["workspace_path"]
+    more = {"workspace_path": path, "resume": True, "settings": {"automl_max_recommendations": 2}}
+    go(**more, **given)
+    assert "arguments" not in caplog.text
+    sdk = Sdk()
+    go(sdk, **(more | {"settings": {"automl_max_recommendations": 3}}), partition="short")
+    assert "gpu_count is missing, partition is another" in caplog.text
+    assert sdk.jobs[0].partition == "short", "as this start says"
+    assert "long" not in Path(path, ".automl/controller/facts.json").read_text(), (
+        "it may be a secret"
+    )
+
+
 def test_38_a_job_that_cannot_be_made(go):
     class Closed(Sdk):
         def create_job(self, image, command):
