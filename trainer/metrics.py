@@ -86,6 +86,16 @@ def precision_at_1(hits_Q: NDArray[np.bool_], labels_Q: NDArray[Any]) -> Mapping
     return {CLASS_MEAN: class_mean(hits_Q, labels_Q), QUERY_MEAN: query_mean(hits_Q)}
 
 
+def share_of(labels_Q: NDArray[Any], *, over_classes: bool) -> float:
+    """Return of how many random queries a share would be as uncertain as Precision@1 is.
+
+    All of them for the mean over queries. In the mean over C classes a query of one with n counts
+    1 / (C n), so that its variance is that of a share of C^2 / sum(1 / n).
+    """
+    counts_C = np.unique(labels_Q, return_counts=True)[1]
+    return float(len(counts_C) ** 2 / (1 / counts_C).sum() if over_classes else counts_C.sum())
+
+
 def r_precision(
     neighbours_QK: NDArray[Any], labels_Q: NDArray[Any], relevant_Q: NDArray[Any]
 ) -> Doubles:

@@ -240,7 +240,12 @@ class Trainer(Protocol):
         """Make the embedded default data set below `folder` and return its sources."""
 
     def inspect_data(self, spec: Spec) -> dict[str, Any]:
-        """Look at all data: `{"splits": {...}, "findings": [...]}`; raise if it cannot be used."""
+        """Look at all data: `{"splits": {...}, "findings": [...]}`; raise if it cannot be used.
+
+        Where the monitored metric is a share of the validation queries, `share_of` says of how many
+        drawn at random a share would be as uncertain: fewer than there are, where classes of few
+        count as much as others.
+        """
 
     def stage(self, source: str) -> Path:
         """Fetch and unpack one source (folder, archive, address) once; return its local folder."""

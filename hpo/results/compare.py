@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist, fmean, variance
 
 import numpy as np
@@ -62,10 +62,16 @@ class Standing:
     behind_interval: tuple[float, float] | None
     is_tied: bool
     """Whether the difference to the best mean may be chance."""
+    is_level: bool
+    """The same of the winner, who may be a cheaper one than that of the best mean."""
 
 
 def compare(
-    finalists: Sequence[Finalist], classes: Sequence[int] | None, *, seed: int = 0
+    finalists: Sequence[Finalist],
+    classes: Sequence[int] | None,
+    *,
+    seed: int = 0,
+    than: int | None = None,
 ) -> list[Standing]:
     """Order finalists from the best mean to the worst, and say who is tied with the best.
 
@@ -73,22 +79,41 @@ def compare(
         finalists: each with as many runs, of the same seeds in the same order.
         classes: class of each query where the metric is a mean over classes, else None.
         seed: of the bootstrap.
+        than: number of the one whom the others are compared with; None is the best mean.
     """
     order = sorted(finalists, key=lambda f: (-fmean(f.values), f.number))
-    leader = order[0]
+    first = next((place for place, f in enumerate(order) if f.number == than), 0)
     if not all(f.hits for f in order):
-        return [_standing(f, leader, None, None) for f in order]
+        return [_standing(f, order[first], None, None) for f in order]
     draws_FB, means_FS = _replicate(order, classes, seed)
     own = zip(order, draws_FB, means_FS, strict=True)
     return [
         _standing(
             f,
-            leader,
+            order[first],
             _interval(draws_B, means_S, least=0.0),
-            _interval(draws_FB[0] - draws_B, means_FS[0] - means_S, least=-1.0),
+            _interval(draws_FB[first] - draws_B, means_FS[first] - means_S, least=-1.0),
         )
         for f, draws_B, means_S in own
     ]
+
+
+def decide(
+    finalists: Sequence[Finalist], classes: Sequence[int] | None, default: int | None
+) -> tuple[int, list[Standing]]:
+    """Compare finalists, and return the number of the one to take, and how all came out.
+
+    Args:
+        finalists: as `compare` takes them.
+        classes: as `compare` takes them.
+        default: number of the default configuration, if it is among them.
+    """
+    standings = compare(finalists, classes)
+    winner = choose(standings, default)
+    if winner == standings[0].number:
+        return winner, standings
+    level = {s.number: s.is_tied for s in compare(finalists, classes, than=winner)}
+    return winner, [replace(s, is_level=level[s.number]) for s in standings]
 
 
 def choose(standings: Sequence[Standing], default: int | None) -> int:
@@ -177,6 +202,7 @@ def _standing(
     behind_interval: tuple[float, float] | None,
 ) -> Standing:
     behind = fmean(leader.values) - fmean(finalist.values)
+    is_tied = behind == 0 if behind_interval is None else may_be_chance(behind_interval)
     return Standing(
         number=finalist.number,
         value=fmean(finalist.values),
@@ -185,7 +211,8 @@ def _standing(
         interval=interval,
         behind=behind,
         behind_interval=behind_interval,
-        is_tied=behind == 0 if behind_interval is None else may_be_chance(behind_interval),
+        is_tied=is_tied,
+        is_level=is_tied,
     )
 
 

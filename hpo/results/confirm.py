@@ -24,7 +24,7 @@ from hpo.core.text import count_of, is_number
 from hpo.core.ties import tie_words, trial_name
 from hpo.core.trial import Direction, TrialRecord, TrialState
 from hpo.core.trial_failures import describe_failure
-from hpo.results.compare import Finalist, Standing, choose, class_means, compare
+from hpo.results.compare import Finalist, Standing, class_means, decide
 from hpo.run.disk_errors import find_problem
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import RunDir, write_atomically
@@ -93,9 +93,8 @@ def confirm(
         )
         for trial, repeats in runs
     ]
-    standings = compare(found, classes or None)
     default = next((t.number for t, _ in runs if t.is_twin_of(trials[0])), None)
-    winner = choose(standings, default)
+    winner, standings = decide(found, classes or None, default)
     ledger.choose(winner)
     words = describe(standings, winner, default, sign=sign)
     words += fewer_words(trials, trainer.direction, asked, len(standings))
@@ -243,7 +242,7 @@ def describe(
     leader = standings[0]
     place = f", the best mean of {len(standings)}" if best is leader and len(standings) > 1 else ""
     words = [f"trial {winner}: {figure_words(best.value, best.interval, sign)} over {runs}{place}"]
-    tied = [s for s in standings if s.is_tied and s.number != winner]
+    tied = [s for s in standings if s.is_level and s.number != winner]
     if tied:
         means = [f"{trial_name(s.number, default)} ({sign * s.value:.4f})" for s in tied]
         words.append(tie_words(means))
@@ -265,4 +264,4 @@ def _against_default(default: Standing, best: Standing, sign: float) -> str:
     gain = sign * (best.value - default.value)
     figure = figure_words(default.value, default.interval, sign)
     text = f"{gain:+z.4f} over the default, {figure}"
-    return f"{text}, which may be chance" if default.is_tied else text
+    return f"{text}, which may be chance" if default.is_level else text

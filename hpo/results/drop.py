@@ -60,7 +60,7 @@ class _Level:
 
 
 def expect(
-    trials: Sequence[TrialRecord], direction: str, number: int, *, num_queries: int | None = None
+    trials: Sequence[TrialRecord], direction: str, number: int, *, share_of: float | None = None
 ) -> Expected | None:
     """Say what the winner is expected to show on new pictures; nothing but trials is looked at.
 
@@ -68,8 +68,8 @@ def expect(
         trials: all of the search, repeats included.
         direction: `maximize` or `minimize`.
         number: of the winner.
-        num_queries: validation queries of which the value is a share, if it is one: the interval
-            then tells of other pictures of the same kind too (binomial).
+        share_of: where the value is as uncertain as a share of so many pictures, the interval tells
+            of other pictures of the same kind too (binomial).
 
     Returns:
         None where nothing can be said: fewer than `LEAST_TRIALS` trials were trained as long as the
@@ -89,7 +89,7 @@ def expect(
     drop = sign * value - level.mean + chance.lift
     error = math.sqrt(level.variance + chance.lift_error**2)
     expected = value - sign * drop
-    spread = math.hypot(error, _share_error(expected, num_queries))
+    spread = math.hypot(error, _share_error(expected, share_of))
     default = next((t.number for t in longest if t.is_twin_of(trials[0])), None)
     others = () if any(t.is_repeat for t in trials) else zip(longest, levels, strict=True)
     return Expected(
@@ -200,7 +200,7 @@ def _with_repeats(level: _Level, repeats: Sequence[float], noise: float) -> _Lev
     return _Level(mean=mean, variance=(1 - weight) * level.variance)
 
 
-def _share_error(share: float, count: int | None) -> float:
+def _share_error(share: float, count: float | None) -> float:
     """Standard error of a share of so many; 0 for what is none."""
     return math.sqrt(share * (1 - share) / count) if count and 0 <= share <= 1 else 0.0
 

@@ -66,7 +66,7 @@ def hand_on(
     emit: Emit,
     *,
     specs: TrialSpecs,
-    num_queries: int | None = None,
+    share_of: float | None = None,
 ) -> dict[str, Any] | None:
     """Compare repeated finalists, evaluate the best on the held-out data once, write `best/`.
 
@@ -78,7 +78,7 @@ def hand_on(
         executor: where training, evaluation and export run.
         emit: receives `Exported` and `Evaluated`.
         specs: gives the full spec that a trial was trained with.
-        num_queries: validation queries, where they are known.
+        share_of: see `hpo.results.drop.expect`.
 
     Returns:
         `{"trial", "value", "params", "spec", "checkpoint", "onnx", ...}` with absolute paths, or
@@ -96,7 +96,7 @@ def hand_on(
     if best is None:
         _explain_nothing(ledger.trials())
         return None
-    expected = _expect(plan, ledger, best, num_queries)
+    expected = _expect(plan, ledger, best, share_of)
     spec = specs.trained_spec(best)
     average, alone = None, None
     if plan.averages:
@@ -156,7 +156,7 @@ def hand_on(
 
 
 def _expect(
-    plan: StudyPlan, ledger: Ledger, best: TrialRecord, num_queries: int | None
+    plan: StudyPlan, ledger: Ledger, best: TrialRecord, share_of: float | None
 ) -> Expected | None:
     """Estimate what the winner will show; None where trials of other searches chose it, too.
 
@@ -166,7 +166,7 @@ def _expect(
     is_known = any(start["latents"] == best.latents for start in plan.first)
     if is_known and not repeats_of(best, trials):
         return None
-    return expect(trials, ledger.direction, best.number, num_queries=num_queries)
+    return expect(trials, ledger.direction, best.number, share_of=share_of)
 
 
 def export_trial(

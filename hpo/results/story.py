@@ -43,7 +43,7 @@ def read_finalist(
         for standing in (own, winner)
     )
     seeds = count_of(len(own["values"]), "new seed")
-    chance = ": the difference may be chance" if own.get("is_tied") else ""
+    chance = ": the difference may be chance" if own.get("is_level", own.get("is_tied")) else ""
     return [f"{mine} over {seeds}, against {best} of the winner, trial {winner['number']}{chance}"]
 
 

@@ -16,6 +16,7 @@ from hpo.core.forecast import Forecast
 from hpo.core.protocols import Executor, Progress, Trainer
 from hpo.core.selection import REPEATS
 from hpo.core.spec_dicts import merged, nest
+from hpo.core.text import is_number
 from hpo.executors.division import Slots
 from hpo.executors.gpu_sharing import Packing
 from hpo.results.average import NEAR
@@ -118,6 +119,12 @@ def look_at_data(trainer: Trainer, plan: StudyPlan) -> dict[str, Any]:
     if "query" in waiting.get("splits", {}):
         splits["test"] = waiting["splits"]["query"]
     return {**data, "splits": splits}
+
+
+def share_of(data: Mapping[str, Any]) -> float | None:
+    """Of how many pictures the metric is a share, where the trainer tells a number that can be."""
+    told = data.get("share_of")
+    return told if is_number(told) and told > 0 else None
 
 
 def _foresee(session: Reviewed, probe: Mapping[str, Any]) -> Forecast | None:

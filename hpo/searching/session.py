@@ -36,7 +36,7 @@ from hpo.searching.engine_parts import Plan
 from hpo.searching.make_plan import plan_study
 from hpo.searching.moved_data import explain_gone_files, settle_run
 from hpo.searching.resume import find_startable, load_run_study, open_plan
-from hpo.searching.reviewing import disk_warning, review_of
+from hpo.searching.reviewing import disk_warning, review_of, share_of
 from hpo.searching.state_writer import StateWriter, describe_end, describe_start
 from hpo.study.model_limits import parse_limits
 from hpo.study.plan import StudyPlan, build_space, planned_space
@@ -220,8 +220,8 @@ class Session:
         self.architectures = Architectures(run, self.space, plan.base_spec, limits)
         self.spent_before = Spent()
         """What earlier starts of this search have used."""
-        self.num_queries: int | None = None
-        """Validation queries, once the review has looked at the data."""
+        self.share_of: float | None = None
+        """Where the trainer tells it (`Trainer.inspect_data`), after the review."""
         self.disk_space = DiskSpace(
             run,
             emit=bus.emit,
@@ -325,7 +325,7 @@ class Session:
         """Hand the best trial on, once the budget is spent."""
         return hand_on(
             self.run, self.plan, self.trainer, self.ledger, executor, self.bus.emit,
-            specs=engine.specs, num_queries=self.num_queries,
+            specs=engine.specs, share_of=self.share_of,
         )  # fmt: skip
 
     def confirm_review(self, review: Review, executor: Executor) -> bool:
@@ -377,7 +377,7 @@ class Session:
     def _review(self, executor: Executor) -> bool:
         """Prepare the data, measure an epoch, show what will happen, ask whether to go on."""
         review = review_of(self, executor, self.settings.progress)
-        self.num_queries = ((review.data.get("splits") or {}).get("query") or {}).get("images")
+        self.share_of = share_of(review.data)
         return self.confirm_review(review, executor)
 
     def disk_warning(self, probe: Mapping[str, Any]) -> str:

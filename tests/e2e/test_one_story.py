@@ -108,4 +108,4 @@ def test_the_others_say_how_they_came_out(searched, report):
             continue
         text = printed("why", run, standing["number"])
         assert f"{standing['value']:.4f} over 2 new seeds, against {winner['value']:.4f}" in text
-        assert ("may be chance" in text) is standing["is_tied"]
+        assert ("may be chance" in text) is standing["is_level"]

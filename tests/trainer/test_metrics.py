@@ -18,6 +18,17 @@ def test_precision_at_1_by_hand():
     assert metrics.per_class(hits, labels) == {0: pytest.approx(2 / 3), 1: 0.0}
 
 
+def test_a_mean_over_classes_is_as_uncertain_as_a_share_of_fewer_queries():
+    """One class of 991 queries beside nine of one: by the variance of means that are drawn."""
+    labels = np.repeat(np.arange(10), [991, *[1] * 9])
+    hits_BQ = np.random.default_rng(0).random((4000, 1000)) < 0.9
+    means = [metrics.class_mean(hits_Q, labels) for hits_Q in hits_BQ[:2000]]
+    count = metrics.share_of(labels, over_classes=True)
+    assert count == pytest.approx(100 / (9 + 1 / 991))
+    assert np.var(means) == pytest.approx(0.9 * 0.1 / count, rel=0.1)
+    assert metrics.share_of(labels, over_classes=False) == 1000
+
+
 def test_the_interval_of_the_class_mean_is_that_of_its_variance():
     """Shares of classes of many queries are close to normal: mean of p (1 - p) / n over classes."""
     labels = np.repeat([1, 4], [400, 900])

@@ -32,6 +32,7 @@ from trainer.doctor.findings import finding
 from trainer.doctor.folders import noted, small_classes, uneven
 from trainer.errors import DataError
 from trainer.following import differences
+from trainer.metrics import share_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -56,7 +57,8 @@ def inspect_data(spec: Spec, progress: Progress | None = None) -> dict[str, Any]
 
     Returns:
         `{"splits": {name: {"images", "classes", "per_class_min", "per_class_max"}}, "findings":
-        [{"kind", "severity", "message", "paths", "count"}]}`.
+        [{"kind", "severity", "message", "paths", "count"}]}`, and with queries `share_of`, see
+        `trainer.metrics.share_of`.
 
     Raises:
         DataError: a folder is missing or empty, a training class has one image, or query classes
@@ -66,7 +68,7 @@ def inspect_data(spec: Spec, progress: Progress | None = None) -> dict[str, Any]
     """
     folders = scan_splits(spec)
     _demand_pairs(folders["train"])
-    match_splits(spec, folders)
+    match = match_splits(spec, folders)
     # Texts beside pictures are usual.
     findings = [n for n in noted(folders) if n["kind"] != "text_file"]
     findings += small_classes("train", folders["train"], spec.dataset.num_instance, "info")
@@ -76,7 +78,13 @@ def inspect_data(spec: Spec, progress: Progress | None = None) -> dict[str, Any]
     splits = load_splits(spec, progress=progress, folders=folders)
     findings += [*_small(spec, splits), *_deep(spec, splits["train"])]
     findings += [finding("preprocessing", "warning", line) for line in differences(spec)]
-    return {"splits": {n: f.summary() for n, f in folders.items()}, "findings": findings}
+    told: dict[str, Any] = {
+        "splits": {n: f.summary() for n, f in folders.items()},
+        "findings": findings,
+    }
+    if match is not None:
+        told["share_of"] = share_of(match.labels, over_classes=spec.train.report_accuracy_per_class)
+    return told
 
 
 def _demand_pairs(train: ImageFolder) -> None:

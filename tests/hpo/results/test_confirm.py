@@ -38,8 +38,11 @@ class Evaluator:
         }
 
 
-def searched(folder, rates, right, *, confirm=2, ledger=None, budget=None):
-    """A search whose values are its rates, every run with a checkpoint of `right[rate]`."""
+def searched(folder, rates, right, *, confirm=2, ledger=None, budget=None, quick=()):
+    """A search whose values are its rates, every run with a checkpoint of `right[rate]`.
+
+    Epochs of `quick` rates take half the time.
+    """
     engine = make_engine(
         folder, Listed(rates), ledger=ledger, budget=budget or Budget(trials=len(rates)),
         confirm=confirm,
@@ -55,7 +58,11 @@ def searched(folder, rates, right, *, confirm=2, ledger=None, budget=None):
                 if engine.ledger.trial(launch.number).purpose == "search"
                 else sum(right[rate]) / 100
             )
-            report = {"epoch": epoch, "value": value, "seconds": 1.0, "receipt": receipt_of(launch)}
+            seconds = 0.5 if rate in quick else 1.0
+            report = {
+                **{"epoch": epoch, "value": value, "seconds": seconds},
+                "receipt": receipt_of(launch),
+            }
             assert engine.on_epoch(launch.number, report)
         engine.on_end(launch.number, Ended(receipt=receipt_of(launch)))
     return engine
@@ -96,6 +103,25 @@ def test_a_tie_is_called_one(tmp_path):
         in result.words
     )
     assert result.words[-1].endswith("which may be chance")
+
+
+def test_a_cheaper_winner_is_compared_with_the_default_itself(tmp_path):
+    """Four queries set the default apart from the best mean, and two from the winner below that.
+
+    Of a hundred queries drawn with replacement none is among four that differ by a chance of 1.7 %
+    (0.96^100), which is below 2.5 %, and none among two by 13 %.
+    """
+    right = {0.3: (43, 43), 0.8: (45, 45), 0.9: (44, 44)}
+    result, _ = compared(searched(tmp_path, [0.3, 0.8, 0.9], right, quick=[0.9]))
+    by_number = {s.number: s for s in result.standings}
+    assert (result.winner, result.default, result.standings[0].number) == (2, 0, 1)
+    assert [(s.is_tied, s.is_level) for s in map(by_number.get, (0, 1, 2))] == [
+        (False, True), (True, True), (True, True),
+    ]  # fmt: skip
+    words = "; ".join(result.words)
+    assert "+0.0200 over the default, 0.8600 (" in words
+    assert words.endswith("which may be chance")
+    assert "a tie with trial 1 (0.9000) and the default (0.8600): the difference may be" in words
 
 
 def test_a_configuration_that_was_drawn_twice_is_compared_once_beside_the_second_best(tmp_path):

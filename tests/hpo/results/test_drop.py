@@ -47,7 +47,7 @@ def test_by_hand(direction, sign):
 
 def test_other_pictures_differ_by_chance_too():
     alone = expect(five_with_repeats(), "maximize", 1)
-    found = expect(five_with_repeats(), "maximize", 1, num_queries=400)
+    found = expect(five_with_repeats(), "maximize", 1, share_of=400)
     half = math.hypot(alone.drop_error, math.sqrt(alone.expected * (1 - alone.expected) / 400))
     assert found.interval == pytest.approx((found.expected - half, found.expected + half))
     assert (found.drop, found.drop_error) == (alone.drop, alone.drop_error)

@@ -64,7 +64,7 @@ def hand(searched, executor=None, sources=None, first=()):
     the_plan = replace(plan(**(sources or SOURCES)), first=list(first))
     handed = hand_on(
         run, the_plan, TRAINER, engine.ledger, executor, emit,
-        specs=engine.specs, num_queries=400,
+        specs=engine.specs, share_of=400,
     )  # fmt: skip
     return handed, emit
 
@@ -76,7 +76,7 @@ def test_the_best_folder_holds_spec_checkpoint_model_and_report(searched):
     assert (result["trial"], result["value"], result["params"]) == (1, best.value, best.params)
     assert result["epoch"] == best.best_measurement("maximize").epoch
     assert result["default_value"] == engine.ledger.trial(0).value
-    said = expect(engine.ledger.trials(), "maximize", 1, num_queries=400)
+    said = expect(engine.ledger.trials(), "maximize", 1, share_of=400)
     assert result["expected"] == said.to_json()
     spec = read_yaml(run.best_dir / "spec.yaml")
     assert spec["train"]["lr"] == 0.012

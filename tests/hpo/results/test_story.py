@@ -64,7 +64,7 @@ def test_a_finalist_is_told_beside_the_winner_on_the_scale_of_the_metric(tmp_pat
     standings = [
         {"number": 3, "value": -0.25, **values, "interval": [-0.3, -0.2]},
         {"number": 1, "value": -0.275, **values, "interval": [-0.35, -0.225]},
-        {"number": 0, "value": -0.5, **values, "is_tied": False, "interval": None},
+        {"number": 0, "value": -0.5, **values, "is_level": False, "interval": None},
     ]
     told = {**REPORT, "confirmation": {"words": [], "winner": 3, "standings": standings}}
     (run.best_dir / "report.json").write_text(json.dumps(told))

@@ -21,7 +21,7 @@ from hpo.run.run_dir import list_runs
 from hpo.searching.engine import ReceiptError
 from hpo.searching.make_plan import plan_study
 from hpo.searching.reviewing import look_at_data
-from hpo.searching.session import resume_search, start_search
+from hpo.searching.session import Session, resume_search, start_search
 from hpo.study.sections import SearchOptions
 from hpo.study.spec import load_study
 from tests.quick_runs import Ear, quick_study
@@ -81,6 +81,22 @@ def paths(finished):
 def done(tmp_path_factory):
     """A finished search; tests must not change its run directory."""
     return search(tmp_path_factory.mktemp("runs"))
+
+
+@pytest.mark.parametrize(("told", "kept"), [({}, None), ({"share_of": "many"}, None),
+    ({"share_of": 0}, None), ({"share_of": 2.5}, 2.5)])  # fmt: skip
+def test_what_the_metric_is_a_share_of_is_told_by_the_trainer_alone(
+    tmp_path, monkeypatch, told, kept
+):
+    """How many queries there are says nothing of what is measured."""
+    data = {"splits": {"query": {"images": 25, "classes": 5}}, "findings": [], **told}
+    monkeypatch.setattr(type(QUICK), "inspect_data", lambda *_: data)
+    sessions = []
+    search(
+        tmp_path, confirm_start=lambda _: False,
+        make_session=lambda *facts: sessions.append(Session(*facts)) or sessions[0],
+    )  # fmt: skip
+    assert sessions[0].share_of == kept
 
 
 # One search ------------------------------------------------------------------------------------

@@ -34,6 +34,18 @@ def test_splits_are_counted(folders, make_spec):
     }
 
 
+def test_what_the_metric_is_a_share_of_is_told_of_the_queries_that_count(
+    folders, make_spec, make_folder
+):
+    spec = make_spec(**folders)
+    assert inspect_data(spec)["share_of"] == pytest.approx(2**2 / (1 / 2 + 1 / 1))
+    over_queries = replace(spec, train=replace(spec.train, report_accuracy_per_class=False))
+    assert inspect_data(over_queries)["share_of"] == 3
+    other = make_folder("more", {"a": 2, "b": 1, "z": 5})
+    left_out = make_spec(**folders | {"query": other}, ignore_unmatched=True)
+    assert inspect_data(left_out)["share_of"] == pytest.approx(2**2 / (1 / 2 + 1 / 1))
+
+
 def test_sound_data_have_no_findings_but_their_small_size(folders, make_spec):
     result = inspect_data(make_spec(**folders))
     assert kinds(result) == ["small_image"] * 3  # 24 x 20 where the input is 16 x 32
