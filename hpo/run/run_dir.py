@@ -34,6 +34,8 @@ from hpo.run.run_state import checked_state
 STUDY_FILE = "study.yaml"
 LEDGER_FILE = "ledger.db"
 PLAN_FILE = "plan.json"
+STORE_FILE = "mlflow.db"
+"""MLflow's store, see `RunDir.store_dir`."""
 SPEC_FILE = "spec.yaml"
 """Stands in every trial's folder: what it was started with."""
 _LOCK_FILE = ".lock"
@@ -179,9 +181,13 @@ class RunDir:
         """Where MLflow's store of this run lies: the folder of all studies' runs.
 
         A workspace that was not named by the clock has a place of its own: its store is beside it.
+        A run of a search that was renamed keeps the store that it had.
         """
+        above = self.place.parent.parent
         is_stamped = _STAMP.match(self.place.name.removeprefix(ROUTE_PREFIX))
-        return self.place.parent.parent if is_stamped else self.place.parent
+        is_workspace = (self.path / AUTOML_FACTS).exists()
+        is_above = is_stamped or (not is_workspace and (above / STORE_FILE).exists())
+        return above if is_above else self.place.parent
 
     def trial_dir(self, number: int) -> Path:
         """The folder of one trial."""

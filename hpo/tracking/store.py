@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
+from hpo.run.run_dir import STORE_FILE
 from hpo.tracking.address import sqlite_path, sqlite_uri
 from hpo.tracking.rows import Point, query
 
@@ -43,7 +44,6 @@ _REMEDIES = (
     (r"out-of-date database schema", "make a copy of the database and run `mlflow db upgrade`"),
 )
 _URI_VARIABLE = "MLFLOW_TRACKING_URI"
-_DATABASE = "mlflow.db"
 _ARTIFACTS = ".mlflow"
 
 _NO_HOME = "/nonexistent"
@@ -68,7 +68,7 @@ CLIENT_SETTINGS = {
 
 def default_tracking_uri(out: Path) -> str:
     """The tracking server that the environment names, else a SQLite file in the run root `out`."""
-    return os.environ.get(_URI_VARIABLE, "").strip() or sqlite_uri(out.resolve() / _DATABASE)
+    return os.environ.get(_URI_VARIABLE, "").strip() or sqlite_uri(out.resolve() / STORE_FILE)
 
 
 def local_database(tracking_uri: str) -> Path | None:

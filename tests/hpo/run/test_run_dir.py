@@ -12,6 +12,7 @@ import pytest
 
 from hpo.core.errors import RunError
 from hpo.run.run_dir import (
+    AUTOML_FACTS,
     Holder,
     RunDir,
     create_run,
@@ -59,6 +60,15 @@ def test_names_inside_a_run(tmp_path):
 )
 def test_mlflows_store_lies_above_the_run(tmp_path, path, place):
     assert RunDir(tmp_path / path).store_dir == (tmp_path / place).resolve()
+
+
+def test_a_renamed_run_keeps_its_store_and_a_workspace_has_its_own(tmp_path):
+    (tmp_path / "mlflow.db").touch()
+    run = RunDir(make(tmp_path, "shop", "baseline"))
+    assert run.store_dir == tmp_path
+    (run.path / AUTOML_FACTS).parent.mkdir(parents=True)
+    (run.path / AUTOML_FACTS).touch()
+    assert run.store_dir == tmp_path / "shop"
 
 
 @pytest.mark.parametrize("mask", [0o077, 0o002])
