@@ -205,7 +205,8 @@ class PlatformExecutor:
         known.job_id = id_of(created)
         if not known.job_id:  # the answer may be lost, and the job made
             why = f"{type(error).__name__}: {error}" if error else f"no job id: {created!r:.80}"
-            self._find_lost(known, f"{NOT_CREATED}: {why}")
+            is_open = error is None or is_outage(error)
+            self._find_lost(known, f"{NOT_CREATED}: {why}", is_open=is_open)
             if not known.job_id:
                 return _failure("infrastructure", f"{NOT_CREATED}: {why}")
         elif not known.results_dir:
@@ -223,10 +224,11 @@ class PlatformExecutor:
         found, _ = attempt_by_name(self._platform, "get_job_results_dir", active.job_id)
         return str(found or "")
 
-    def _find_lost(self, active: ActiveJob, why: str) -> None:
+    def _find_lost(self, active: ActiveJob, why: str, *, is_open: bool = True) -> None:
         """Look for a job whose submission was cut off, by the id that was asked for.
 
-        Where the platform cannot be asked, the job is taken for one that runs: polls will tell.
+        Where it is open whether there is one, and the platform cannot be asked, it is taken for one
+        that runs: polls will tell.
         """
         wanted = self._plan.submission.asked_id(active.rec_id)
         if not wanted and why.startswith(INTERRUPTED):
@@ -235,7 +237,7 @@ class PlatformExecutor:
                 "beside the next", active.rec_id, why, type(self._platform).__name__,
             )  # fmt: skip
         found, error = attempt(self._platform.get_job_status, wanted) if wanted else (None, None)
-        if is_outage(error) if error is not None else exists_by(found):
+        if (is_open and is_outage(error)) if error is not None else exists_by(found):
             active.job_id, active.unanswered = wanted, why
             if error is None:
                 self._hear(active, found)

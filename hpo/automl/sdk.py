@@ -31,8 +31,14 @@ _FATAL = re.compile(
     r"|Process group watchdog thread terminated|Watchdog caught collective operation timeout",
     re.IGNORECASE,
 )
-_NO_SUCH_JOB = re.compile(r"\b404\b|no such|not[ _]?found|not exist|unknown job", re.IGNORECASE)
-_AWAY = re.compile(r"time[d ]*out|connect|unavailable|\b(?:429|50[0234])\b", re.IGNORECASE)
+_ANSWER = re.compile(
+    r"(?<![-\w])4(?!08|29)\d\d(?![-\w])|no such|not[ _]?found|not exist|unknown job"
+    r"|unauthori[sz]ed|forbidden|denied|credential",
+    re.IGNORECASE,
+)
+_AWAY = re.compile(
+    r"time[d ]*out|connect|unavailable|(?<![-\w])(?:408|429|50[0234])(?![-\w])", re.IGNORECASE
+)
 _AT_CLEAN_UP = re.compile(
     r"RendezvousTimeoutError|RendezvousConnectionError|DistNetworkError|C10d store has failed",
     re.IGNORECASE,
@@ -77,7 +83,7 @@ def attempt_by_name(platform: Platform, name: str, *args: Any) -> tuple[Any, Exc
 def is_outage(error: Exception) -> bool:
     """Whether an error says that the platform was not reached, and nothing of what was asked."""
     text = f"{type(error).__name__}: {error}"
-    if isinstance(error, FileNotFoundError) or _NO_SUCH_JOB.search(text):
+    if isinstance(error, FileNotFoundError | PermissionError) or _ANSWER.search(text):
         return False
     return isinstance(error, OSError) or _AWAY.search(text) is not None
 

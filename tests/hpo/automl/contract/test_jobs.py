@@ -63,6 +63,54 @@ def test_38_a_job_that_cannot_be_made(go):
     assert result["best"] is None
 
 
+class HTTPError(OSError):
+    """As those of a well-known client are."""
+
+
+@pytest.mark.parametrize(
+    ("error", "is_away"),
+    [
+        (TimeoutError("job x-rec-404"), True),
+        (ConnectionResetError("by peer"), True),
+        (HTTPError("503 Server Error: Service Unavailable for url: https://x"), True),
+        (RuntimeError("(429) Reason: Too Many Requests"), True),
+        (type("ReadTimeout", (Exception,), {})(), True),
+        (HTTPError("404 Client Error: Not Found for url: https://x"), False),
+        (HTTPError("401 Client Error: Unauthorized for url: https://x"), False),
+        (PermissionError("no quota"), False),
+        (FileNotFoundError("jobs/x"), False),
+        (KeyError("x"), False),
+        (RuntimeError("no such job"), False),
+    ],
+)
+def test_38_an_outage_is_told_from_an_answer(error, is_away):
+    from hpo.automl.sdk import is_outage
+
+    assert is_outage(error) == is_away
+
+
+@pytest.mark.parametrize("refusal", ["401 Client Error: Unauthorized", "503 Server Error"])
+def test_38_what_was_refused_is_not_looked_for(go, refusal, monkeypatch):
+    """A wrong token answers to each call alike; before the first of these, nothing is made."""
+    monkeypatch.setattr("hpo.automl.platform.MAX_POLL_ERRORS", 4)
+
+    class Named(Sdk):
+        looks = 0
+
+        def create_job(self, image, command, name):
+            raise HTTPError(refusal)
+
+        def get_job_status(self, job_id):
+            self.looks += 1
+            raise HTTPError(refusal)
+
+    sdk = Named()
+    entry = go(sdk, trials=1)["history"][0]
+    is_away = refusal.startswith("503")
+    assert sdk.looks == 3 * (1 + (4 if is_away else 0))
+    assert entry["failure_reason"].startswith("job_creation_failed") != is_away
+
+
 @pytest.mark.parametrize("status", ["Canceled", "cancelled", "STOPPED", "Terminated", "Deleted"])
 def test_39_a_canceled_job(go, status):
     entry = go(Sdk(lambda n: (status, "accuracy: 0.9")), trials=1)["history"][0]
