@@ -24,7 +24,14 @@ from hpo.core.errors import RunError
 from hpo.core.protocols import Algorithm, Emit, Trainer
 from hpo.core.yaml_io import to_yaml
 from hpo.run.ledger import Ledger
-from hpo.run.run_dir import LEDGER_FILE, STUDY_FILE, RunDir, make_draft, write_atomically
+from hpo.run.run_dir import (
+    LEDGER_FILE,
+    STUDY_FILE,
+    RunDir,
+    demand_place,
+    make_draft,
+    write_atomically,
+)
 from hpo.run.trial_specs import TrialSpecs
 from hpo.searching.budget_account import remark_on
 from hpo.searching.engine import Engine
@@ -113,6 +120,7 @@ def open_or_create(folder: Path, planned: Planned) -> RunDir:
         return RunDir(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise RunError(f"{folder}: holds something else; give a folder that is new or empty")
+    demand_place(folder.resolve())
     study = planned.study
     trainer = find_trainer(study.trainer)
     plan = plan_study(study, trainer, route_style=planned.style)

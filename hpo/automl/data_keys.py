@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo.automl.errors import AutoMLError
 from hpo.automl.skill_trainer import SkillTrainer
 from hpo.core.errors import DataError, HpoError
 from hpo.core.spec_dicts import flatten
-from hpo.jobs.data_sources import resolve_data_sources
+from hpo.jobs.data_sources import as_absolute, resolve_data_sources
 from hpo.study.overrides import Overrides
 from hpo.study.sections import DataSources
 from hpo.study.weights import check_weights, is_address
@@ -21,15 +20,10 @@ if TYPE_CHECKING:
 SOURCES = ("train", "reference", "query")
 
 
-def anchored_roots(request: Request) -> dict[str, str]:
-    """The data roots of a request, from wherever it is made; those of a platform are its own."""
-    given = {name: str(uri) for name, uri in request.roots.items()}
-    if request.platform:
-        return given
-    return {
-        name: uri if "://" in uri else str(Path(uri).expanduser().absolute())
-        for name, uri in given.items()
-    }
+def anchored_roots(roots: Mapping[str, Any], platform: str) -> dict[str, str]:
+    """Data roots, from wherever they are given; those of a platform are its own."""
+    given = {name: str(uri) for name, uri in roots.items()}
+    return given if platform else {name: as_absolute(uri) for name, uri in given.items()}
 
 
 def train_keys(request: Request, overrides: Overrides) -> dict[str, Any]:

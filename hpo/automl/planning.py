@@ -186,7 +186,7 @@ class _Planner:
             platform=request.platform,
             image=request.image,
             base_checkpoint=request.base_checkpoint,
-            roots=anchored_roots(request),
+            roots=anchored_roots(request.roots, request.platform),
             has_eval_fn=request.reports_at_end,
             has_extractor=request.has_extractor,
             force=bool(values["force"]),

@@ -25,13 +25,14 @@ from hpo.automl.settings import (
 )
 from hpo.automl.workspace import WorkspaceFacts
 from hpo.core.budget import Budget
-from hpo.core.errors import SpecError
+from hpo.core.errors import RunError, SpecError
 from hpo.core.spec_dicts import flatten, plain
 from hpo.study.skill import INFO_FILE, Skill
 from hpo.study.skill_address import TrainerFacts, read_address
 from hpo.study.spec import StudySpec
 
 BY_CALLER = "the caller"
+_WITH_PLATFORM = "AutoMLRunner(platform_sdk=...).run(workspace_path=..., resume=True)"
 """The platform of a workspace whose trials the caller trains."""
 _OBJECTIVES = frozenset(
     {"objectives", "multi_objective", "metric_weight", "metric_scale",
@@ -127,19 +128,26 @@ def demand_same_start(
 
     Raises:
         SpecError: naming it, what was begun, and what was got.
+        RunError: its trials are jobs of a platform that was not passed.
     """
-    if request.platform and _kind(request.platform) != _kind(facts.platform):
-        raise _other(folder, "trials on", facts.platform or "this machine", request.platform)
+    if _kind(request.platform) != _kind(facts.platform):
+        if request.platform:
+            raise _other(folder, "trials on", facts.platform or "this machine", request.platform)
+        how = "AutoML(...)" if facts.platform == BY_CALLER else _WITH_PLATFORM
+        raise RunError(f"{folder}: its trials are jobs of {facts.platform}; go on with {how}")
     if request.action != facts.action:
         raise _other(folder, "action", facts.action, request.action)
     _demand_same_skill(folder, request.skill, facts)
-    roots = {} if facts.roots is None else anchored_roots(request)
+    roots, held = (
+        {} if facts.roots is None else anchored_roots(some or {}, request.platform)
+        for some in (request.roots, facts.roots)
+    )
     begun = {
         "image": facts.image,
         "base_checkpoint": facts.base_checkpoint,
         "execution": facts.execution,
         "trainer": _trainer_of(study).trainer,
-        **{name: (facts.roots or {}).get(name, "") for name in roots},
+        **{name: held.get(name, "") for name in roots},
     }
     given = {
         "image": request.image,

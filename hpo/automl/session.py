@@ -31,7 +31,6 @@ from hpo.automl.skill_trainer import SkillTrainer
 from hpo.automl.submission import Submission
 from hpo.automl.views import Views, constants_of
 from hpo.automl.workspace import RUNGS_STYLE, WorkspaceFacts, objectives_of, read_facts
-from hpo.core.errors import RunError
 from hpo.core.event_json import from_dict
 from hpo.core.events import Preparing, Review
 from hpo.core.protocols import Algorithm, Executor, TrialDriver
@@ -95,17 +94,8 @@ class AutoMLSession(Session):
         self.bus.add(CallbackListener(self.route.hooks, self.show, known, self.notes))
 
     def _current_facts(self) -> WorkspaceFacts:
-        """The workspace's constants; an extended budget changes the total.
-
-        Raises:
-            RunError: when its trials are jobs of a platform that was not passed.
-        """
+        """The workspace's constants; an extended budget changes the total."""
         facts = read_facts(self.run.path)
-        if facts.platform and self.route.platform is None:
-            raise RunError(
-                f"{self.run}: its trials are jobs of {facts.platform}; go on with "
-                "AutoMLRunner(platform_sdk=...).run(workspace_path=..., resume=True)"
-            )
         for name, begun in (
             ("eval_fn", facts.has_eval_fn), ("metric_extractor", facts.has_extractor),
         ):  # fmt: skip

@@ -257,18 +257,8 @@ def create_run(out: Path, study: str, fill: Callable[[Path], None], *, prefix: s
         RunError: when the place cannot hold run directories, or lies in one.
     """
     parent = out.resolve() / study
-    if storable(str(parent)) != str(parent):
-        raise RunError(
-            f"{out}: cannot hold run directories: its path is no UTF-8, which the libraries that "
-            "write models and data bases need; choose another --out"
-        )
     try:
-        for above in (parent, *parent.parents):
-            if is_run(above):
-                raise RunError(
-                    f"{parent}: must lie outside other runs, and {above} is one; name a folder "
-                    "outside of it, or resume it to go on with it"
-                )
+        demand_place(parent)
         parent.mkdir(parents=True, exist_ok=True)
         draft = make_draft(out)
     except OSError as error:
@@ -283,6 +273,21 @@ def create_run(out: Path, study: str, fill: Callable[[Path], None], *, prefix: s
         raise
     finally:
         shutil.rmtree(draft, ignore_errors=True)  # is gone where it has taken its place
+
+
+def demand_place(folder: Path) -> None:
+    """Refuse an absolute path where no run can lie: one that is no text, or within a run."""
+    if storable(str(folder)) != str(folder):
+        raise RunError(
+            f"{folder}: cannot hold a run: its path is no UTF-8, which the libraries that write "
+            "models and data bases need; choose another folder"
+        )
+    for above in (folder, *folder.parents):
+        if is_run(above):
+            raise RunError(
+                f"{folder}: must lie outside other runs, and {above} is one; name a folder "
+                "outside of it, or resume it to go on with it"
+            )
 
 
 def make_draft(out: Path) -> Path:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hpo import AutoML, query_status
+from hpo import AutoML, AutoMLRunner, query_status
 from hpo.core.errors import HpoError, RunError
 from tests.hpo.automl.foreign import make_foreign_skill
 from tests.quick_trainer import NAME, peak
@@ -175,6 +175,17 @@ def test_a_registered_network_needs_no_folder_and_no_data(tmp_path):
         assert rec.specs["train.optim.trunk.base_lr"] == pytest.approx(3.5e-4)
         assert rec.full_spec["train"]["num_epochs"] == 3
         automl.report_result(rec.id, 0.5)
+
+
+def test_a_workspace_lies_in_no_other_and_on_a_path_of_text(make, skill, tmp_path):
+    make().finish()
+    for place, told in (("ws/a/b", "must lie outside other runs"), ("x\udce9", "no UTF-8")):
+        with pytest.raises(RunError, match=told) as caught:
+            make(workspace=place)
+        assert "--out" not in str(caught.value)
+        assert not (tmp_path / place).exists()
+    with pytest.raises(RunError, match=r"jobs of the caller; go on with AutoML\("):
+        AutoMLRunner(skill_dir=str(skill)).run(workspace_path=tmp_path / "ws", resume=True)
 
 
 def test_a_folder_with_something_else_is_left_alone(make, tmp_path):

@@ -726,9 +726,11 @@ def test_a_rungs_job_without_a_new_value_keeps_its_earlier_one(search, tmp_path,
 
 
 def test_a_platforms_workspace_is_not_resumed_without_it(search, foreign):
-    path = search(Scripted(ok(lambda n: 0.5)))["workspace_path"]
-    with pytest.raises(RunError, match="jobs of Scripted; go on with"):
-        AutoMLRunner(skill_dir=foreign).run(workspace_path=path, resume=True)
+    given = {"train_dataset_uri": "data/x"}
+    path = search(Scripted(ok(lambda n: 0.5)), **given)["workspace_path"]
+    for again in ({}, given, {"base_checkpoint": "w.pth"}):
+        with pytest.raises(RunError, match="jobs of Scripted; go on with AutoMLRunner"):
+            AutoMLRunner(skill_dir=foreign).run(workspace_path=path, resume=True, **again)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pytest
 
 from hpo import AutoML, AutoMLRunner, api, query_status
 from hpo.automl.asking import plan_opened
+from hpo.automl.data_keys import anchored_roots
 from hpo.automl.errors import AutoMLError
 from hpo.automl.reopening import BY_CALLER, Changes, changes_of, extended_budget
 from hpo.automl.request import Request
@@ -291,6 +292,13 @@ def test_what_may_change_of_a_search_is_used_from_then_on(jobs):
     )
     assert again["baseline"]["metric_value"] == 0.5
     assert again["final_evaluation"]["metric_value"] == 0.75
+
+
+@pytest.mark.parametrize("uri", ["/my data", "file:///my data", "file:///my%20data"])
+def test_a_place_of_this_machine_is_one_however_it_is_spelt(uri):
+    roots = {"train_dataset_uri": uri}
+    assert anchored_roots(roots, "") == {"train_dataset_uri": "/my data"}
+    assert anchored_roots(roots, "Sdk") == roots
 
 
 def test_a_search_here_does_not_go_on_elsewhere(run, jobs, skill):
