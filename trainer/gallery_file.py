@@ -13,7 +13,6 @@ Whoever keeps an index loaded compares `stamp(path)` with the one it was loaded 
 from __future__ import annotations
 
 import contextlib
-import filecmp
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -61,8 +60,12 @@ def changing(path: Path, matching: str = NEAREST) -> Iterator[Change]:
         change = Change(before)
         yield change
         if change.index is not before:
-            _remember(path)
-            change.index.save(path)
+            kept = _remember(path)
+            try:
+                change.index.save(path)
+            except BaseException:
+                kept.unlink()
+                raise
             for old in _history(path)[:-KEPT]:
                 old.unlink()
 
@@ -105,10 +108,10 @@ def _locked(path: Path) -> Iterator[None]:
 def _history(path: Path) -> list[Path]:
     """Return the galleries before the last changes, the newest last.
 
-    One that is the present gallery was kept for a change that was never saved, and goes.
+    A second name of the present file was kept for a change that a kill cut short, and goes.
     """
     kept = sorted(_history_folder(path).glob("[0-9]*.npz"))
-    while kept and path.is_file() and filecmp.cmp(kept[-1], path, shallow=False):
+    while kept and path.is_file() and kept[-1].samefile(path):
         kept.pop().unlink()
     return kept
 
@@ -117,10 +120,11 @@ def _history_folder(path: Path) -> Path:
     return path.with_name(f"{path.stem}.history")
 
 
-def _remember(path: Path) -> None:
+def _remember(path: Path) -> Path:
     """Keep the present file beside the earlier ones, at no cost where the disk knows links."""
     kept = _history(path)
     number = int(kept[-1].stem) + 1 if kept else 1
     _history_folder(path).mkdir(exist_ok=True)
     target = _history_folder(path) / f"{number:06d}.npz"
     write_atomically(target, partial(link_or_copy, path))
+    return target

@@ -94,6 +94,26 @@ def test_a_change_that_could_not_be_saved_is_none_to_undo(path, monkeypatch, lin
         undo(path)
 
 
+def test_a_change_that_a_kill_cut_short_is_none_to_undo(path):
+    """Between its two steps the present gallery has a second name among those that are kept."""
+    for name in "bc":
+        add(path, name)
+    for name in ("000003.npz", "000004.npz"):
+        (path.with_name("gallery.history") / name).hardlink_to(path)
+    assert undo(path).class_names == ("a", "b")
+    assert undo(path).class_names == ("a",)
+    with pytest.raises(DataError, match="no change to undo"):
+        undo(path)
+
+
+def test_a_change_to_the_same_content_is_one_to_undo(path):
+    for _ in range(2):
+        with changing(path) as change:
+            change.index = change.index.matched_by("prototypes")
+    for expected in ("prototypes", "nearest"):
+        assert undo(path).matching == expected
+
+
 def test_what_may_not_be_put_back_stays_in_the_history(path):
     add(path, "b")
 
