@@ -31,8 +31,8 @@ _NUMBERS = {
     ),
 }
 """What is read as a number. YAML 1.1 also takes 010 for 8 and 1:30 for 90; here both are text."""
-_PLAIN_WORD = re.compile(r"(?!\s*(?:['\"\[{]|(?:~|null|Null|NULL)?\s*$))")
-"""A word that is neither quoted, nor a collection, nor null."""
+_PLAIN_WORD = re.compile(r"(?!\s*(?:['\"\[{!]|(?:~|null|Null|NULL)?\s*$))")
+"""A word that is neither quoted, nor tagged, nor a collection, nor null."""
 _OTHER = {f"tag:yaml.org,2002:{name}" for name in (*_NUMBERS, "timestamp", "value")}
 _TAG = re.compile(r"could not determine a constructor for the tag '(.+)'")
 

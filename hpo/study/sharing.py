@@ -35,7 +35,7 @@ def refuse_several(asked: Mapping[str, int | str | None]) -> None:
         SpecError: naming the first of them.
     """
     for where, value in asked.items():
-        if value not in (None, 1):
+        if value == AUTO or (isinstance(value, int) and value > 1):
             raise SpecError(
                 f"{where}: must be 1 where this process trains the trials (--in-process, "
                 f"executor='inprocess'), got {value}; leave one of the two out"
