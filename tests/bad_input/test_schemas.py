@@ -33,7 +33,7 @@ def skill(name, files, *says, words="hpo space --skill skill"):
         words=words,
         files={f"skill/{k}": v for k, v in files.items()},
         says=says,
-        told=("route ",),
+        told=("route ", "hpo automl: a plain training does not use "),
     )
 
 
