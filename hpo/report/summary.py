@@ -96,10 +96,11 @@ def _spent(facts: RunData) -> str:
         if states.count(state)
     )
     trained = sum(t.trained_epochs for t in facts.searched)
-    full = len(facts.searched) * facts.plan.num_epochs
+    pruned = (t for t in facts.searched if t.state is TrialState.PRUNED)
+    left = sum(t.until_epoch - t.epochs for t in pruned)
     # A trial that goes on from another's checkpoint was never meant to be trained in full.
-    is_saving = full > trained and not any(t.start_from for t in facts.searched)
-    saved = f"; stopping early saved {full - trained} of {full} epochs" if is_saving else ""
+    is_saving = left and not any(t.start_from for t in facts.searched)
+    saved = f"; stopping early saved {left} of {trained + left} epochs" if is_saving else ""
     earlier = Counter(t.stage.name for t in facts.trials if t.stage.left and not t.is_refused)
     heads = [f"{count_of(number, 'trial')} of stage {name}" for name, number in earlier.items()]
     after = f" after {' and '.join(heads)}" if heads else ""

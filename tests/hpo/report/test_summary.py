@@ -41,7 +41,8 @@ def test_what_stopping_early_saved_is_counted(facts):
     assert count.total() == 16
     words_of_states = f"{count['complete']} complete, {count['pruned']} pruned, 3 failed"
     assert f"16 trials ({words_of_states})" in told
-    assert f"{trained} epochs; stopping early saved {16 * 9 - trained} of 144 epochs" in told
+    saved = sum(9 - t.epochs for t in facts.trials if t.state is TrialState.PRUNED)
+    assert f"{trained} epochs; stopping early saved {saved} of {trained + saved} epochs" in told
 
 
 def test_failures_are_named(facts):
@@ -65,11 +66,26 @@ def test_refused_trials_are_told_apart_and_cost_no_epoch(facts):
     told = summary.sentences(given)
     (spent,) = [text for text in told if text.startswith("3 trials ")]
     assert spent.startswith("3 trials (1 complete, 1 pruned, 1 failed) in ")
-    assert spent.endswith(" 12 epochs; stopping early saved 15 of 27 epochs.")
+    # 9 and 3 epochs; the 6 that the pruned one did without. The diverged one was stopped by nobody.
+    assert spent.endswith(" 12 epochs; stopping early saved 6 of 18 epochs.")
     assert "1 failed; trial 2: not a number" in told
     assert "3 refused; trial 1: 2 ms are allowed" in told
     states = [row["state"] for row in summary.trial_rows(given)]
     assert states == ["complete", "refused", "failed", "refused", "pruned", "refused"]
+
+
+def test_trials_that_run_wait_or_failed_save_nothing(facts):
+    """Whatever is left of them."""
+    failed = {"kind": "out_of_memory", "message": "out of memory"}
+    trials = [
+        make_trial(0, [0.5] * 9),
+        make_trial(1, [], TrialState.FAILED, error=failed),
+        make_trial(2, [0.5] * 4, TrialState.RUNNING),
+    ]
+    for status in ("running", "interrupted", "finished"):
+        given = with_trials(facts, trials, best=trials[0], status=status)
+        (spent,) = [text for text in summary.sentences(given) if text.startswith("3 trials ")]
+        assert spent.endswith(", 13 epochs.")
 
 
 def test_epochs_that_another_trial_has_trained_are_not_counted_again(facts):
