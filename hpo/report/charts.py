@@ -155,27 +155,31 @@ def _curve_style(
 
 
 def slots(facts: RunData) -> Figure | None:
-    """Which slot was busy with which trial, when: a gap is time that nobody used."""
+    """Which slot was busy with which trial, when: a gap is time that nobody used.
+
+    While the search is stopped, no time goes by.
+    """
+    spans = facts.spans
     trials = sorted(
-        (t for t in facts.trials if t.started and (t.ended or t.measurements) and not t.is_refused),
-        key=lambda t: (t.started, t.number),
+        (t for t in facts.trials if (t.ended or t.measurements) and not t.is_refused),
+        key=lambda t: (spans[t.number][0], t.number),
     )
     last = {t.number if t.stage.batch is None else t.stage.batch: t.number for t in trials}
     trials = [t for t in trials if t.stage.is_counted(t.number)]  # a batch shares a slot
     if not trials:
         return None
-    origin = trials[0].started
-    lanes = _lanes([(t.started, t.ended or t.started + t.seconds) for t in trials])
+    origin = spans[trials[0].number][0]
+    lanes = _lanes([spans[t.number] for t in trials])
     traces = []
     for state, color in STATE_COLORS.items():
         own = [(t, lane) for t, lane in zip(trials, lanes, strict=True) if t.state is state]
         if own:
             traces.append(
                 bars(
-                    [((t.ended or t.started + t.seconds) - t.started) / 60 for t, _ in own],
+                    [(spans[t.number][1] - spans[t.number][0]) / 60 for t, _ in own],
                     [f"slot {lane + 1}" for _, lane in own],
                     name=facts.state_word(state),
-                    base=[(t.started - origin) / 60 for t, _ in own],
+                    base=[(spans[t.number][0] - origin) / 60 for t, _ in own],
                     text=[_numbers(t.number, last[t.number]) for t, _ in own],
                     hovertext=[_hover(t) for t, _ in own],
                     hovertemplate="%{hovertext}<extra></extra>",
@@ -186,7 +190,7 @@ def slots(facts: RunData) -> Figure | None:
             )
     layout = {
         "barmode": "overlay",
-        "xaxis": titled("minutes"),
+        "xaxis": titled("minutes of the search"),
         "yaxis": {"autorange": "reversed"},
         "height": 120 + 44 * (max(lanes) + 1),
     }

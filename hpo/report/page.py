@@ -177,7 +177,7 @@ def _charts(facts: RunData) -> list[Chart]:
         Chart(
             "slots",
             "Slots",
-            "Which trial ran where, when. A gap is idle time.",
+            "Which trial ran where, when. A gap is idle time; pauses of the search are left out.",
             charts.slots(facts),
         ),
     ]

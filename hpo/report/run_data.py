@@ -42,6 +42,8 @@ class RunData:
     status: str
     active_seconds: float
     """Time the search was at work, downtime excluded."""
+    spans: Mapping[int, tuple[float, float]] = field(default_factory=dict)
+    """When trials were at work; see `Ledger.spans`."""
     handed_on: Mapping[str, Any] = field(default_factory=dict)
     """`best/report.json`; empty before the hand-off, and once the search has gone on."""
 
@@ -116,7 +118,7 @@ def load_run_data(run: RunDir, *, status: str = "") -> RunData:
     space = build_space(study, trainer, plan.base_spec, num_trials=plan.planned_trials)
     ledger = Ledger.read(run.ledger_file)
     trials, seconds = tuple(ledger.trials()), ledger.active_seconds
-    direction = ledger.direction
+    direction, spans = ledger.direction, ledger.spans()
     ledger.close()
     if not trials:
         raise RunError(f"{run}: no trial has been started, so there is nothing to report yet")
@@ -133,6 +135,7 @@ def load_run_data(run: RunDir, *, status: str = "") -> RunData:
         best=_winner(trials, direction, handed_on),
         status=status or _status(run),
         active_seconds=seconds,
+        spans=spans,
         handed_on=handed_on,
     )
 

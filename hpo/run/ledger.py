@@ -154,6 +154,14 @@ class Ledger:
         """Every recorded call in order."""
         return list(self._changes)
 
+    def spans(self) -> dict[int, tuple[float, float]]:
+        """When each trial began and was last heard of, on the clock that stops with the search."""
+        found: dict[int, tuple[float, float]] = {}
+        for change in self._changes:
+            began, last = found.get(change.number, (change.clock, change.clock))
+            found[change.number] = (began, max(last, change.clock))
+        return found
+
     def start(
         self,
         suggestion: Suggestion,
@@ -276,7 +284,7 @@ class Ledger:
         return record
 
     def _note(self, what: str, number: int, measurement: Measurement | None, clock: float) -> None:
-        self._changes.append(Change(len(self._changes), what, number, measurement))
+        self._changes.append(Change(len(self._changes), what, number, measurement, clock))
         self.active_seconds = max(self.active_seconds, clock)
 
     @contextlib.contextmanager
@@ -296,13 +304,13 @@ class Ledger:
     def _load(self) -> None:
         changes: list[Change] = []
         for frozen in self._storage.get_all_trials(self._study_id, deepcopy=False):
-            record, its_changes, clock = read_trial(frozen, self.direction)
+            record, its_changes = read_trial(frozen, self.direction)
             self._ids[record.number] = frozen._trial_id
             self._records[record.number] = record
             changes += its_changes
-            self.active_seconds = max(self.active_seconds, clock)
         if chosen := self._storage.get_study_user_attrs(self._study_id).get(CHOSEN):
             self._mark(chosen)
         # A call that was cut off leaves a gap in the numbers, never a wrong order.
         changes.sort(key=lambda change: change.sequence)
         self._changes = [c._replace(sequence=i) for i, c in enumerate(changes)]
+        self.active_seconds = max((c.clock for c in changes), default=0.0)

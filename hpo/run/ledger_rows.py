@@ -27,6 +27,8 @@ class Change(NamedTuple):
     what: str
     number: int
     measurement: Measurement | None
+    clock: float
+    """Seconds that the search had been active."""
 
 
 def head_of(record: TrialRecord) -> dict[str, Any]:
@@ -59,8 +61,8 @@ def template_of(
     )
 
 
-def read_trial(frozen: FrozenTrial, direction: str) -> tuple[TrialRecord, list[Change], float]:
-    """Read a trial back: its record, the calls that changed it, and the clock at the last."""
+def read_trial(frozen: FrozenTrial, direction: str) -> tuple[TrialRecord, list[Change]]:
+    """Read a trial back: its record, and the calls that changed it."""
     attrs = frozen.user_attrs
     head, tail = attrs["start"], attrs.get("end")
     states = {optuna_state(state): state for state in TrialState}
@@ -80,8 +82,7 @@ def read_trial(frozen: FrozenTrial, direction: str) -> tuple[TrialRecord, list[C
         receipt=attrs.get("receipt"),
         retries=attrs.get("retries", 0),
     )
-    changes = [Change(head["sequence"], "start", record.number, None)]
-    clock = head["clock"]
+    changes = [Change(head["sequence"], "start", record.number, None, head["clock"])]
     lines = {int(k[6:]): v for k, v in attrs.items() if k.startswith("epoch:")}
     for epoch, line in sorted(lines.items()):
         measurement = Measurement(
@@ -89,12 +90,11 @@ def read_trial(frozen: FrozenTrial, direction: str) -> tuple[TrialRecord, list[C
         )
         record.measurements.append(measurement)
         record.seconds += measurement.seconds
-        changes.append(Change(line["sequence"], "epoch", record.number, measurement))
-        clock = max(clock, line["clock"])
+        change = Change(line["sequence"], "epoch", record.number, measurement, line["clock"])
+        changes.append(change)
     if record.state.is_finished and tail:
         best = record.best_measurement(direction)
         record.value = best.value if best and record.state is not TrialState.FAILED else None
         record.ended, record.error = tail["ended"], tail["error"]
-        changes.append(Change(tail["sequence"], "end", record.number, None))
-        clock = max(clock, tail["clock"])
-    return record, changes, clock
+        changes.append(Change(tail["sequence"], "end", record.number, None, tail["clock"]))
+    return record, changes

@@ -117,19 +117,37 @@ def test_no_two_trials_of_a_slot_overlap(facts):
 
 
 def test_trials_that_were_trained_together_share_a_slot(facts):
-    def record(number, start, end, stage=ONLY_STAGE):
+    def record(number, stage=ONLY_STAGE):
         state = TrialState.COMPLETE
         return TrialRecord(
             number=number, state=state, params={}, latents={}, until_epoch=9, stage=stage,
-            started=1000.0 + start, ended=1000.0 + end,
+            started=1000.0, ended=2000.0,
         )  # fmt: skip
 
+    spans = {0: (5, 65), 1: (5, 35), 2: (5, 35), 3: (5, 35), 4: (35, 95)}
+
     heads = TrialStage(name="heads", left=1, batch=1)
-    trials = [record(0, 0, 60), *(record(n, 0, 30, heads) for n in (1, 2, 3)), record(4, 30, 90)]
-    (trace,) = charts.slots(replace(facts, trials=tuple(trials)))["data"]
+    trials = (record(0), *(record(n, heads) for n in (1, 2, 3)), record(4))
+    (trace,) = charts.slots(replace(facts, trials=trials, spans=spans))["data"]
     assert trace["text"] == ["0", "1 to 3", "4"]
     assert trace["y"] == ["slot 1", "slot 2", "slot 2"]
     assert trace["x"] == [1.0, 0.5, 1.0]
+
+
+def test_a_pause_of_the_search_is_no_work(facts, tmp_path):
+    """A trial begins on Friday, is suspended after 300 s, and ends after 300 s on Monday."""
+    ledger, monday = Ledger.create(None, "maximize"), 3 * 86400.0
+    begun = {"latents": {}, "params": {}, "until_epoch": 2}
+    ledger.start(Suggestion(number=0, **begun), now=1000.0, clock=0.0)
+    ledger.record(0, Measurement(epoch=1, value=0.5, seconds=300.0), clock=300.0)
+    ledger.record(0, Measurement(epoch=2, value=0.5, seconds=300.0), clock=600.0)
+    ledger.finish(0, TrialState.COMPLETE, now=monday + 1300.0, clock=600.0)
+    ledger.start(Suggestion(number=1, **begun), now=monday + 1300.0, clock=600.0)
+    ledger.record(1, Measurement(epoch=1, value=0.5, seconds=900.0), clock=1500.0)
+    given = replace(facts, trials=tuple(ledger.trials()), spans=ledger.copied().spans())
+    traces = charts.slots(given)["data"]
+    assert [(trace["base"], trace["x"]) for trace in traces] == [([0.0], [10.0]), ([10.0], [15.0])]
+    assert {slot for trace in traces for slot in trace["y"]} == {"slot 1"}
 
 
 @pytest.mark.parametrize(
