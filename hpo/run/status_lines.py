@@ -39,6 +39,8 @@ class StatusLines:
         """Metrics of an epoch that a later line names."""
         self._is_counted = False
         """Whether metrics come on lines without an epoch, and no other line names it."""
+        self._is_repeated: bool | None = None
+        """Whether metrics are repeated where an epoch is named too; None as long as unknown."""
         self._newest: tuple[str, Any, bool] = ("", None, False)
         """The newest metrics, the message and whether an epoch was named beside them."""
 
@@ -52,11 +54,16 @@ class StatusLines:
         is_new = bool(metrics) and not self._repeats(metrics, line.get("message"), named)
         if is_new:
             self._newest = (repr(metrics), line.get("message"), named is not None)
+        if named is not None and not metrics and self._newest[0]:
+            self._is_repeated = False
         if named is not None and not is_new:
             return self._name(self._from_one(line, named, is_alone=True))
         if named is not None:
             self._is_counted = True  # of a line that names none, as one more than the last
-            return [(self._from_one(line, named, is_alone=False), metrics)]
+            epoch = self._from_one(line, named, is_alone=False)
+            if self._is_repeated is None and epoch == self._epoch:
+                self._is_repeated = True  # named before the metrics were there
+            return [(epoch, metrics)]
         return self._of_no_epoch(metrics, str(line.get("message"))) if is_new else []
 
     def _begin(self) -> None:
@@ -70,7 +77,9 @@ class StatusLines:
         text, first_message, was_named = self._newest
         if repr(metrics) != text:
             return False
-        return not was_named if named is not None else message != first_message
+        if named is None:
+            return bool(message != first_message)
+        return bool(self._is_repeated) if was_named else True
 
     def _from_one(self, line: Mapping[str, Any], named: int, *, is_alone: bool) -> int:
         if self._offset is None:

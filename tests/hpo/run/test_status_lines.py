@@ -89,6 +89,20 @@ def test_epochs_that_are_named_beside_their_metrics_are_taken_as_they_are():
     assert not reader.is_published
 
 
+def test_metrics_repeated_on_the_lines_of_steps_are_of_the_epoch_before():
+    """As a logger writes that names the epoch at each step of training."""
+    first, second, third = ({"kpi": {"acc": value}} for value in (0.1, 0.2, 0.3))
+    lines = [{"epoch": 1}, {"epoch": 1}, {"epoch": 1} | first, {"epoch": 1} | first]
+    lines += [{"epoch": 2} | first, {"epoch": 2} | second, {"epoch": 2} | second]
+    lines += [{"epoch": 3} | second, {"epoch": 4} | second, {"epoch": 4} | third]
+    assert read(lines)[0] == [(1, 0.1), (2, 0.2), (4, 0.3)]
+
+
+def test_equal_metrics_are_no_repetition_where_steps_have_none():
+    lines = [line for n in (1, 2, 3) for line in ({"epoch": n}, {"epoch": n, "kpi": {"acc": 0.5}})]
+    assert read(lines)[0] == [(1, 0.5), (2, 0.5), (3, 0.5)]
+
+
 def test_where_no_line_names_an_epoch_none_is_told():
     lines = [{"kpi": {"acc": n / 4}, "message": EVAL} for n in (1, 2, 2, 3)]
     assert read(lines)[0] == [(None, n / 4) for n in (1, 2, 2, 3)]
