@@ -32,13 +32,21 @@ def pictures(tmp_path_factory):
     }
 
 
+def trained_until(until, pictures, folder, file, *, epochs, **changes):
+    """Train up to an epoch, keep the checkpoint as `file`, and return the spec."""
+    spec = train_spec(pictures, folder, train__num_epochs=epochs, **changes)
+    TRAINER.fit(spec, lambda report: report["epoch"] < until)
+    shutil.copyfile(folder / "ckpt" / "last.ckpt", file)
+    return spec
+
+
 def exported(folder, pictures, *, epochs=2, until=2, **changes):
     """Train a network up to an epoch, and export it as the harness does."""
-    spec = train_spec(pictures, folder / "run", train__num_epochs=epochs, **changes)
-    TRAINER.fit(spec, lambda report: report["epoch"] < until)
     best = folder / "best"
     best.mkdir()
-    shutil.copyfile(folder / "run" / "ckpt" / "last.ckpt", best / "model.ckpt")
+    spec = trained_until(
+        until, pictures, folder / "run", best / "model.ckpt", epochs=epochs, **changes
+    )
     files = {"export.checkpoint": f"{best}/model.ckpt", "export.onnx_file": f"{best}/model.onnx"}
     TRAINER.export(spec | files)
     (best / "spec.yaml").write_text(yaml.safe_dump(flatten(spec)))
@@ -203,21 +211,33 @@ def test_it_ends_with_the_models_epoch_however_the_model_was_trained(
         assert kept["spec"]["train"]["optim"]["warmup_iters"] == round(warm_up)
 
 
-@pytest.mark.parametrize("is_gone", [False, True])
-def test_it_trains_as_long_as_the_model_and_from_a_head_of_its_own(pictures, tmp_path, is_gone):
-    soft = {"train__loss__name": "normalized_softmax", "dataset__sampling": "random"}
-    (tmp_path / "head").mkdir()
-    head = exported(
-        tmp_path / "head", pictures, epochs=5, until=3, train__train_trunk=False,
-        dataset__feature_views=0, **soft,
-    ) / "model.ckpt"  # fmt: skip
+SOFT = {"train__loss__name": "normalized_softmax", "dataset__sampling": "random"}
+
+
+@pytest.fixture(scope="module")
+def made_from_head(tmp_path_factory, pictures):
+    """The checkpoint of a head, and an export of a network that began with it."""
+    folder = tmp_path_factory.mktemp("from_head")
+    head = folder / "head.ckpt"
+    trained_until(
+        3, pictures, folder / "head", head, epochs=5, train__train_trunk=False,
+        dataset__feature_views=0, **SOFT,
+    )  # fmt: skip
     payload = torch.load(head)
     payload["spec"]["train"] |= {"checkpoint_interval": 2, "batch_size": 40}
     torch.save(payload, head)
-    (tmp_path / "whole").mkdir()
-    best = exported(
-        tmp_path / "whole", pictures, epochs=4, until=1, train__head_checkpoint=str(head), **soft
-    )
+    whole = {"train__head_checkpoint": str(head), **SOFT}
+    return head, exported(folder, pictures, epochs=4, until=1, **whole)
+
+
+@pytest.mark.parametrize("is_gone", [False, True])
+def test_it_trains_as_long_as_the_model_and_from_a_head_of_its_own(
+    made_from_head, tmp_path, is_gone
+):
+    head = tmp_path / "head.ckpt"
+    shutil.copyfile(made_from_head[0], head)
+    best = Path(shutil.copytree(made_from_head[1], tmp_path / "best"))
+    say_otherwise(best, train__head_checkpoint=str(head))
     if is_gone:
         head.unlink()
     fits = Fits(tmp_path / "kept")

@@ -1,5 +1,5 @@
 """The published templates, run by the published commands with nothing overridden but data paths,
-sizes, batches and epochs: ResNet-50 at 32 pixels, one epoch, 204 generated pictures.
+sizes, batches and epochs: ResNet-50 at 32 pixels, one epoch, 120 generated pictures.
 """
 
 import os
@@ -29,7 +29,7 @@ class Commands:
 
     def __init__(self, skill, root):
         self.references, self.root = skill / "references", root
-        self.splits = make_splits(root / "pictures", classes=12, images=12)
+        self.splits = make_splits(root / "pictures", classes=12, images=5)
         val = {f"dataset.val_dataset.{name}": self.splits[name] for name in ("reference", "query")}
         self.common = val | {"results_dir": str(root / "results")}
 

@@ -2,8 +2,6 @@
 
 import numpy as np
 import pytest
-from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import Matern
 
 from hpo.algorithms.gaussian_process import LENGTHS, GaussianProcess, fit, with_expected
 
@@ -16,6 +14,10 @@ AT_MF = RNG.random((40, 3))
 
 @pytest.mark.parametrize(("lengths", "noise"), [((0.2, 0.4, 3.2), 1e-2), ((1.6, 0.8, 0.8), 1e-4)])
 def test_it_is_the_process_of_scikit_learn(lengths, noise):
+    # Imported here: all of its packages take a second of every process that collects this file.
+    from sklearn.gaussian_process import GaussianProcessRegressor
+    from sklearn.gaussian_process.kernels import Matern
+
     ours = GaussianProcess(X_NF, Y_N, np.array(lengths), noise)
     theirs = GaussianProcessRegressor(Matern(lengths, nu=2.5), alpha=noise + 1e-9, optimizer=None)
     theirs.fit(X_NF, Y_N)

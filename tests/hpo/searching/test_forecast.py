@@ -1,5 +1,6 @@
 """Forecasts against schedules worked out by hand, and against the search that follows."""
 
+import functools
 import random
 import statistics
 from dataclasses import replace
@@ -208,15 +209,23 @@ def test_epochs_of_earlier_starts_tell_what_an_epoch_takes(probed, counted):
     assert left.seconds == pytest.approx(2 * (3 * counted + TRIAL_START_S))
 
 
+@functools.cache
+def with_nothing_begun(options):
+    """The forecast of 300 trials, which is that of every scale."""
+    return foresee("300trials", **dict(options))
+
+
 @pytest.mark.parametrize("scale", [0.01, 100.0, -1.0])
 def test_trials_to_come_are_compared_with_earlier_ones_on_the_scale_of_the_metric(scale):
     """A third passes a rung that keeps a third, whatever the metric is."""
-    ended = {"spent": Spent(trials=6, seconds=90.0, epochs=18), "pruner": "successive_halving"}
-    options = {"algorithm": "random", "num_epochs": 3, "slots": 1, **ended}
-    left = foresee("306trials", begun=begun_with([3] * 6, scale=scale), **options)
-    plain = foresee("300trials", **{**options, "spent": None})
+    options = {
+        "algorithm": "random", "num_epochs": 3, "slots": 1, "pruner": "successive_halving",
+    }  # fmt: skip
+    spent = Spent(trials=6, seconds=90.0, epochs=18)
+    left = foresee("306trials", begun=begun_with([3] * 6, scale=scale), spent=spent, **options)
+    plain = with_nothing_begun(tuple(options.items()))
     assert left.pruned == pytest.approx(plain.pruned, rel=0.1)
-    few = foresee("18trials", begun=begun_with([3] * 6, scale=scale), **options)
+    few = foresee("18trials", begun=begun_with([3] * 6, scale=scale), spent=spent, **options)
     assert few.pruned == pytest.approx(8, abs=1)
 
 
