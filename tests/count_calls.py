@@ -3,13 +3,13 @@
 import sys
 
 
-def count_calls(function, *args, of=None, **more):
+def count_calls(function, *args, of=(), **more):
     """Calls of Python functions (and resumed generators), or of those named `of`, in a function."""
-    count = 0
+    names, count = (of,) if isinstance(of, str) else of, 0
 
     def note(frame, event, _arg):
         nonlocal count
-        count += event == "call" and of in (None, frame.f_code.co_name)
+        count += event == "call" and (not names or frame.f_code.co_name in names)
 
     before = sys.getprofile()
     sys.setprofile(note)

@@ -272,7 +272,7 @@ class Explainer(Protocol):
     def explain(self, spec: Spec, with_map: bool = True) -> dict[str, Any]:
         """[worker] Look every query up: `queries`, `suspects`, `map`, for people to look at.
 
-        Without it reports show no pictures.
+        Without `with_map` only `queries` are used. Without the method reports show no pictures.
         """
 
 

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from tests.count_calls import count_calls
 from tests.trainer.tiny import make_splits, train_spec
+from trainer.actions.explain import explain
 from trainer.actions.export import export
 from trainer.cross_fit import _Views, with_unseen_of
 from trainer.encoders import as_trained, load_model
@@ -47,6 +49,15 @@ def test_an_export_knows_every_query_as_unseen(made):
     assert plain.calibration.is_trained_Q.all()
     moved = gallery.calibration.outside_Q - plain.calibration.outside_Q
     assert moved == pytest.approx(gallery.queries.shift_Q, abs=1e-6)
+
+
+def test_a_report_trains_no_heads_again(made):
+    """It shows what the export's gallery tells of unknown pictures."""
+    _, spec, checkpoint = made
+    spec = dataclasses.replace(
+        spec, evaluate=dataclasses.replace(spec.evaluate, checkpoint=str(checkpoint))
+    )
+    assert count_calls(explain, spec, of="train_head") == 0
 
 
 def test_a_fold_is_scored_by_a_head_that_never_saw_it(made):

@@ -12,10 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.actions.evaluate import embed_splits, model_path
-from trainer.cross_fit import with_unseen_of
 from trainer.data.origin import origin
-from trainer.devices import pick_device
-from trainer.encoders import ModelFile, as_trained, trained_classes
+from trainer.encoders import trained_classes
 from trainer.gallery import GalleryIndex
 from trainer.gallery_growth import describe_growth, measure_growth
 from trainer.matching import NEAREST
@@ -40,7 +38,7 @@ def explain(spec: Spec, *, with_map: bool = True) -> dict[str, Any]:
 
     Args:
         spec: an evaluation spec.
-        with_map: whether to lay the embeddings out, which takes longest.
+        with_map: whether to look at more than the queries, and to lay the embeddings out.
 
     Returns:
         `queries`: one `{"path", "file", "class", "hit", "nearest": {"path", "file", "class",
@@ -51,7 +49,7 @@ def explain(spec: Spec, *, with_map: bool = True) -> dict[str, Any]:
         "class", "role", "path"}` as parallel lists, or None; `unknowns`: `threshold` (at 5 %),
         `auroc` and `curves` of pictures of unknown classes (see `trainer.unknowns`), or `why` there
         is no threshold; `growth`: Precision@1 by pictures per class, and with more of them, as
-        `trainer.gallery_growth.describe_growth` has it.
+        `trainer.gallery_growth.describe_growth` has it. Without the map `queries` alone are told.
 
     Raises:
         TrainerError: model, spec or images cannot be used; see `trainer.errors`.
@@ -59,32 +57,29 @@ def explain(spec: Spec, *, with_map: bool = True) -> dict[str, Any]:
     gallery, files_G, emb_QD, query = embed_splits(spec)
     paths_Q = [str(path) for path in query.paths]
     paths_G = [str(path) for path in files_G]
+    queries = neighbours(gallery, paths_G, emb_QD, query.labels, paths_Q)
+    if not with_map:
+        return {"queries": queries, "suspects": [], "map": None}
     both = _Pool(gallery, paths_G, normalize(emb_QD), query.labels, paths_Q)
     return {
-        "queries": neighbours(gallery, paths_G, emb_QD, query.labels, paths_Q),
+        "queries": queries,
         "suspects": both.suspects(),
-        "map": both.layout() if with_map else None,
-        "unknowns": _unknowns(gallery, emb_QD, query, spec, is_whole=with_map),
+        "map": both.layout(),
+        "unknowns": _unknowns(gallery, emb_QD, query, spec),
         "growth": _growth(gallery, emb_QD, query.labels),
     }
 
 
 def _unknowns(
-    gallery: GalleryIndex,
-    emb_QD: NDArray[Any],
-    query: LabelledImages,
-    spec: Spec,
-    *,
-    is_whole: bool,
+    gallery: GalleryIndex, emb_QD: NDArray[Any], query: LabelledImages, spec: Spec
 ) -> dict[str, Any]:
-    """Tell what pictures of unknown classes bring; the whole of it takes the training pictures."""
-    file = ModelFile(model_path(spec))
+    """Tell what pictures of unknown classes bring, by classes that the model may have seen.
+
+    An export's gallery knows more of those (`trainer.actions.predict.describe_unknowns`).
+    """
     names = [query.class_names[label] for label in query.labels]
-    asked = replace(gallery, queries=Queries.of(emb_QD, names, trained_classes(file)))
-    if is_whole:
-        device = pick_device(spec.evaluate.gpu_ids[0])
-        asked = with_unseen_of(asked, as_trained(file, spec), file, device)
-    found = asked.calibration
+    queries = Queries.of(emb_QD, names, trained_classes(model_path(spec)))
+    found = replace(gallery, queries=queries).calibration
     few = f"the gallery must have {LEAST_GALLERY} classes, got {len(gallery.class_names)}"
     return found.described() if found else {"why": few}
 

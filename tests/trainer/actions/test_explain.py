@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from tests.count_calls import count_calls
 from trainer.actions.explain import _Pool, neighbours
 from trainer.gallery import GalleryIndex
 from trainer.session import TRAINER
@@ -12,10 +13,14 @@ from trainer.vectors import Vectors
 
 
 @pytest.fixture(scope="module")
-def explained(trained, tmp_path_factory):
+def evaluated(trained, tmp_path_factory):
     folder = tmp_path_factory.mktemp("explained")
-    spec = trained.spec(folder, evaluate__checkpoint=str(trained.checkpoint))
-    return TRAINER.explain(spec), TRAINER.evaluate(spec)
+    return trained.spec(folder, evaluate__checkpoint=str(trained.checkpoint))
+
+
+@pytest.fixture(scope="module")
+def explained(evaluated):
+    return TRAINER.explain(evaluated), TRAINER.evaluate(evaluated)
 
 
 def test_hits_are_those_of_the_evaluation(explained):
@@ -24,6 +29,14 @@ def test_hits_are_those_of_the_evaluation(explained):
     assert [row["hit"] for row in queries] == evaluation["hits"]
     assert [row["class"] for row in queries] == evaluation["query_classes"]
     assert all((row["nearest"]["class"] == row["class"]) == row["hit"] for row in queries)
+
+
+def test_queries_can_be_asked_for_alone(evaluated, explained):
+    told = []
+    costly = ("suspects", "measure_growth", "calibration", "layout")
+    asked = lambda: told.append(TRAINER.explain(evaluated, False))  # noqa: E731
+    assert count_calls(asked, of=costly) == 0
+    assert told == [{"queries": explained[0]["queries"], "suspects": [], "map": None}]
 
 
 def test_the_own_class_is_never_nearer_than_the_nearest(explained):
