@@ -120,16 +120,18 @@ FROM_NOTHING = {BACKBONE: "timm/resnet18", "model.input_height": 112, "model.inp
 """What a machine without a GPU trains from random weights."""
 EPOCHS = ((2400.0, 6), (10800.0, 10), (float("inf"), 15))
 """Seconds of a search's budget, up to which a trial trains so many epochs."""
-LEAST_TO_SCREEN_S = 2400.0
-"""A search of less time starts from the first weights at hand: comparing three takes minutes on
-two cores, which trials need more."""
+LEAST_TO_SCREEN_S = 1200.0
+"""A search of less time starts from the first weights at hand, the quickest to train: comparing
+three takes a minute or two on two cores, and training a larger one to its end more than is left."""
+LEVEL = 0.01
+"""P@1 of untrained features by which a smaller network may be behind the best one."""
 MOST_SCREENED = 6
 LARGEST_BYTES = {False: 10**8, True: 5 * 10**8}
 """Files of the hub's cache that are compared, without a GPU and with one: larger trunks than 25 and
 125 million weights are left to who asks for them."""
 
 Screened = Mapping[str, Any]
-"""A row of what was screened: `weights`, and `value`, `interval`, `params` or `error`."""
+"""A row of what was screened: `weights`, and `value`, `params` or `error`."""
 
 
 def choose_start(
@@ -228,19 +230,18 @@ def _from_weights(
 
 
 def _best_of(screened: Sequence[Screened]) -> tuple[str, str]:
-    """The smallest of the networks whose interval reaches the best one's value, and why.
+    """The smallest of the networks that are level with the best one, and why.
 
-    Networks that the pictures do not tell apart untrained are not told apart for training either;
-    of these the smallest trains quickest.
+    What is ahead untrained stays ahead when it is trained, by less (docs/adr/0014).
     """
     usable = [row for row in screened if "value" in row]
     best = max(usable, key=lambda row: row["value"])
-    level = [row for row in usable if row["interval"][1] >= best["value"]]
+    level = [row for row in usable if row["value"] >= best["value"] - LEVEL]
     chosen = min(level, key=lambda row: row["params"])
     told = ", ".join(f"{row['weights']} {row['value']:.3f}" for row in usable)
     why = f"P@1 of untrained features on validation pictures: {told}"
     if chosen is not best:
-        why += "; the smallest of those that these pictures do not tell apart"
+        why += f"; the smallest of those within {LEVEL:g} of the best"
     failed = [f"{row['weights']} could not be compared" for row in screened if "error" in row]
     return chosen["weights"], "; ".join([why, *failed])
 
