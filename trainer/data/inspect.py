@@ -5,6 +5,7 @@ What makes them useless is raised, in one line; what merely deserves a look is a
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import math
 from collections import defaultdict
@@ -41,6 +42,9 @@ if TYPE_CHECKING:
     from trainer.data.decoding import Progress
     from trainer.data.framing import ImageSize
 
+_ANSWERS: dict[str, dict[str, Any]] = {}
+"""The newest answers of this process, by what was asked."""
+_KEPT = 8
 _WORTH_SHRINKING = 0.75
 """Part of an input's pixels below which a smaller one is recommended."""
 
@@ -49,7 +53,8 @@ def inspect_data(spec: Spec, progress: Progress | None = None) -> dict[str, Any]
     """Look at every image of every split that the spec names.
 
     Decoding them all is the only way to find a broken one; what is decoded stays in the cache, so
-    the training that follows does not decode again.
+    the training that follows does not decode again. A search asks several times before its first
+    trial: while spec and files are the same, the answer is kept.
 
     Args:
         spec: a train spec with its sources.
@@ -67,6 +72,29 @@ def inspect_data(spec: Spec, progress: Progress | None = None) -> dict[str, Any]
         SpecError, CredentialError, InfrastructureError: the sources cannot be reached.
     """
     folders = scan_splits(spec)
+    key = _signature(spec, folders)
+    if key not in _ANSWERS:
+        _ANSWERS[key] = _inspect(spec, folders, progress)
+        for oldest in list(_ANSWERS)[:-_KEPT]:
+            _ANSWERS.pop(oldest, None)
+    return copy.deepcopy(_ANSWERS[key])
+
+
+def _signature(spec: Spec, folders: dict[Split, ImageFolder]) -> str:
+    """Digest of a spec and of the names, sizes and times of its files."""
+    found = hashlib.sha256(repr(spec).encode("utf-8", "surrogateescape"))
+    for name, folder in folders.items():
+        found.update(f"{name} {folder.root} {folder.classes}".encode("utf-8", "surrogateescape"))
+        for relative, label in zip(folder.paths, folder.labels, strict=True):
+            facts = (folder.root / relative).stat()
+            line = f"{relative} {label} {facts.st_size} {facts.st_mtime_ns} {facts.st_ino}\n"
+            found.update(line.encode("utf-8", "surrogateescape"))
+    return found.hexdigest()
+
+
+def _inspect(
+    spec: Spec, folders: dict[Split, ImageFolder], progress: Progress | None
+) -> dict[str, Any]:
     _demand_pairs(folders["train"])
     match = match_splits(spec, folders)
     # Texts beside pictures are usual.

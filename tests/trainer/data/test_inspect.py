@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import pytest
 
+from tests.count_calls import count_calls
 from trainer.data.inspect import inspect_data
 from trainer.errors import DataError, ImageError
 
@@ -44,6 +45,27 @@ def test_what_the_metric_is_a_share_of_is_told_of_the_queries_that_count(
     other = make_folder("more", {"a": 2, "b": 1, "z": 5})
     left_out = make_spec(**folders | {"query": other}, ignore_unmatched=True)
     assert inspect_data(left_out)["share_of"] == pytest.approx(2**2 / (1 / 2 + 1 / 1))
+
+
+def test_the_same_pictures_are_looked_at_once(folders, make_spec):
+    spec, told = make_spec(**folders), []
+
+    def looks(spec):
+        return count_calls(lambda: told.append(inspect_data(spec)), of="_same_content")
+
+    assert [looks(spec), looks(spec)] == [1, 0]
+    told[0]["splits"].clear()
+    told[0]["findings"][0]["paths"].clear()
+    assert [looks(spec), told[1] == told[2], "train" in told[1]["splits"]] == [0, True, True]
+    wider = replace(spec, model=replace(spec.model, input_height=64))
+    assert [looks(wider), looks(spec)] == [1, 0]
+    shutil.copy(folders["train"] / "a" / "0.png", folders["query"] / "a" / "0.png")
+    assert looks(spec) == 1
+    assert one(told[-1], "duplicate_across_splits")
+    (folders["query"] / "a" / "0.png").write_bytes(b"broken")
+    for _ in range(2):
+        with pytest.raises(ImageError):
+            inspect_data(spec)
 
 
 def test_sound_data_have_no_findings_but_their_small_size(folders, make_spec):
