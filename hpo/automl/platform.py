@@ -25,6 +25,7 @@ from hpo.automl.sdk import (
     attempt,
     attempt_by_name,
     exists_by,
+    field_of,
     has_failed_by_log,
     id_of,
     is_clean_up_error,
@@ -219,7 +220,7 @@ class PlatformExecutor:
 
     def _results_dir(self, active: ActiveJob, answer: Any) -> str:
         """Where a job's results lie, by a platform's answer about it or by what it says later."""
-        if told := getattr(answer, "results_dir", ""):
+        if told := field_of(answer, "results_dir"):
             return str(told)
         found, _ = attempt_by_name(self._platform, "get_job_results_dir", active.job_id)
         return str(found or "")

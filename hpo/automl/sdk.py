@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -13,14 +14,15 @@ from hpo.core.text import uncoloured
 
 DONE = frozenset({"done", "success", "succeeded", "complete", "completed"})
 FAILED = frozenset({"error", "failed", "failure", "aborted", "timeout", "timed_out"})
-GONE = frozenset({"deleted", "not found", "not_found", "notfound"})
+GONE = frozenset({"deleted", "not_found", "notfound"})
 CANCELED = GONE | {"canceled", "cancelled", "stopped", "terminated"}
 ACTIVE = frozenset({
-    "accepted", "active", "allocating", "awaiting", "completing", "configuring",
-    "containercreating", "created", "finishing", "in_progress", "initializing", "launching",
-    "paused", "pausing", "pending", "podinitializing", "preparing", "provisioning", "queued",
-    "queueing", "ready", "requeued", "restarting", "resuming", "running", "scheduled",
-    "scheduling", "started", "starting", "submitted", "submitting", "suspended", "waiting",
+    "accepted", "active", "allocating", "awaiting", "building", "completing", "configuring",
+    "containercreating", "created", "executing", "finishing", "in_progress", "initializing",
+    "launching", "paused", "pausing", "pending", "podinitializing", "preparing", "processing",
+    "provisioning", "pulling", "queued", "queueing", "ready", "requeued", "restarting",
+    "resuming", "running", "scheduled", "scheduling", "started", "starting", "stopping",
+    "submitted", "submitting", "suspended", "waiting",
 })  # fmt: skip
 """Words for a job that is under way. Any other word counts as one, too, of a job that is known."""
 TAIL_LINES = 2000
@@ -88,16 +90,27 @@ def is_outage(error: Exception) -> bool:
     return isinstance(error, OSError) or _AWAY.search(text) is not None
 
 
+def field_of(answer: Any, *names: str) -> Any:
+    """The first of these fields of an object or a mapping that holds something, else None."""
+    read = answer.get if isinstance(answer, Mapping) else partial(_read, answer)
+    return next((held for name in names if (held := read(name)) is not None), None)
+
+
+def _read(answer: Any, name: str) -> Any:
+    return getattr(answer, name, None)
+
+
 def status_of(answer: Any) -> str:
     """A platform's status as one lower-case word, whether text, an enum, an object or a mapping.
 
     Empty for an answer that holds none.
     """
-    is_mapping = isinstance(answer, Mapping)
-    status = answer.get("status", answer.get("state")) if is_mapping else answer
-    status = getattr(status, "status", status)
+    names = ("status", "state")
+    is_about = isinstance(answer, Mapping) or any(hasattr(answer, name) for name in names)
+    status = field_of(answer, *names) if is_about else answer
     status = getattr(status, "value", status)
-    return "" if status is None else str(status).rpartition(".")[2].strip().lower()
+    words = "" if status is None else str(status).rpartition(".")[2].lower()
+    return re.sub(r"[\s-]+", "_", words.strip())
 
 
 def exists_by(answer: Any) -> bool:
@@ -110,11 +123,8 @@ def exists_by(answer: Any) -> bool:
 
 def id_of(created: Any) -> str:
     """The id in a platform's answer to a submission; empty where it has none."""
-    if isinstance(created, Mapping):
-        found = created.get("id", created.get("job_id"))
-    else:
-        is_plain = isinstance(created, str | int | UUID)
-        found = created if is_plain else getattr(created, "id", getattr(created, "job_id", None))
+    is_id = isinstance(created, str | int | UUID)
+    found = created if is_id else field_of(created, "id", "job_id")
     return "" if found is None or isinstance(found, bool) else str(found).strip()
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from hpo import AutoMLRunner, query_status
 from hpo.automl import platform
-from hpo.automl.sdk import call_with_known, id_of, status_of
+from hpo.automl.sdk import call_with_known, exists_by, id_of, status_of
 from hpo.core.errors import RunError
 from hpo.jobs import LocalJobs
 from tests.hpo.automl.foreign import make_foreign_skill
@@ -495,12 +495,12 @@ def test_a_submission_without_an_id_has_failed(search, answer):
     assert len(sdk.created) == 3
 
 
-@pytest.mark.parametrize("form", ["object", "other", "text", "mapping", "number", "uuid"])
+@pytest.mark.parametrize("form", ["object", "other", "text", "mapping", "number", "uuid", "null"])
 def test_an_id_comes_in_many_forms(form):
     ident = uuid.UUID(int=7)
     given = {
         "object": SimpleNamespace(id="a"), "text": "a", "mapping": {"id": "a"}, "number": 7,
-        "uuid": ident, "other": SimpleNamespace(job_id="a"),
+        "uuid": ident, "other": SimpleNamespace(job_id="a"), "null": {"id": None, "job_id": "a"},
     }  # fmt: skip
     assert id_of(given[form]) == {"number": "7", "uuid": str(ident)}.get(form, "a")
 
@@ -725,6 +725,17 @@ def test_a_rungs_job_without_a_new_value_keeps_its_earlier_one(search, tmp_path,
         assert entry["status"] == ("success" if has_checkpoint else "failure")
 
 
+def test_the_folder_of_a_job_may_be_told_in_a_mapping(search, tmp_path):
+    class Mappings(Folders):
+        def create_job(self, *, specs, command, image, name):
+            made = super().create_job(specs=specs, command=command, image=image, name=name)
+            return vars(made)
+
+    sdk = Mappings(lambda *_: ("Done", ""), tmp_path / "root", metrics={"val accuracy": 0.5})
+    history = search(sdk)["history"]
+    assert [entry["metric"] for entry in history] == [0.5] * 3
+
+
 def test_a_platforms_workspace_is_not_resumed_without_it(search, foreign):
     given = {"train_dataset_uri": "data/x"}
     path = search(Scripted(ok(lambda n: 0.5)), **given)["workspace_path"]
@@ -741,10 +752,22 @@ def test_a_platforms_workspace_is_not_resumed_without_it(search, foreign):
         ("JobStatus.FAILED", "failed"),
         ({"status": "Done"}, "done"),
         ({"state": SimpleNamespace(value="RUNNING")}, "running"),
+        ({"status": None, "state": "done"}, "done"),
+        (SimpleNamespace(status=None, state="Timed Out"), "timed_out"),
+        (SimpleNamespace(status=None), ""),
+        (SimpleNamespace(state="Done"), "done"),
+        ("In-Progress", "in_progress"),
     ],
 )
 def test_a_status_may_be_text_an_enum_an_object_or_a_mapping(answer, word):
     assert status_of(answer) == word
+
+
+@pytest.mark.parametrize(
+    "word", ["In Progress", "in-progress", "Executing", "Pulling", "Timed out"]
+)
+def test_a_word_for_work_is_that_of_a_job(word):
+    assert exists_by(SimpleNamespace(status=word))
 
 
 def test_a_platform_is_given_what_it_names_and_all_that_the_caller_says():
