@@ -94,7 +94,15 @@ def finalists(trials: Iterable[TrialRecord], direction: str, count: int) -> list
     able = [t for t in longest if t.state.is_finished] or longest
     chosen = list(islice(distinct(able), count))
     default = default_trial(trials, direction)
-    if default is not None and not any(t.is_twin_of(default) for t in chosen):
+    # A default of an earlier stage is not compared with these, nor is one without which a
+    # comparison was made: an earlier release left out one that had failed.
+    is_decided = any(t.is_chosen for t in order)
+    if (
+        default is not None
+        and default in order
+        and not any(t.is_twin_of(default) for t in chosen)
+        and not (is_decided and not repeats_of(default, trials))
+    ):
         chosen.append(default)
     return chosen
 
@@ -115,12 +123,13 @@ def repeated(role: str) -> int | None:
 def roles(trials: Iterable[TrialRecord], direction: str) -> dict[int, str]:
     """What trials are to a person, by number; most have no role.
 
-    `winner`, `default` (trial 0's configuration), `winner and default`, `repeat of N` (trial N's
-    configuration trained again with another seed, N being its finalist).
+    `winner`, `default` (what that is judged by, else trial 0), `winner and default`, `repeat of N`
+    (trial N's configuration trained again with another seed, N being its finalist).
     """
     everything = list(trials)
     found = {}
-    default = next((t for t in everything if t.number == 0), None)
+    default = default_trial(everything, direction)
+    default = default or next((t for t in everything if t.number == 0), None)
     if default is not None:
         found[default.number] = "default"
     best = best_trial(everything, direction)

@@ -84,6 +84,25 @@ def test_the_default_is_judged_by_its_longest_trial_that_did_not_fail():
     assert [default(failed, longer), default(stopped, longer, better)] == [3, 4]
     assert numbers(finalists([trial(7, 0.9), failed, longer, better], "maximize", 1)) == [7, 4]
     assert numbers(finalists([trial(7, 0.9), trial(0, 0.2), better], "maximize", 1)) == [7, 0]
+    both = roles([trial(7, 0.9), failed, longer, better], "maximize")
+    assert both == {4: "default", 7: "winner"}
+    assert roles([failed, longer], "maximize") == {3: "winner and default"}
+
+
+def test_a_comparison_that_was_made_without_the_default_is_not_opened_again():
+    """Earlier releases left out a default that had failed, whatever trained it again."""
+    best, failed = trial(7, 0.9), trial(0, 0.3, state=TrialState.FAILED)
+    trials = [failed, trial(4, 0.6, params={"lr": 0}), best]
+    again = [repeat(8 + n, best, 0.8) for n in range(2)]
+    assert numbers(open_repeats([*trials, *again], "maximize", 1)) == [4, 4]
+    best.is_chosen = True
+    assert open_repeats([*trials, *again], "maximize", 1) == []
+    assert numbers(finalists([*trials, *again], "maximize", 1)) == [7]
+    # One that is to have more finalists goes on with these, and where it holds the default, too.
+    trials.insert(1, trial(1, 0.8))
+    assert numbers(open_repeats([*trials, *again], "maximize", 2)) == [1, 1]
+    again.append(repeat(10, failed, 0.5))
+    assert numbers(open_repeats([*trials, *again], "maximize", 2)) == [1, 4, 1]
 
 
 def test_ties_go_to_the_lower_number():

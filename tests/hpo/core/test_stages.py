@@ -5,7 +5,15 @@ import json
 import pytest
 from scipy.stats import spearmanr
 
-from hpo.core.selection import best_trial, finalists, of_last_stage, repeats_of
+from hpo.core.repeats import propose_repeat
+from hpo.core.selection import (
+    best_trial,
+    default_trial,
+    finalists,
+    of_last_stage,
+    open_repeats,
+    repeats_of,
+)
 from hpo.core.stages import LEAST_PAIRS, measure_stages
 from hpo.core.trial import Measurement, Purpose, TrialRecord, TrialStage, TrialState
 from hpo.run.checkpoint_retention import needed_trials
@@ -79,6 +87,18 @@ def test_a_head_of_more_epochs_and_a_better_value_is_never_the_best():
     assert best_trial(trials, "maximize").number == 0
     assert [t.number for t in finalists(trials, "maximize", 3)] == [0]
     assert [t.number for t in of_last_stage(trials)] == [0]
+
+
+def test_a_default_that_is_a_head_is_no_finalist_of_the_whole_networks():
+    trials = [trial(n, 0.6 + n / 100, epochs=40, name="heads", left=1) for n in range(3)]
+    for trained in trials:
+        trained.params = {"lr": trained.number}
+    trials += [trial(n, 0.8 + n / 100, epochs=3, name="full", parent=n - 3) for n in (3, 4, 5)]
+    assert [t.number for t in finalists(trials, "maximize", 2)] == [5, 4]
+    pending = open_repeats(trials, "maximize", 2)
+    assert [t.number for t in pending] == [5, 4, 5, 4]
+    assert propose_repeat(pending, trials, study_seed=1)[0].until_epoch == 3
+    assert default_trial(trials, "maximize").number == 0
 
 
 def test_heads_are_ranked_while_nothing_of_the_last_stage_has_a_value():
