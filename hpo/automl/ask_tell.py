@@ -23,7 +23,6 @@ from hpo.automl.asking import build_engine, open_or_create, plan_opened, take_ov
 from hpo.automl.outcome import build_result
 from hpo.automl.planning import as_value_errors
 from hpo.automl.recommendation import Recommendation, show_trial
-from hpo.automl.reopening import BY_CALLER
 from hpo.automl.reported import read_id, read_report
 from hpo.automl.request import Request
 from hpo.automl.retention import needed_trials
@@ -33,6 +32,7 @@ from hpo.automl.status import query_status
 from hpo.automl.views import Views, constants_of
 from hpo.automl.wandb_table import Listeners, group_of, wandb_listeners
 from hpo.automl.workspace import (
+    BY_CALLER,
     RUNGS_STYLE,
     WorkspaceFacts,
     demand_own,

@@ -23,17 +23,14 @@ from hpo.automl.settings import (
     UNSAFE_BATCH,
     read_settings,
 )
-from hpo.automl.workspace import WorkspaceFacts
+from hpo.automl.workspace import BY_CALLER, WorkspaceFacts, demand_platform
 from hpo.core.budget import Budget
-from hpo.core.errors import RunError, SpecError
+from hpo.core.errors import SpecError
 from hpo.core.spec_dicts import flatten, plain
 from hpo.study.skill import INFO_FILE, Skill
 from hpo.study.skill_address import TrainerFacts, read_address
 from hpo.study.spec import StudySpec
 
-BY_CALLER = "the caller"
-_WITH_PLATFORM = "AutoMLRunner(platform_sdk=...).run(workspace_path=..., resume=True)"
-"""The platform of a workspace whose trials the caller trains."""
 _OBJECTIVES = frozenset(
     {"objectives", "multi_objective", "metric_weight", "metric_scale",
      "latency_metric", "latency_direction", "latency_weight", "latency_scale"}
@@ -133,8 +130,7 @@ def demand_same_start(
     if _kind(request.platform) != _kind(facts.platform):
         if request.platform:
             raise _other(folder, "trials on", facts.platform or "this machine", request.platform)
-        how = "AutoML(...)" if facts.platform == BY_CALLER else _WITH_PLATFORM
-        raise RunError(f"{folder}: its trials are jobs of {facts.platform}; go on with {how}")
+        demand_platform(folder, facts, is_given=False)
     if request.action != facts.action:
         raise _other(folder, "action", facts.action, request.action)
     _demand_same_skill(folder, request.skill, facts)

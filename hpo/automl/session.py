@@ -30,7 +30,13 @@ from hpo.automl.sdk import Platform
 from hpo.automl.skill_trainer import SkillTrainer
 from hpo.automl.submission import Submission
 from hpo.automl.views import Views, constants_of
-from hpo.automl.workspace import RUNGS_STYLE, WorkspaceFacts, objectives_of, read_facts
+from hpo.automl.workspace import (
+    RUNGS_STYLE,
+    WorkspaceFacts,
+    demand_platform,
+    objectives_of,
+    read_facts,
+)
 from hpo.core.event_json import from_dict
 from hpo.core.events import Preparing, Review
 from hpo.core.protocols import Algorithm, Executor, TrialDriver
@@ -94,8 +100,13 @@ class AutoMLSession(Session):
         self.bus.add(CallbackListener(self.route.hooks, self.show, known, self.notes))
 
     def _current_facts(self) -> WorkspaceFacts:
-        """The workspace's constants; an extended budget changes the total."""
+        """The workspace's constants; an extended budget changes the total.
+
+        Raises:
+            RunError: when its trials are started elsewhere.
+        """
         facts = read_facts(self.run.path)
+        demand_platform(self.run.path, facts, is_given=self.route.platform is not None)
         for name, begun in (
             ("eval_fn", facts.has_eval_fn), ("metric_extractor", facts.has_extractor),
         ):  # fmt: skip

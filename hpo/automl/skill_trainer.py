@@ -21,7 +21,7 @@ from hpo.core.protocols import Progress, Report, Spec, Trainer
 from hpo.core.spec_dicts import flatten, lookup, merged, nest
 from hpo.core.trainer_extras import EXTRAS, Explainer, SourceSettler, StartSaver, members_of
 from hpo.study.skill import Skill, load_skill
-from hpo.study.skill_address import TRAIN, read_address
+from hpo.study.skill_address import ELSEWHERE, TRAIN, read_address
 from hpo.study.trainers import demand, find_trainer, registered_trainer, restart_keys
 from search_spaces import Schema, load_schema
 
@@ -281,10 +281,7 @@ class SkillTrainer:
         Its value is None where the table lacks it: the caller's own functions may know it.
         """
         if self.facts.is_elsewhere:
-            raise RunError(
-                "this workspace's trials are jobs of a platform; go on with "
-                "AutoMLRunner(platform_sdk=...).run(resume=True)"
-            )
+            raise RunError(ELSEWHERE)
         known = self._split(spec)[0]
         more: dict[str, Any] = {} if start_epoch is None else {"start_epoch": start_epoch}
         if progress is not None and "progress" in inspect.signature(self._inner.fit).parameters:

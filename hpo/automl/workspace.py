@@ -18,6 +18,8 @@ from hpo.run.run_dir import AUTOML_FACTS, STUDY_FILE, lost_facts
 AUTOML_DIR = ".automl"
 RESULTS_DIR = "results_dir"
 RUNNING_STYLE, RUNGS_STYLE = "running", "rungs"
+BY_CALLER = "the caller"
+"""The platform of a workspace whose trials the caller trains."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +134,25 @@ def demand_own(folder: Path) -> None:
             f"{folder}: is a workspace of the published package, whose searches cannot go on here; "
             "go on with that package, or start a new workspace"
         )
+
+
+def demand_platform(folder: Path, facts: WorkspaceFacts, *, is_given: bool) -> None:
+    """Refuse to start trials in another place than those that a workspace has.
+
+    Args:
+        folder: the workspace.
+        facts: its constants.
+        is_given: whether this start has a platform.
+
+    Raises:
+        RunError: its trials are jobs of a platform that was not passed, or of the caller.
+    """
+    if not facts.platform or (is_given and facts.platform != BY_CALLER):
+        return
+    how = "AutoMLRunner(platform_sdk=...).run(workspace_path=..., resume=True)"
+    if facts.platform == BY_CALLER:
+        how = "AutoML(...)"
+    raise RunError(f"{folder}: its trials are jobs of {facts.platform}; go on with {how}")
 
 
 def read_facts(folder: Path) -> WorkspaceFacts:

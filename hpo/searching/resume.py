@@ -22,6 +22,7 @@ from hpo.study.plan import (
     settle_space,
 )
 from hpo.study.provenance import MOST_NAMED, find_changes, take_origin, write_origin
+from hpo.study.skill_address import ELSEWHERE
 from hpo.study.spec import StudySpec, load_study
 from hpo.study.stages import digests_of, planned_stages
 from hpo.study.trainers import find_trainer
@@ -83,10 +84,7 @@ def open_plan(run: RunDir, name: str, *, is_route: bool) -> tuple[StudyPlan, Tra
     if not (run.path / AUTOML_FACTS).is_file():
         raise RunError(lost_facts(run.path))
     if is_elsewhere:
-        raise RunError(
-            f"{run.path}: the trials of this workspace are started by other calls; go on with "
-            "AutoMLRunner(platform_sdk=...).run(resume=True) or AutoML(...)"
-        )
+        raise RunError(f"{run.path}: {ELSEWHERE}")
     return plan, trainer
 
 

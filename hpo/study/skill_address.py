@@ -17,6 +17,10 @@ from hpo.core.errors import SpecError
 from hpo.core.text import nearest, quoted
 
 TRAIN = "train"
+ELSEWHERE = (
+    "the trials of this workspace are started by other calls; go on with "
+    "AutoMLRunner(platform_sdk=...).run(workspace_path=..., resume=True) or AutoML(...)"
+)
 _MODULE = "hpo.automl.skill_trainer:SkillTrainer@"
 _FOLDER = "skill"
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,11 +14,12 @@ from hpo import AutoML, AutoMLRunner, api, query_status
 from hpo.automl.asking import plan_opened
 from hpo.automl.data_keys import anchored_roots
 from hpo.automl.errors import AutoMLError
-from hpo.automl.reopening import BY_CALLER, Changes, changes_of, extended_budget
+from hpo.automl.reopening import Changes, changes_of, extended_budget
 from hpo.automl.request import Request
 from hpo.automl.settings import KEYS
-from hpo.automl.workspace import read_facts
-from hpo.core.errors import SpecError
+from hpo.automl.workspace import BY_CALLER, read_facts
+from hpo.cli.main import main
+from hpo.core.errors import RunError, SpecError
 from hpo.study.skill import load_skill
 from hpo.study.spec import load_study
 from tests.hpo.automl.contract.pretended import Cleaner, Sdk
@@ -310,6 +312,23 @@ def test_a_search_here_does_not_go_on_elsewhere(run, jobs, skill):
     with pytest.raises(ValueError, match="begun with trials on this machine, got the caller"):
         AutoML(begun["workspace_path"], str(skill), trainer=NAME, settings={})
     assert sdk.jobs == []
+
+
+def test_trials_that_are_started_elsewhere_are_not_resumed_here(jobs, skill, tmp_path, capsys):
+    AutoML(tmp_path / "asked", str(skill), {}, BEGUN, trainer=NAME).finish()
+    places = (
+        (jobs(Sdk())["workspace_path"], "jobs of Sdk; go on with AutoMLRunner(platform_sdk="),
+        (tmp_path / "asked", "jobs of the caller; go on with AutoML(...)"),
+    )
+    for place, told in places:
+        files = {name: (Path(place) / name).read_bytes() for name in ("study.yaml", "ledger.db")}
+        assert main(["resume", str(place), "--yes", "--budget", "+3"]) == 2
+        (line,) = capsys.readouterr().err.strip().splitlines()
+        assert told in line
+        with pytest.raises(RunError, match=re.escape(told)):
+            api.load(place).resume()
+        for name, held in files.items():
+            assert (Path(place) / name).read_bytes() == held
 
 
 def test_values_of_eval_fn_and_of_logs_are_not_mixed_without_a_word(run, caplog):
