@@ -1,11 +1,12 @@
 """Explains why a trial ended: pruner, rung, competitors, missing value.
 
 What it would have needed is asked of the algorithm itself: it is brought to the moment before the
-decision from the ledger, once for each value that is tried.
+decision from the ledger, and copied for each value that is tried.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 from hpo.core.errors import RunError
 from hpo.core.protocols import Algorithm, GroupedPruning
 from hpo.core.rungs import best_by, curve_of
-from hpo.core.trial import TrialRecord, TrialState
+from hpo.core.trial import Decision, TrialRecord, TrialState
 from hpo.run.ledger import Ledger
 from hpo.run.ledger_rows import Change
 from hpo.run.replay import replay
@@ -68,7 +69,23 @@ def _pruned(ledger: Ledger, trial: TrialRecord, make_algorithm: MakeAlgorithm) -
     trials = {t.number: t for t in ledger.trials()}
     sign = ledger.direction.sign
     earlier = _measured_before(ledger, trial)
-    peers = _peers(ledger, trial, make_algorithm)
+
+    def brought() -> Algorithm:
+        """The algorithm as it was before the decision."""
+        made = make_algorithm()
+        replay(made, ledger, before=_last_epoch(ledger, trial).sequence)
+        return made
+
+    algorithm = brought()
+
+    def copied() -> Algorithm:
+        try:
+            return copy.deepcopy(algorithm)
+        except TypeError:  # it waits for a language model
+            return brought()
+
+    # Trials that the decider compares this one with, where it has brackets; None means all.
+    peers = algorithm.peers(trial.number) if isinstance(algorithm, GroupedPruning) else None
     rows = []
     for other in sorted({*earlier, trial.number}):
         value = best_by(curve_of(trials[other], trials), trial.epochs, ledger.direction)
@@ -81,7 +98,7 @@ def _pruned(ledger: Ledger, trial: TrialRecord, make_algorithm: MakeAlgorithm) -
         f"stopped at epoch {trial.epochs} of {trial.until_epoch}: best {own:.4f} by then, place "
         f"{place} of {len(rows)} measured at this epoch before or with it"
     ]
-    reason, needed = _ask(ledger, trial, make_algorithm, [row["value"] for row in rows])
+    reason, needed = _ask(copied, trial, [row["value"] for row in rows])
     lines += [f"the algorithm said: {reason}"] if reason else []
     if needed is not None:
         than = "at least" if sign > 0 else "at most"
@@ -94,16 +111,20 @@ def _pruned(ledger: Ledger, trial: TrialRecord, make_algorithm: MakeAlgorithm) -
 
 
 def _ask(
-    ledger: Ledger, trial: TrialRecord, make_algorithm: MakeAlgorithm, values: list[float]
+    copied: MakeAlgorithm, trial: TrialRecord, values: list[float]
 ) -> tuple[str, float | None]:
-    """Ask for the reason of the decision, and for the least of the values that would go on."""
-    moment = _last_epoch(ledger, trial)
+    """Ask for the reason of the decision, and for the least of the values that would go on.
 
-    def decide(value: float | None) -> Any:
-        algorithm = _brought_to(ledger, make_algorithm, moment)
+    Args:
+        copied: gives the algorithm as it was before the decision.
+        trial: that was stopped.
+        values: that may have saved it, the best first.
+    """
+
+    def decide(value: float | None) -> Decision:
         measured = trial.measurements[-1]
         shown = measured if value is None else replace(measured, value=value)
-        return algorithm.report(trial.number, shown)
+        return copied().report(trial.number, shown)
 
     reason = decide(None).reason
     low, high = -1, len(values)  # values are sorted from the best; a worse one never does better
@@ -119,21 +140,6 @@ def _ask(
 def _last_epoch(ledger: Ledger, trial: TrialRecord) -> Change:
     last = [c for c in ledger.changes() if c.number == trial.number and c.what == "epoch"]
     return last[-1]
-
-
-def _brought_to(ledger: Ledger, make_algorithm: MakeAlgorithm, moment: Change) -> Algorithm:
-    """Return an algorithm in its state before a moment."""
-    algorithm = make_algorithm()
-    replay(algorithm, ledger, before=moment.sequence)
-    return algorithm
-
-
-def _peers(
-    ledger: Ledger, trial: TrialRecord, make_algorithm: MakeAlgorithm
-) -> frozenset[int] | None:
-    """Trials that the decider compares this one with, where it has brackets; None means all."""
-    algorithm = _brought_to(ledger, make_algorithm, _last_epoch(ledger, trial))
-    return algorithm.peers(trial.number) if isinstance(algorithm, GroupedPruning) else None
 
 
 def _measured_before(ledger: Ledger, trial: TrialRecord) -> list[int]:

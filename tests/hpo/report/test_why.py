@@ -9,6 +9,7 @@ from hpo.core.errors import RunError
 from hpo.core.trial import Ended, TrialState
 from hpo.report.why import explain
 from hpo.run.ledger import Ledger
+from tests.count_calls import count_calls
 from tests.quick_runs import Listed, make_engine, optuna_algorithm, run_all, train
 
 
@@ -48,6 +49,9 @@ def test_a_pruned_trial_by_hand(tmp_path):
         ("random", "successive_halving"),
         ("tpe", "median"),
         ("hyperband", "auto"),
+        ("asha", "auto"),
+        ("bohb", "auto"),
+        ("hyperband_es", "auto"),
     ],
 )
 def test_the_value_that_is_said_would_have_saved_the_trial(tmp_path, name, pruner):
@@ -73,6 +77,20 @@ def test_the_value_that_is_said_would_have_saved_the_trial(tmp_path, name, prune
                     break
                 else:
                     algorithm.report(change.number, change.measurement)
+
+
+def test_the_search_is_gone_through_once(tmp_path):
+    ledger, make = searched(tmp_path)
+    assert len(explain(ledger, 2, make)["competitors"]) == 3
+    assert count_calls(explain, ledger, 2, make, of="replay") == 1
+
+
+def test_an_algorithm_that_asks_a_language_model_is_asked_all_the_same(tmp_path):
+    """What it waits for an answer with cannot be copied."""
+    ledger, make = searched(tmp_path)
+    options = {"llm_model": "m", "llm_endpoint": "http://127.0.0.1:9/v1", "llm_api_key": "k"}
+    found = explain(ledger, 2, lambda: optuna_algorithm("llm", options=options))
+    assert found == explain(ledger, 2, make)
 
 
 def test_hyperband_compares_within_a_bracket(tmp_path):
