@@ -21,9 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the winner; before the end of a search, an extended one's too, the best so far."""
     from hpo.core.errors import RunError
+    from hpo.core.spec_dicts import relocated
     from hpo.results.story import winner_story
     from hpo.run.handed_on import extent_of, read_current
-    from hpo.run.run_dir import relocated
 
     chosen = chosen_run(args, looks=True)
     state = chosen.read_state()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from hpo.core.errors import SpecError
@@ -148,3 +150,15 @@ def is_same(sent: Any, got: Any) -> bool:
     if isinstance(sent, list | tuple) and isinstance(got, list | tuple):
         return len(sent) == len(got) and all(is_same(a, b) for a, b in zip(sent, got, strict=True))
     return bool(sent == got)
+
+
+def relocated(data: Any, old: str | Path, new: str | Path) -> Any:
+    """Copy plain data of a run that was moved, its paths below `old` pointing below `new`."""
+    if isinstance(data, str):
+        path = rf"(?<![^\s=]){re.escape(str(old))}(?=[/\s]|$)"
+        return re.sub(path, lambda _: str(new), data)
+    if isinstance(data, dict):
+        return {key: relocated(value, old, new) for key, value in data.items()}
+    if isinstance(data, list):
+        return [relocated(value, old, new) for value in data]
+    return data

@@ -22,8 +22,8 @@ from typing import Any
 from hpo.core.errors import RunError
 from hpo.core.text import nearest
 from hpo.core.yaml_io import read_yaml
+from hpo.run.lock_file import hold, is_locked
 from hpo.run.plain_files import write_json
-from hpo.run.run_dir import hold, is_locked
 
 JOB_FILE = "job.json"
 SPEC_FILE = "spec.yaml"

@@ -20,7 +20,8 @@ from hpo.results.average import averaged_checkpoint
 from hpo.results.handoff import export_trial, find_checkpoint
 from hpo.run.handed_on import GALLERY_FILE, REPORT_FILE, checked_report, read_handed_on
 from hpo.run.ledger import Ledger
-from hpo.run.run_dir import Holder, RunDir, hold, write_atomically
+from hpo.run.lock_file import hold
+from hpo.run.run_dir import Holder, RunDir, write_atomically
 from hpo.run.trial_specs import TrialSpecs
 from hpo.study.plan import as_user_errors, read_plan
 from hpo.study.spec import load_study

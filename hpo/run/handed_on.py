@@ -13,9 +13,10 @@ from hpo.core.errors import RunError
 from hpo.core.event_json import from_dict
 from hpo.core.expected import Expected
 from hpo.core.held_out import HeldOut
+from hpo.core.spec_dicts import relocated
 from hpo.core.text import shell_word
 from hpo.core.trial import TrialRecord
-from hpo.run.run_dir import RunDir, relocated
+from hpo.run.run_dir import RunDir
 
 REPORT_FILE = "report.json"
 """Stands in `best/`."""

@@ -12,23 +12,22 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import fcntl
 import json
 import os
 import re
 import secrets
 import shutil
-import time
 from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from hpo.core.errors import RunError
+from hpo.core.errors import RunError, SpecError
 from hpo.core.machine_faults import find_fault
 from hpo.core.spec_dicts import merged
 from hpo.core.text import nearest, quoted, shell_word, storable
-from hpo.core.yaml_io import to_yaml
+from hpo.core.yaml_io import parse_texts, read_text, to_yaml
+from hpo.run.lock_file import hold, is_locked
 from hpo.run.run_state import checked_state
 
 STUDY_FILE = "study.yaml"
@@ -48,8 +47,6 @@ ROUTE_PREFIX = "run_"
 _STAMP = re.compile(r"(\d{8}-\d{6})(?:-(\d+)\b)?")
 _FORM = "%Y%m%d-%H%M%S"
 _LONGEST_EVENT = 100_000
-LOCK_ATTEMPTS = 20
-"""A reader's look at a lock takes microseconds; who works under it stays."""
 
 
 def lost_facts(folder: Path) -> str:
@@ -81,48 +78,13 @@ _REFUSALS = {
 }
 
 
-def is_locked(file: Path) -> bool:
-    """Whether some process holds a lock file for itself at this moment."""
-    try:
-        with file.open("r") as handle:
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
+def _as_found(path: Path) -> Path:
+    """A path made absolute, its links kept where that is safe."""
+    return path.resolve() if ".." in path.parts else path.absolute()
 
 
-@contextlib.contextmanager
-def hold(
-    file: Path,
-    refusal: Callable[[], str],
-    *,
-    is_shared: bool = False,
-    attempts: int = LOCK_ATTEMPTS,
-) -> Iterator[int]:
-    """Hold a lock file; yields its descriptor.
-
-    Args:
-        file: is made where it is not there.
-        refusal: gives what is said while another process holds it.
-        is_shared: whether others may hold it, too, that say the same.
-        attempts: how often it is tried, every hundredth of a second.
-
-    Raises:
-        RunError: when another process holds it.
-    """
-    kind = fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX
-    with file.open("a+") as handle:
-        for attempt in range(attempts):
-            try:
-                fcntl.flock(handle, kind | fcntl.LOCK_NB)
-                break
-            except BlockingIOError as error:
-                if attempt + 1 == attempts:
-                    raise RunError(refusal()) from error
-                time.sleep(0.01)
-        yield handle.fileno()
+def _is_stamped(place: Path) -> bool:
+    return _STAMP.match(place.name.removeprefix(ROUTE_PREFIX)) is not None
 
 
 class RunDir:
@@ -130,7 +92,7 @@ class RunDir:
 
     def __init__(self, path: Path) -> None:
         self.path = path.resolve()
-        self.place = self.path if ".." in path.parts else path.absolute()
+        self.place = _as_found(path)
         """Where it was found: another path than its own where a link leads to it."""
         self.study_file = self.path / STUDY_FILE
         """The merged study definition."""
@@ -159,9 +121,37 @@ class RunDir:
         return f"hpo resume {shell_word(self.place)}"
 
     @property
+    def home(self) -> Path:
+        """Its place in a folder of runs: where it was found, or what a link there leads to.
+
+        A link may stand for it in a folder of runs, with the store and by the study's name, or
+        anywhere else (`latest`).
+        """
+        places = [self.place]
+        while places[-1].is_symlink():
+            places.append(_as_found(places[-1].parent / places[-1].readlink()))
+        if len(places) == 1:
+            return self.place
+        name = None
+        with contextlib.suppress(SpecError):
+            study = parse_texts(read_text(self.study_file), STUDY_FILE)
+            name = study.get("name") if isinstance(study, Mapping) else None
+
+        def fit(place: Path) -> tuple[bool, bool, bool]:
+            has_store = (self._store_of(place) / STORE_FILE).exists()
+            return has_store, place.parent.name == name, _is_stamped(place)
+
+        return max(places, key=fit)
+
+    @property
     def study_name(self) -> str:
         """The folder above the timestamp."""
-        return self.place.parent.name
+        return self.home.parent.name
+
+    @property
+    def label(self) -> str:
+        """Study and timestamp, wherever it lies."""
+        return f"{self.study_name}/{self.home.name}"
 
     @property
     def began(self) -> tuple[str, int, bool]:
@@ -183,11 +173,13 @@ class RunDir:
         A workspace that was not named by the clock has a place of its own: its store is beside it.
         A run of a search that was renamed keeps the store that it had.
         """
-        above = self.place.parent.parent
-        is_stamped = _STAMP.match(self.place.name.removeprefix(ROUTE_PREFIX))
+        return self._store_of(self.home)
+
+    def _store_of(self, place: Path) -> Path:
+        above = place.parent.parent
         is_workspace = (self.path / AUTOML_FACTS).exists()
-        is_above = is_stamped or (not is_workspace and (above / STORE_FILE).exists())
-        return above if is_above else self.place.parent
+        is_above = _is_stamped(place) or (not is_workspace and (above / STORE_FILE).exists())
+        return above if is_above else place.parent
 
     def trial_dir(self, number: int) -> Path:
         """The folder of one trial."""
@@ -370,18 +362,6 @@ def find_run(name: str | None, out: Path) -> RunDir:
             f"give its path, e.g. {runs[-1].path}"
         )
     return runs[-1]
-
-
-def relocated(data: Any, old: str | Path, new: str | Path) -> Any:
-    """Copy plain data of a run that was moved, its paths below `old` pointing below `new`."""
-    if isinstance(data, str):
-        path = rf"(?<![^\s=]){re.escape(str(old))}(?=[/\s]|$)"
-        return re.sub(path, lambda _: str(new), data)
-    if isinstance(data, dict):
-        return {key: relocated(value, old, new) for key, value in data.items()}
-    if isinstance(data, list):
-        return [relocated(value, old, new) for value in data]
-    return data
 
 
 def write_atomically(path: Path, text: str) -> None:

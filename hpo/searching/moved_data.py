@@ -15,10 +15,10 @@ from typing import Any, Protocol
 
 from hpo.core.errors import DataError, HpoError, RunError
 from hpo.core.protocols import Trainer
-from hpo.core.spec_dicts import flatten, merged, nest
+from hpo.core.spec_dicts import flatten, merged, nest, relocated
 from hpo.core.text import nearest_path, shell_word
 from hpo.core.yaml_io import read_yaml, to_yaml
-from hpo.run.run_dir import RunDir, relocated, write_atomically
+from hpo.run.run_dir import RunDir, write_atomically
 from hpo.searching.resume import settle_origin
 from hpo.study.plan import StudyPlan, resolve_sources
 from hpo.study.provenance import NO_FILES, describe_source, read_origin

@@ -178,7 +178,7 @@ def _of_run(run: RunDir, now: _Now, names: set[str]) -> Iterator[Remembered]:
     specs = TrialSpecs(base_spec=plan.base_spec, seed_key="", run=run)
     for place, (trial, value) in enumerate(best_of(trials, direction), start=1):
         parent = None if trial.stage.parent is None else trials[trial.stage.parent]
-        where = f"trial {trial.number} of {run.study_name}/{run.path.name} ({value:.4f})"
+        where = f"trial {trial.number} of {run.label} ({value:.4f})"
         yield Remembered(
             weight=likeness.similarity / place,
             values=flatten(specs.trained_spec(trial)),

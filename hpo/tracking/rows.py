@@ -84,11 +84,6 @@ def query(study_uuid: str, role: str) -> str:
     return f"tags.`{STUDY_TAG}` = '{study_uuid}' and tags.`{ROLE_TAG}` = '{role}'"
 
 
-def run_label(run: RunDir) -> str:
-    """How a run directory is called in MLflow: study and timestamp, wherever it lies."""
-    return f"{run.study_name}/{run.path.name}"
-
-
 def run_name(number: int) -> str:
     """A name that sorts by number."""
     return f"trial-{number:04d}"

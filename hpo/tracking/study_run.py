@@ -102,7 +102,7 @@ class StudyRun:
                 **rows.SOURCE_TAGS,
                 rows.STUDY_TAG: self._study.uuid,
                 rows.ROLE_TAG: rows.STUDY_ROLE,
-                rows.RUN_TAG: rows.run_label(run),
+                rows.RUN_TAG: run.label,
             },
         )
         return str(created.info.run_id)

@@ -5,7 +5,15 @@ import pytest
 import yaml
 
 from hpo.core.errors import SpecError
-from hpo.core.spec_dicts import flatten, lookup, merge_into, merged, nest, parse_assignments
+from hpo.core.spec_dicts import (
+    flatten,
+    lookup,
+    merge_into,
+    merged,
+    nest,
+    parse_assignments,
+    relocated,
+)
 from hpo.core.text import nearest
 from hpo.core.yaml_io import parse_yaml, read_yaml, to_yaml
 
@@ -200,4 +208,16 @@ def test_what_nobody_writes_for_a_number_is_a_name():
         "f": -1,
         "g": 10,
         "h": 31,
+    }
+
+
+def test_what_a_moved_run_says_of_itself():
+    said = {
+        "run_dir": "/a/run", "best": {"onnx": "/a/run/best/model.onnx", "trial": 3, "gallery": None},
+        "next": ["hpo ui /a/run", "cp /a/run-2/x k=/a/run/y", "/b/a/run"],
+    }  # fmt: skip
+    assert relocated(said, Path("/a/run"), Path("/new\\1")) == {
+        "run_dir": "/new\\1",
+        "best": {"onnx": "/new\\1/best/model.onnx", "trial": 3, "gallery": None},
+        "next": ["hpo ui /new\\1", "cp /a/run-2/x k=/new\\1/y", "/b/a/run"],
     }

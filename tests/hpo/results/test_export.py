@@ -9,7 +9,8 @@ from hpo.core.errors import RunError, SpecError
 from hpo.results.export import export_run, trainer_of_export
 from hpo.results.predict import label_with_run
 from hpo.run.handed_on import read_handed_on
-from hpo.run.run_dir import Holder, RunDir, hold
+from hpo.run.lock_file import hold
+from hpo.run.run_dir import Holder, RunDir
 from hpo.searching.session import resume_search, start_search
 from tests.quick_runs import Ear, quick_study
 from tests.quick_trainer import TRAINER

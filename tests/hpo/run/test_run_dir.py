@@ -19,7 +19,6 @@ from hpo.run.run_dir import (
     find_run,
     is_run,
     list_runs,
-    relocated,
     write_atomically,
 )
 from tests.crashes.driver import on_disk
@@ -40,7 +39,7 @@ def make(out, study, stamp):
 
 def test_names_inside_a_run(tmp_path):
     run = RunDir(tmp_path / "retail" / "20260102-101500")
-    assert run.study_name == "retail"
+    assert (run.study_name, run.label) == ("retail", "retail/20260102-101500")
     assert run.trial_dir(7) == run.path / "trials" / "0007"
     assert run.ledger_file == run.path / "ledger.db"
     assert Path(run) == run.path
@@ -233,6 +232,37 @@ def test_a_run_behind_a_link_keeps_the_names_it_has_here(tmp_path, monkeypatch):
     assert find_run("photos/../photos/20260101-101500", Path("no")).path == real
 
 
+@pytest.mark.parametrize("has_store", [False, True])
+def test_a_link_to_one_run_leaves_it_where_it_is(tmp_path, monkeypatch, has_store):
+    real = make(tmp_path / "w/runs", "photos", "20260101-101500")
+    (real / "study.yaml").write_text("schema_version: 1\nname: photos\n")
+    monkeypatch.chdir(tmp_path / "w")
+    if has_store:
+        (tmp_path / "w/runs/mlflow.db").touch()
+    links = {
+        "latest": real, "20260101-101500": real, "runs/newest": "photos/20260101-101500",
+        "chain": "latest", "runs/photos/last": "../photos/20260101-101500",
+    }  # fmt: skip
+    for link, target in links.items():
+        Path(link).symlink_to(target)
+        found = RunDir(Path(link))
+        assert (found.store_dir, found.study_name) == (tmp_path / "w/runs", "photos")
+        assert found.label == "photos/20260101-101500"
+        assert found.resume_command == f"hpo resume {tmp_path / 'w' / link}"
+
+
+def test_a_link_leads_to_a_link_of_a_study(tmp_path):
+    """The study lies elsewhere, under another name; the store does not."""
+    real = make(tmp_path, "big", "20260101-101500")
+    (real / "study.yaml").write_text("schema_version: 1\nname: photos\n")
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs/photos").symlink_to(real.parent)
+    (tmp_path / "latest").symlink_to("runs/photos/20260101-101500")
+    for run in (RunDir(tmp_path / "latest"), RunDir(tmp_path / "runs/photos/20260101-101500")):
+        assert (run.store_dir, run.label) == (tmp_path / "runs", "photos/20260101-101500")
+        assert run.path == real
+
+
 def test_a_run_is_found_by_path_name_and_time(tmp_path, monkeypatch):
     first = make(tmp_path, "a", "20260101-090000")
     second = make(tmp_path, "a", "20260102-090000")
@@ -357,18 +387,6 @@ def test_a_damaged_state_counts_as_none(tmp_path, text):
     run = RunDir(tmp_path)
     run.state_file.write_text(text)
     assert run.read_state() == {}
-
-
-def test_what_a_moved_run_says_of_itself():
-    said = {
-        "run_dir": "/a/run", "best": {"onnx": "/a/run/best/model.onnx", "trial": 3, "gallery": None},
-        "next": ["hpo ui /a/run", "cp /a/run-2/x k=/a/run/y", "/b/a/run"],
-    }  # fmt: skip
-    assert relocated(said, Path("/a/run"), Path("/new\\1")) == {
-        "run_dir": "/new\\1",
-        "best": {"onnx": "/new\\1/best/model.onnx", "trial": 3, "gallery": None},
-        "next": ["hpo ui /new\\1", "cp /a/run-2/x k=/new\\1/y", "/b/a/run"],
-    }
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_draft(tmp_path):

@@ -12,7 +12,7 @@ from hpo.cli import search
 from hpo.cli.predict import split_words
 from hpo.cli.study_flags import study_from_args
 from hpo.core.errors import SpecError
-from hpo.run.run_dir import relocated
+from hpo.core.spec_dicts import relocated
 from hpo.study.arguments import study_of_arguments
 from hpo.study.plan import build_base_spec, resolve_sources
 from hpo.study.spec import StudySpec, load_given_study

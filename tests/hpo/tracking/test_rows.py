@@ -5,7 +5,6 @@ import math
 import pytest
 
 from hpo.core.trial import Measurement, TrialRecord, TrialState
-from hpo.run.run_dir import RunDir
 from hpo.tracking import rows
 
 
@@ -116,11 +115,6 @@ def test_an_axis_keeps_the_full_name_where_the_end_is_not_unique():
 def test_zero_and_words_get_no_logarithmic_axis():
     trials = [record(params={"w": 0.0, "k": "a"}), record(params={"w": 1e-1, "k": "b"})]
     assert rows.log_axes(trials) == {}
-
-
-def test_a_run_is_named_by_study_and_timestamp(tmp_path):
-    run = RunDir(tmp_path / "shelf" / "20260101-000000")
-    assert rows.run_label(run) == "shelf/20260101-000000"
 
 
 def test_paths_of_any_bytes_can_be_stored():

@@ -1,0 +1,58 @@
+"""Lock files, by which processes keep each other out while one is at work."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from hpo.core.errors import RunError
+
+_ATTEMPTS = 20
+"""A reader's look at a lock takes microseconds; who works under it stays."""
+
+
+def is_locked(file: Path) -> bool:
+    """Whether some process holds a lock file for itself at this moment."""
+    try:
+        with file.open("r") as handle:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
+@contextlib.contextmanager
+def hold(
+    file: Path,
+    refusal: Callable[[], str],
+    *,
+    is_shared: bool = False,
+    attempts: int = _ATTEMPTS,
+) -> Iterator[int]:
+    """Hold a lock file; yields its descriptor.
+
+    Args:
+        file: is made where it is not there.
+        refusal: gives what is said while another process holds it.
+        is_shared: whether others may hold it, too, that say the same.
+        attempts: how often it is tried, every hundredth of a second.
+
+    Raises:
+        RunError: when another process holds it.
+    """
+    kind = fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX
+    with file.open("a+") as handle:
+        for attempt in range(attempts):
+            try:
+                fcntl.flock(handle, kind | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if attempt + 1 == attempts:
+                    raise RunError(refusal()) from error
+                time.sleep(0.01)
+        yield handle.fileno()
