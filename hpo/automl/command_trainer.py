@@ -232,10 +232,10 @@ class CommandTrainer:
     ) -> dict[str, Any]:
         """One report; the checkpoint is that of the epoch itself, never an older or newer one."""
         checkpoint = None
-        is_named = self.monitoring_metric in metrics
-        told = (self.monitoring_metric, self.direction) if is_named else ("", "")
         with contextlib.suppress(RunError):
-            path, _ = choose_checkpoint(folder, epoch, told[0], direction=told[1], trained=trained)
+            path, _ = choose_checkpoint(
+                folder, epoch, self.monitoring_metric, direction=self.direction, trained=trained
+            )
             checkpoint = str(path.relative_to(folder))
         return {
             "epoch": epoch, "value": value, "checkpoint": checkpoint, "metrics": dict(metrics),

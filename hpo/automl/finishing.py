@@ -24,7 +24,7 @@ from hpo.automl.outcome import comparison, render_comparison, value_in
 from hpo.automl.recommendation import Recommendation, metric_of
 from hpo.automl.route_settings import RouteSettings
 from hpo.automl.skill_trainer import SkillTrainer
-from hpo.automl.workspace import WorkspaceFacts
+from hpo.automl.workspace import WorkspaceFacts, objectives_of
 from hpo.core.event_bus import EventBus
 from hpo.core.events import Evaluated, Exported
 from hpo.core.protocols import Executor, Trainer
@@ -132,8 +132,15 @@ def _evaluate(
     rec = None if best is None else session.show(best.number)
     checkpoint = None
     if best is not None and rec is not None:
-        direction = session.ledger.direction
-        checkpoint = best_checkpoint(session.run, best, direction, rec.results_dir)
+        goal = objectives_of(session.facts).primary
+        checkpoint = best_checkpoint(
+            session.run,
+            best,
+            session.ledger.direction,
+            rec.results_dir,
+            goal.metric,
+            goal.direction,
+        )
     final = run_final(
         session.evaluator(executor),
         session.route.hooks,

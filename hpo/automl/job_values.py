@@ -58,8 +58,9 @@ class JobValues:
     def has_last_checkpoint(self, active: ActiveJob) -> bool:
         """Whether the checkpoint of a job's last epoch is on this disk."""
         folder, length = Path(active.results_dir), active.until_epoch
-        metric = self._objectives.primary.metric
-        return attempt(choose_checkpoint, folder, length, metric, trained=length)[1] is None
+        goal = self._objectives.primary
+        choose = partial(choose_checkpoint, direction=goal.direction, trained=length)
+        return attempt(choose, folder, length, goal.metric)[1] is None
 
     def _files(self, active: ActiveJob) -> dict[str, float]:
         """The values in the files of a job, on this disk or by the platform's reader."""

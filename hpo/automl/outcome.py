@@ -18,7 +18,7 @@ from hpo.automl.recommendation import (
     status_word,
     values_of,
 )
-from hpo.automl.workspace import WorkspaceFacts
+from hpo.automl.workspace import WorkspaceFacts, objectives_of
 from hpo.core.selection import best_trial
 from hpo.core.text import count_of
 from hpo.core.trial import TrialRecord, TrialState
@@ -47,7 +47,7 @@ def build_result(
     notes = read_feedback(run.path)
     history = [_entry(t, show(t.number), notes.get(t.number)) for t in trials]
     several = {} if not facts.objectives else {"pareto_front": front_of(history, facts)}
-    shown = None if best is None else _best(run, ledger, best, show)
+    shown = None if best is None else _best(run, ledger, best, facts, show)
     fallbacks = sum(t.note.startswith(FALLBACK) for t in trials)
     return {
         "best": shown,
@@ -155,10 +155,15 @@ def _of_fallbacks(count: int, trials: int, facts: WorkspaceFacts) -> list[str]:
     ]
 
 
-def _best(run: RunDir, ledger: Ledger, best: TrialRecord, show: Show) -> dict[str, Any]:
+def _best(
+    run: RunDir, ledger: Ledger, best: TrialRecord, facts: WorkspaceFacts, show: Show
+) -> dict[str, Any]:
     rec = show(best.number)
     measured = best.best_measurement(ledger.direction)
-    checkpoint = best_checkpoint(run, best, ledger.direction, rec.results_dir)
+    goal = objectives_of(facts).primary
+    checkpoint = best_checkpoint(
+        run, best, ledger.direction, rec.results_dir, goal.metric, goal.direction
+    )
     return {
         "rec_id": best.number,
         "specs": dict(best.params),

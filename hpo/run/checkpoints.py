@@ -43,7 +43,8 @@ def choose_checkpoint(
         monitored: label of the metric in `status.json` that tells the best epoch; the first one
             where empty.
         name: what to call the folder in messages.
-        direction: of that metric; told by its name where empty.
+        direction: of that metric; told by its name where empty, or where the metric is one of
+            which the caller does not know.
         trained: how many epochs a training that is over has had; tells whether names count from 0.
 
     Returns:
@@ -72,7 +73,12 @@ def choose_checkpoint(
 
 
 def best_checkpoint(
-    run: RunDir, trial: TrialRecord, direction: str, results_dir: str = ""
+    run: RunDir,
+    trial: TrialRecord,
+    direction: str,
+    results_dir: str = "",
+    metric: str = "",
+    metric_direction: str = "",
 ) -> Path | None:
     """The checkpoint of a trial's best epoch, where it lies on this machine; never a guess.
 
@@ -81,22 +87,25 @@ def best_checkpoint(
         trial: one of its trials.
         direction: of the search.
         results_dir: where a job of a platform has left its files; empty for trials of this machine.
+        metric: as the published `status.json` may name it; the first one there where empty.
+        metric_direction: of that one; that of the search where empty.
     """
     own = run.checkpoints_dir(trial.number) / "best.ckpt"
     if own.is_file():
         return own
     measured = trial.best_measurement(direction)
     wanted = BEST if measured is None else measured.epoch
+    told = metric_direction or direction
     folders = [run.trial_dir(trial.number)]
     if results_dir and "://" not in results_dir:
         folders.append(Path(results_dir))
     for folder in folders:
         with contextlib.suppress(RunError):
             return choose_checkpoint(
-                folder, wanted, direction=direction, trained=trial.epochs or None
+                folder, wanted, metric, direction=told, trained=trial.epochs or None
             )[0]
         with contextlib.suppress(RunError):
-            found = choose_checkpoint(folder, BEST, direction=direction)[0]
+            found = choose_checkpoint(folder, BEST, metric, direction=told)[0]
             if found.stem != "last":  # it would have been found by its epoch
                 return found
     return None
@@ -126,8 +135,8 @@ def list_checkpoints(folder: Path) -> list[Path]:
 class _Told:
     """What the status files below a folder tell."""
 
-    values: dict[int, float]
-    """Epoch -> monitored value."""
+    last: int | None
+    """The greatest epoch of any value."""
     best: int | None
     """The epoch of the best value, the earliest of equals."""
     is_published: bool
@@ -179,7 +188,7 @@ def _of_epoch(
     found: list[Path], epochs: dict[int, Path], epoch: int, told: _Told, name: str
 ) -> tuple[Path, str]:
     epochs = dict(epochs)
-    for stem, number in (("last", max(told.values, default=None)), ("best", told.best)):
+    for stem, number in (("last", told.last), ("best", told.best)):
         path = _named(found, stem)
         if path is not None and number is not None:
             epochs.setdefault(number, path)
@@ -196,6 +205,7 @@ def _listed(found: list[Path]) -> str:
 def _told(folder: Path, monitored: str, direction: str) -> _Told:
     """What whichever status file there is tells; a trainer's own one comes first."""
     values: dict[int, float] = {}
+    told: list[tuple[int | None, dict[str, Any]]] = []
     is_published = False
     files = walk_files(folder)
     for file in files:
@@ -204,19 +214,30 @@ def _told(folder: Path, monitored: str, direction: str) -> _Told:
             if value is not None and isinstance(line.get("epoch"), int):
                 values[line["epoch"]] = value
     for file in files if not values else ():
-        if file.name != "status.json":
-            continue
-        lines = StatusLines()
-        for line in json_objects(read_printed(file)):
-            for epoch, metrics in lines.read(line):
-                monitored = monitored or next(iter(metrics))
-                value = _number(metrics.get(monitored))
-                if epoch is not None and value is not None:
-                    values[epoch] = value
-        is_published |= lines.is_published
+        if file.name == "status.json":
+            lines = StatusLines()
+            told += [row for line in json_objects(read_printed(file)) for row in lines.read(line)]
+            is_published |= lines.is_published
+    if told and not monitored:
+        monitored, direction = next(iter(told[0][1])), ""
+    for epoch, metrics in told:
+        value = _number(_held(metrics, monitored))
+        if epoch is not None and value is not None:
+            values[epoch] = value
     sign = Direction(direction or direction_of(monitored)).sign
     best = max(values, key=lambda epoch: (sign * values[epoch], -epoch), default=None)
-    return _Told(values, best, is_published)
+    named = [epoch for epoch, _ in told if epoch is not None]
+    return _Told(max((*named, *values), default=None), best, is_published)
+
+
+def _held(metrics: dict[str, Any], name: str) -> Any:
+    """A metric by its name, or by the letters and digits of it."""
+    same = (value for key, value in metrics.items() if _plain(key) == _plain(name))
+    return metrics.get(name, next(same, None))
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\W_]", "", name).casefold()
 
 
 def _number(value: Any) -> float | None:

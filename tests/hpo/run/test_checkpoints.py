@@ -4,7 +4,7 @@ from functools import partial
 import pytest
 
 from hpo.core.errors import RunError
-from hpo.core.trial import TrialRecord, TrialState
+from hpo.core.trial import Measurement, TrialRecord, TrialState
 from hpo.run.checkpoints import best_checkpoint, choose_checkpoint, newest_checkpoint
 from hpo.run.run_dir import RunDir
 
@@ -133,6 +133,40 @@ def test_a_trials_best_epoch_is_that_of_its_searchs_direction(tmp_path, directio
     )  # fmt: skip
     found = best_checkpoint(RunDir(tmp_path / "run"), trial, direction, str(tmp_path / "job"))
     assert found.name == f"epoch_{epoch}.pth"
+
+
+KPIS = [{"model_parameters": 5.0}, {"val_loss": 0.9, "val_acc": 0.4}, {"val_loss": 0.5, "val_acc": 0.7},
+        {"val_loss": 0.6, "val_acc": 0.5}]  # fmt: skip
+
+
+@pytest.mark.parametrize("metric", ["", "val_acc", "val acc"])
+def test_the_last_epoch_is_that_of_any_line(tmp_path, metric):
+    """The first line tells another metric than the later ones."""
+    lines = [{"epoch": max(k, 1), "kpi": kpi} for k, kpi in enumerate(KPIS)]
+    (tmp_path / "status.json").write_text("\n".join(map(json.dumps, lines)))
+    fill(tmp_path, "last.ckpt", "best.ckpt")
+    assert choose_checkpoint(tmp_path, 3, metric, direction="maximize")[0].name == "last.ckpt"
+    if metric:
+        assert choose_checkpoint(tmp_path, 2, metric, direction="maximize")[0].name == "best.ckpt"
+
+
+@pytest.mark.parametrize(
+    ("told", "epoch"),
+    [((), 2), (("val_acc", "maximize"), 2), (("val_loss", "maximize"), 1)],
+    ids=["the first metric, a loss", "the search's metric", "as it is asked"],
+)
+def test_a_searchs_direction_is_not_that_of_another_metric(tmp_path, told, epoch):
+    """The checkpoint of the best epoch, 9, was not kept."""
+    lines = [{"epoch": k, "kpi": kpi} for k, kpi in enumerate(KPIS[1:], start=1)]
+    (tmp_path / "job").mkdir()
+    (tmp_path / "job/status.json").write_text("\n".join(map(json.dumps, lines)))
+    fill(tmp_path / "job", *(f"epoch_{number}.pth" for number in (1, 2, 3)))
+    trial = TrialRecord(
+        number=0, state=TrialState.COMPLETE, params={}, latents={}, until_epoch=9
+    )  # fmt: skip
+    trial.measurements.append(Measurement(epoch=9, value=0.8))
+    run, job = RunDir(tmp_path / "run"), str(tmp_path / "job")
+    assert best_checkpoint(run, trial, "maximize", job, *told).name == f"epoch_{epoch}.pth"
 
 
 def test_epochs_of_best_and_last_are_known_from_the_status(tmp_path):
