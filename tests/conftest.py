@@ -26,6 +26,13 @@ os.environ.setdefault("HPO_MEMORY", "off")
 # Tests start hundreds of processes; without bytecode each of them compiles the packages anew.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+# Tests write ten thousands of small files and flush each of them: on a disk that takes half of a
+# search's time. Where memory has room they lie there, and what a killed run left does not fill it.
+MEMORY = Path("/dev/shm")  # noqa: S108 - pytest makes folders of its own in it
+if os.access(MEMORY, os.W_OK):
+    room = shutil.disk_usage(MEMORY)
+    if room.free > max(6 << 30, 0.75 * room.total):
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))  # pytest's own variable
 
 SLOW_S = 0.15
 LIST = Path(__file__).with_name("slow_tests.txt")

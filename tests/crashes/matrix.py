@@ -301,7 +301,9 @@ def main(argv=None):
             flush=True,
         )
 
-    with tempfile.TemporaryDirectory(prefix="crashes-") as scratch:
+    with tempfile.TemporaryDirectory(
+        prefix="crashes-", dir=os.environ.get("PYTEST_DEBUG_TEMPROOT")
+    ) as scratch:
         folder = args.keep or Path(scratch)
         cells = []
         for group, wanted in wanted_cells(args.sample, args.fault, args.moment).items():

@@ -258,7 +258,9 @@ def main(argv=None):
             flush=True,
         )
 
-    with tempfile.TemporaryDirectory(prefix="kills-") as scratch:
+    with tempfile.TemporaryDirectory(
+        prefix="kills-", dir=os.environ.get("PYTEST_DEBUG_TEMPROOT")
+    ) as scratch:
         run = rounds_with_torch if args.real else rounds_without_torch
         run(args.keep or Path(scratch), args.kills, args.seed, tell)
     total, repeated = sum(r.kills for r in rounds), sum(r.repeated for r in rounds)

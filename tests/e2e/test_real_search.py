@@ -112,7 +112,8 @@ def assert_receipts_say_what_was_suggested(run_dir):
 
 def assert_report_shows_mistakes(run_dir):
     text = (run_dir / "report.html").read_text()
-    looks = json.loads(next((run_dir / "evaluations" / "looks").glob("*.json")).read_text())
+    winner = json.loads((run_dir / "best" / "report.json").read_text())["trial"]
+    looks = json.loads((run_dir / "evaluations" / "looks" / f"{winner:04d}.json").read_text())
     misses = sum(not row["hit"] for row in looks["queries"])
     assert f"{misses} of {len(looks['queries'])} validation queries" in text
     assert ("data:image/jpeg;base64," in text) == (misses > 0 or bool(looks["suspects"]))
