@@ -93,19 +93,20 @@ def conclude(session: Ending, engine: Engine, executor: Executor) -> dict[str, A
     _compare(session, best, final)
     if best is not None:
         _hand_over(session, best, checkpoint)
-    is_here = session.route.platform is None
-    if is_here and session.facts.delete_intermediate and best is not None:
         _delete_others(session)
     return handed
 
 
 def evaluate_again(session: Ending, changed: set[str]) -> None:
-    """Take up what a later start of a search that is over says of its evaluations.
+    """Take up what a later start of a search that is over says of its end.
 
     Args:
         session: of that start.
         changed: settings of evaluations that differ from those before.
     """
+    best = best_trial(session.ledger.trials(), session.ledger.direction)
+    if best is not None:
+        _delete_others(session)
     hooks, (baseline, final) = session.route.hooks, read_evaluations(session.run)
     of_end = {name for name in changed if "baseline" not in name}
     is_known, is_measured = final.get("status") in KNOWN, final.get("status") == MEASURED
@@ -116,7 +117,6 @@ def evaluate_again(session: Ending, changed: set[str]) -> None:
         is_judged = bool(of_end & _GIVEN or (of_end and not is_known))
     if not (is_asked or is_judged or changed - of_end):
         return
-    best = best_trial(session.ledger.trials(), session.ledger.direction)
     with contextlib.closing(session.make_executor()) as executor:
         if is_asked or changed - of_end:
             session.measure_start(executor)
@@ -264,7 +264,9 @@ def next_commands(run: str, facts: WorkspaceFacts) -> list[str]:
 
 
 def _delete_others(session: Ending) -> None:
-    """Remove checkpoints that nothing can start from any more."""
+    """Remove checkpoints that nothing can start from any more, where that is asked for here."""
+    if session.route.platform is not None or not session.facts.delete_intermediate:
+        return
     needed = session.needed_trials()
     for trial in session.ledger.trials():
         if trial.number not in needed and trial.state is not TrialState.RUNNING:

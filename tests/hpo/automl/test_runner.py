@@ -526,8 +526,12 @@ def test_the_published_default_metric_is_warned_about(run):
     assert any("pass metric='kpi'" in text for text in result["warnings"])
 
 
-def test_intermediate_checkpoints_are_deleted_where_that_is_asked(run):
-    result = run(settings={"automl_delete_intermediate_ckpt": True})
+@pytest.mark.parametrize("is_asked_later", [False, True])
+def test_intermediate_checkpoints_are_deleted_where_that_is_asked(run, is_asked_later):
+    asked = {"automl_delete_intermediate_ckpt": True}
+    result = run(settings={} if is_asked_later else asked)
+    if is_asked_later:  # once the search is over
+        result = run(workspace_path=result["workspace_path"], resume=True, settings=asked)
     kept = sorted(p.parent.name for p in Path(result["workspace_path"]).glob("trials/*/ckpt"))
     assert kept == [f"{result['best']['rec_id']:04d}"]
 
