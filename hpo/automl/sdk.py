@@ -6,6 +6,7 @@ import inspect
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
+from types import SimpleNamespace
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -34,13 +35,16 @@ _FATAL = re.compile(
     re.IGNORECASE,
 )
 _ANSWER = re.compile(
-    r"(?<![-\w])4(?!08|29)\d\d(?![-\w])|no such|not[ _]?found|not exist|unknown job"
-    r"|unauthori[sz]ed|forbidden|denied|credential",
+    r"no such|not[ _]?found|not exist|unknown job|unauthori[sz]ed|forbidden|denied|credential",
     re.IGNORECASE,
 )
-_AWAY = re.compile(
-    r"time[d ]*out|connect|unavailable|(?<![-\w])(?:408|429|50[0234])(?![-\w])", re.IGNORECASE
+_AWAY = re.compile(r"time[d ]*out|connect|unavailable", re.IGNORECASE)
+_CODE = re.compile(
+    r"(?:^|status|http(?:/[\d.]+)?|code|error|occurred|returned|response|with)"
+    r"[ :='\"([]{0,4}([45]\d\d)(?![-\w]|\.\d)",
+    re.IGNORECASE,
 )
+"""The status of an answer in a text. Other numbers are ports, jobs and seconds."""
 _AT_CLEAN_UP = re.compile(
     r"RendezvousTimeoutError|RendezvousConnectionError|DistNetworkError|C10d store has failed",
     re.IGNORECASE,
@@ -84,10 +88,33 @@ def attempt_by_name(platform: Platform, name: str, *args: Any) -> tuple[Any, Exc
 
 def is_outage(error: Exception) -> bool:
     """Whether an error says that the platform was not reached, and nothing of what was asked."""
-    text = f"{type(error).__name__}: {error}"
-    if isinstance(error, FileNotFoundError | PermissionError) or _ANSWER.search(text):
+    code = _answered(error)
+    if code:
+        return code in (408, 429) or code >= 500
+    if isinstance(error, FileNotFoundError | PermissionError):
         return False
-    return isinstance(error, OSError) or _AWAY.search(text) is not None
+    # Those of http clients are no ConnectionError and no TimeoutError, yet are named alike.
+    if any(_AWAY.search(kind.__name__) for kind in type(error).__mro__):
+        return True
+    if found := _CODE.search(str(error)):
+        return found[1] in ("408", "429") or found[1] >= "500"
+    if _ANSWER.search(f"{type(error).__name__}: {error}"):
+        return False
+    return isinstance(error, OSError) or _AWAY.search(str(error)) is not None
+
+
+def _answered(error: Exception) -> int:
+    """The status of the answer that an error itself holds, if it does; 0 where it holds none."""
+    response = getattr(error, "response", None)
+    if isinstance(response, Mapping):
+        known = response.get("ResponseMetadata")
+        response = SimpleNamespace(status=(known or response).get("HTTPStatusCode"))
+    for holder in (response, error):
+        for name in ("status_code", "status", "code"):
+            found = getattr(holder, name, None)
+            if isinstance(found, int) and 400 <= found < 600:
+                return found
+    return 0
 
 
 def field_of(answer: Any, *names: str) -> Any:

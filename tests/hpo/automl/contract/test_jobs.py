@@ -1,7 +1,9 @@
 """Checks 36 to 41, 57 to 61 and 67 to 73: what jobs are given, how they end, and the files."""
 
 import json
+import urllib.error
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -67,6 +69,20 @@ class HTTPError(OSError):
     """As those of a well-known client are."""
 
 
+POOL = "HTTPSConnectionPool(host='api.x', port=443)"
+S3_SAYS = {"Error": {}, "ResponseMetadata": {"HTTPStatusCode": 400}}
+REFUSED = "Caused by NewConnectionError('Failed to establish: [Errno 111] Connection refused')"
+
+
+def client_error(kind, text="", base=OSError, **held):
+    """As clients make them: `requests` of OSError, `aiohttp` and `botocore` of Exception."""
+    return type(kind, (base,), held)(text)
+
+
+def answered(status, text):
+    return client_error("HTTPError", text, response=SimpleNamespace(status_code=status))
+
+
 @pytest.mark.parametrize(
     ("error", "is_away"),
     [
@@ -81,6 +97,25 @@ class HTTPError(OSError):
         (FileNotFoundError("jobs/x"), False),
         (KeyError("x"), False),
         (RuntimeError("no such job"), False),
+        (ConnectionError(f"{POOL}: Max retries exceeded with url: /jobs/404 ({REFUSED})"), True),
+        (RuntimeError(f"{POOL}: Read timed out. (read timeout=450)"), True),
+        (RuntimeError("Cannot connect to host api.x:443 ssl:default [Name not known]"), True),
+        (OSError("no answer after 450 s of job 412"), True),
+        (client_error("ConnectionError", f"{POOL}: Read timed out.", response=None), True),
+        (client_error("ReadTimeout", "job 404 was not found in time"), True),
+        (answered(503, "no such host"), True),
+        (answered(429, ""), True),
+        (answered(404, "connect again"), False),
+        (client_error("ClientResponseError", "connection", Exception, status=403), False),
+        (client_error("ClientResponseError", "x", Exception, status=502), True),
+        (client_error("ServerDisconnectedError", "", Exception), True),
+        (urllib.error.HTTPError("https://x:443", 401, "timeout", None, None), False),
+        (urllib.error.URLError(OSError(111, "Connection refused")), True),
+        (client_error("ClientError", "connect", Exception, response=S3_SAYS), False),
+        (RuntimeError("An error occurred (404) when calling HeadJob: it cannot connect"), False),
+        (RuntimeError("Error code: 403 - {'timeout': 5}"), False),
+        (RuntimeError("server returned 502"), True),
+        (RuntimeError("batch 500 of job 503"), False),
     ],
 )
 def test_38_an_outage_is_told_from_an_answer(error, is_away):
