@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import re
 from dataclasses import dataclass
+from math import gcd
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ def choose_checkpoint(
     if not found:
         raise RunError(f"{name}: no checkpoint in {folder}")
     told = _told(folder, monitored, direction)
-    epochs = _epochs_of(found, trained, is_published=told.is_published)
+    epochs = _epochs_of(found, trained, told.shift)
     if wanted == BEST:
         return _best(found, epochs, told, name)
     if wanted == LATEST:
@@ -115,7 +116,7 @@ def newest_checkpoint(folder: Path) -> Path | None:
     """The checkpoint that a training in this folder would be resumed from, if there is one."""
     found = list_checkpoints(folder)
     with contextlib.suppress(RunError):
-        return _latest(found, _epochs_of(found, None, is_published=False), str(folder))[0]
+        return _latest(found, _epochs_of(found, None, None), str(folder))[0]
     return None
 
 
@@ -139,18 +140,36 @@ class _Told:
     """The greatest epoch of any value."""
     best: int | None
     """The epoch of the best value, the earliest of equals."""
-    is_published: bool
-    """Whether one is of the published logger, whose trainers name checkpoints by Lightning."""
+    shift: int | None
+    """From the numbers in names to epochs counted from 1; None where no file tells epochs.
+
+    1 where one is of the published logger, whose trainers name checkpoints by Lightning; else as
+    the files themselves count.
+    """
 
 
-def _epochs_of(found: list[Path], trained: int | None, *, is_published: bool) -> dict[int, Path]:
+def _epochs_of(found: list[Path], trained: int | None, shift: int | None) -> dict[int, Path]:
     """The files that carry an epoch in their names, by that epoch as counted from 1."""
     matches = [(path, match) for path in found if (match := _EPOCH.search(path.stem))]
     named = {int(match[1]): path for path, match in matches}
-    is_from_0 = is_published or 0 in named or any(match["lightning"] for _, match in matches)
-    if not is_from_0 and trained is not None:
-        is_from_0 = trained not in named and trained - 1 in named
-    return {number + is_from_0: path for number, path in named.items()}
+    if 0 in named or any(match["lightning"] for _, match in matches):
+        shift = 1
+    elif shift is None:
+        shift = int(_is_from_0(set(named), trained))
+    return {number + shift: path for number, path in named.items()}
+
+
+def _is_from_0(numbers: set[int], trained: int | None) -> bool:
+    """Whether names without a 0 count from it, by the last epoch: that is one of theirs.
+
+    True of one name, and of several that are regular in this way alone; else the last epoch was
+    not kept.
+    """
+    if trained is None or trained in numbers or trained - 1 not in numbers:
+        return False
+    if len(numbers) == 1:
+        return True
+    return gcd(*numbers) == 1 < gcd(*(number + 1 for number in numbers))
 
 
 def _named(found: list[Path], stem: str) -> Path | None:
@@ -206,18 +225,19 @@ def _told(folder: Path, monitored: str, direction: str) -> _Told:
     """What whichever status file there is tells; a trainer's own one comes first."""
     values: dict[int, float] = {}
     told: list[tuple[int | None, dict[str, Any]]] = []
-    is_published = False
+    shift = None
     files = walk_files(folder)
     for file in files:
         for line in json_objects(read_printed(file)) if file.name == "status.jsonl" else ():
             value = _number(line.get("value"))
             if value is not None and isinstance(line.get("epoch"), int):
-                values[line["epoch"]] = value
+                values[line["epoch"]], shift = value, 0
     for file in files if not values else ():
         if file.name == "status.json":
             lines = StatusLines()
             told += [row for line in json_objects(read_printed(file)) for row in lines.read(line)]
-            is_published |= lines.is_published
+            if lines.shift is not None:
+                shift = max(shift or 0, lines.shift)
     if told and not monitored:
         monitored, direction = next(iter(told[0][1])), ""
     for epoch, metrics in told:
@@ -227,7 +247,7 @@ def _told(folder: Path, monitored: str, direction: str) -> _Told:
     sign = Direction(direction or direction_of(monitored)).sign
     best = max(values, key=lambda epoch: (sign * values[epoch], -epoch), default=None)
     named = [epoch for epoch, _ in told if epoch is not None]
-    return _Told(max((*named, *values), default=None), best, is_published)
+    return _Told(max((*named, *values), default=None), best, shift)
 
 
 def _held(metrics: dict[str, Any], name: str) -> Any:

@@ -31,8 +31,10 @@ class StatusLines:
         self._start = start
         self._offset: int | None = None
         """What turns an epoch that is named into one counted from 1."""
+        self._first: tuple[int, bool] | None = None
+        """The first epoch that was named before that was known, and whether beside a step."""
         self._epoch: int | None = None
-        """The last one that a line without new metrics has named."""
+        """The last one that a line without new metrics has named, as it was named."""
         self._is_open = False
         """Whether metrics that come now are of that epoch, not of the next one."""
         self._waiting: list[dict[str, Any]] = []
@@ -43,6 +45,11 @@ class StatusLines:
         """Whether metrics are repeated where an epoch is named too; None as long as unknown."""
         self._newest: tuple[str, Any, bool] = ("", None, False)
         """The newest metrics, the message and whether an epoch was named beside them."""
+
+    @property
+    def shift(self) -> int | None:
+        """From the numbers in names of checkpoints to epochs from 1; None where none was told."""
+        return 1 if self.is_published else None if self._offset is None else max(self._offset, 0)
 
     def read(self, line: Mapping[str, Any]) -> list[Told]:
         """Return the metrics that are new by this line, or whose epoch it names."""
@@ -56,14 +63,15 @@ class StatusLines:
             self._newest = (repr(metrics), line.get("message"), named is not None)
         if named is not None and not metrics and self._newest[0]:
             self._is_repeated = False
+        if named is not None:
+            self._first = self._first or (named, "step" in line)
         if named is not None and not is_new:
-            return self._name(self._from_one(line, named, is_alone=True))
+            return self._name(named)
         if named is not None:
             self._is_counted = True  # of a line that names none, as one more than the last
-            epoch = self._from_one(line, named, is_alone=False)
-            if self._is_repeated is None and epoch == self._epoch:
+            if self._is_repeated is None and named == self._epoch:
                 self._is_repeated = True  # named before the metrics were there
-            return [(epoch, metrics)]
+            return [(self._from_one(named, is_own=True), metrics)]
         return self._of_no_epoch(metrics, str(line.get("message"))) if is_new else []
 
     def _begin(self) -> None:
@@ -71,6 +79,8 @@ class StatusLines:
         self._epoch, self._is_open, self._waiting = None, False, []
         if self.is_published:
             self._offset = None
+        if self._offset is None:
+            self._first = None
 
     def _repeats(self, metrics: dict[str, Any], message: Any, named: int | None) -> bool:
         """Whether the metrics of a line are those that an earlier line has brought."""
@@ -81,18 +91,20 @@ class StatusLines:
             return bool(message != first_message)
         return bool(self._is_repeated) if was_named else True
 
-    def _from_one(self, line: Mapping[str, Any], named: int, *, is_alone: bool) -> int:
+    def _from_one(self, named: int, *, is_own: bool = False) -> int:
+        """An epoch counted from 1; `is_own` where it is named beside new metrics of its own."""
         if self._offset is None:
-            self._offset = int(named == 0 or (is_alone and "step" in line))
-            if is_alone and named == 2 and self._start != 1 and not self._offset:
+            first, is_beside_step = self._first or (named, False)
+            self._offset = int(0 in (first, named) or (is_beside_step and not is_own))
+            if first == 2 and self._start != 1 and not (self._offset or is_own):
                 self._offset = -1
         return named + self._offset
 
-    def _name(self, epoch: int) -> list[Told]:
+    def _name(self, named: int) -> list[Told]:
         """Take the number of an epoch that has ended."""
-        told: list[Told] = [(epoch, metrics) for metrics in self._waiting]
+        told: list[Told] = [(self._from_one(named), metrics) for metrics in self._waiting]
         self.is_published |= bool(told)
-        self._epoch, self._is_open, self._waiting = epoch, not told, []
+        self._epoch, self._is_open, self._waiting = named, not told, []
         self._is_counted = False
         return told
 
@@ -102,7 +114,7 @@ class StatusLines:
         is_last = "train" in message.lower()  # "Train metrics generated." ends an epoch's lines
         if self._epoch is not None and (self._is_open or is_last):
             self.is_published, self._is_open = True, self._is_open and not is_last
-            return [(self._epoch, metrics)]
+            return [(self._from_one(self._epoch), metrics)]
         self._waiting.append(metrics)
         if not any(metrics.keys() & earlier.keys() for earlier in self._waiting[:-1]):
             return []

@@ -74,6 +74,38 @@ def test_names_that_count_from_0_are_told_from_those_that_count_from_1(
         assert how == f"epoch {number}"
 
 
+@pytest.mark.parametrize(
+    ("numbers", "told", "trained"),
+    [
+        ((2, 4), (1, 2, 3, 4, 5), 5),
+        ((4,), (1, 2, 3, 4, 5), 5),
+        ((3, 6, 9), (3, 6, 9, 10), 10),
+        ((2, 4), (), 5),
+        ((3, 4), (), 5),
+        ((3, 6, 9), (), 10),
+        ((2, 3, 5), (), 6),
+    ],
+)
+@pytest.mark.parametrize("write", [own_status, published_status])
+def test_a_checkpoint_of_the_epoch_before_the_last_is_not_taken_for_it(
+    tmp_path, write, numbers, told, trained
+):
+    """Of a trainer that counts from 1 and does not keep its last epoch."""
+    fill(tmp_path, *(f"model_epoch_{number}.pth" for number in numbers))
+    write(tmp_path, dict.fromkeys(told, 0.5))
+    with pytest.raises(RunError, match=f"no checkpoint of epoch {trained} is kept"):
+        choose_checkpoint(tmp_path, trained, trained=trained)
+    found, _ = choose_checkpoint(tmp_path, numbers[-1], trained=trained)
+    assert found.stem == f"model_epoch_{numbers[-1]}"
+
+
+def test_names_count_as_the_status_beside_them_does(tmp_path):
+    fill(tmp_path, "model_epoch_3.pth", "model_epoch_4.pth")
+    published_status(tmp_path, {0: 0.1, 3: 0.5, 4: 0.4})
+    assert choose_checkpoint(tmp_path, "best_model")[0].stem == "model_epoch_3"
+    assert choose_checkpoint(tmp_path, 5)[0].stem == "model_epoch_4"
+
+
 def test_checkpoints_beside_the_published_loggers_status_count_from_0(tmp_path):
     fill(tmp_path, "model_epoch_001.pth", "model_epoch_003.pth")
     lines = [

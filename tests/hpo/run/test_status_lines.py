@@ -98,6 +98,20 @@ def test_metrics_repeated_on_the_lines_of_steps_are_of_the_epoch_before():
     assert read(lines)[0] == [(1, 0.1), (2, 0.2), (4, 0.3)]
 
 
+@pytest.mark.parametrize(("first", "shift"), [(1, 0), (2, 0), (3, 0), (0, 1)])
+@pytest.mark.parametrize("more", [{}, {"step": 10}])
+def test_lines_of_steps_do_not_change_how_epochs_are_named_beside_metrics(first, shift, more):
+    lines = [
+        line
+        for n, value in enumerate((0.1, 0.2, 0.3), first)
+        for line in ({"epoch": n} | more, {"epoch": n, "kpi": {"acc": value}})
+    ]
+    told, reader = read(lines)
+    assert told == [(first + n + shift, value) for n, value in enumerate((0.1, 0.2, 0.3))]
+    assert not reader.is_published
+    assert reader.shift == shift
+
+
 def test_equal_metrics_are_no_repetition_where_steps_have_none():
     lines = [line for n in (1, 2, 3) for line in ({"epoch": n}, {"epoch": n, "kpi": {"acc": 0.5}})]
     assert read(lines)[0] == [(1, 0.5), (2, 0.5), (3, 0.5)]
