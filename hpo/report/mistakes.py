@@ -13,6 +13,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any
 
 from hpo.core.errors import RunError
@@ -25,6 +26,7 @@ from hpo.core.trial_failures import error_line
 from hpo.executors.inprocess import InProcessExecutor
 from hpo.report.run_data import RunData
 from hpo.run.checkpoint_retention import describe_removed, was_removed
+from hpo.run.disk_errors import find_problem
 from hpo.run.run_dir import write_atomically
 from hpo.study.plan import held_out_sources
 from hpo.study.provenance import describe_source
@@ -80,7 +82,7 @@ def look(
             _ = from_dict(_Look, found)
             if found["map"] or not with_map:
                 earlier = found
-    if earlier and described in (None, earlier.get("sources")):
+    if earlier and (described in (None, earlier.get("sources")) or _has_to_do(earlier, kept)):
         return earlier
     if not isinstance(facts.trainer, Explainer):
         return None
@@ -100,17 +102,26 @@ def look(
         logger.warning("trial %d was not looked at%s: %s", trial.number, anew, error_line(error))
         logger.debug("the traceback", exc_info=True)
         return earlier
-    write_atomically(kept, json.dumps({**explained, "sources": described}))
+    try:
+        write_atomically(kept, json.dumps({**explained, "sources": described}))
+    except OSError as error:  # a run that may only be read
+        logger.debug("what was looked up is not kept: %s", error)
     return explained
 
 
+def _has_to_do(earlier: Mapping[str, Any], kept: Path) -> bool:
+    """Whether it is an earlier release's and, made anew, could not be kept, as in an archive."""
+    return "sources" not in earlier and find_problem(kept.parent) is not None
+
+
 def _describe(sources: Sequence[str]) -> list[Any] | None:
-    """Tell what differs once pictures or lists of them do; None where they are not there."""
+    """Tell what differs once pictures or lists of them do; None where they cannot be looked at."""
     lists = [Path(source) for source in sources if "://" not in source]
-    if not all(path.exists() for path in lists):
+    try:
+        files = [found for path in lists if S_ISREG((found := path.stat()).st_mode)]
+        return [*sources, *map(describe_source, sources), *(f.st_mtime_ns for f in files)]
+    except OSError:
         return None
-    times = [path.stat().st_mtime_ns for path in lists if path.is_file()]
-    return [*sources, *map(describe_source, sources), *times]
 
 
 def looked_up_by_both(

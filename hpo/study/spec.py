@@ -29,7 +29,7 @@ from hpo.study.checks import (
     check_sources,
 )
 from hpo.study.schema import check_shape, values_of
-from hpo.study.sections import SPLITS, DataSources, SearchOptions
+from hpo.study.sections import LAST, SPLITS, DataSources, SearchOptions
 from hpo.study.sharing import check_sharing
 from hpo.study.skill import Skill, load_skill
 from hpo.study.skill_address import from_file, to_file
@@ -109,11 +109,17 @@ class StudySpec:
 
 
 def load_study(path: Path) -> StudySpec:
-    """Read and validate a study file; relative data paths are taken from the file's folder.
+    """Read and validate the study file of a run; its `earlier_stages` are settled.
+
+    Relative data paths are taken from the file's folder.
 
     Raises:
         SpecError: with the path of the wrong key.
     """
+    return _load(path, is_given=False)
+
+
+def _load(path: Path, *, is_given: bool) -> StudySpec:
     text = read_text(path)
     data = parse_yaml(text, str(path))
     if not isinstance(data, Mapping):
@@ -121,11 +127,22 @@ def load_study(path: Path) -> StudySpec:
             f"{path}: a study file must be a mapping of keys, got {quoted(data)}; "
             f"it begins with `schema_version: {SCHEMA_VERSION}`"
         )
+    data = data if is_given else _settled(data)
     study = parse_study(data, where=str(path), texts=parse_texts(text, str(path)))
     if "name" not in data:
         study = replace(study, name=path.stem)
         check_name(study.name, f"{path}: name")
     return _with_sources_at(study, path.parent)
+
+
+def _settled(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Leave out `stages` beside others: earlier releases went by `earlier_stages` then."""
+    match data:
+        case {"search": {"earlier_stages": Mapping() as earlier, "stages": names, **others}} if (
+            earlier and names != [*earlier, LAST]
+        ):
+            return {**data, "search": {**others, "earlier_stages": earlier}}
+    return data
 
 
 def load_given_study(path: Path) -> StudySpec:
@@ -134,7 +151,7 @@ def load_given_study(path: Path) -> StudySpec:
     Raises:
         SpecError: with the path of the wrong key.
     """
-    study = load_study(path)
+    study = _load(path, is_given=True)
     refuse_code(study.trainer, f"{path}: trainer")
     study = _with_written_texts(study, parse_texts(read_text(path), str(path)))
     return anchored(study, path.parent)

@@ -1,12 +1,16 @@
 """What is counted of a winner's queries."""
 
+import json
 import os
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from hpo.report import mistakes
 from hpo.run.run_dir import RunDir
+from tests.nobody import as_nobody
 from tests.quick_trainer import QuickTrainer
 
 
@@ -33,14 +37,18 @@ class Looking(QuickTrainer):
 
 @pytest.fixture
 def look(facts, tmp_path):
+    return look_below(tmp_path, facts)
+
+
+def look_below(folder, facts):
     """Look the queries of a run up, by a list or a folder of them; returns path -> class."""
-    own = replace(facts, run=RunDir(tmp_path / "run"))
+    own = replace(facts, run=RunDir(folder / "run"))
     own.run.checkpoints_dir(0).mkdir(parents=True)
     (own.run.checkpoints_dir(0) / "best.ckpt").touch()
-    (tmp_path / "r" / "lemon").mkdir(parents=True)
+    (folder / "r" / "lemon").mkdir(parents=True)
 
-    def looked_up(trainer, is_held_out):
-        sources = {"reference": str(tmp_path / "r"), "query": str(trainer.query)}
+    def looked_up(trainer, is_held_out=False):
+        sources = {"reference": str(folder / "r"), "query": str(trainer.query)}
         given = replace(own, trainer=trainer, plan=replace(own.plan, sources=sources))
         held_out = sources if is_held_out else None
         if is_held_out:
@@ -87,6 +95,41 @@ def test_a_look_that_fails_now_leaves_the_one_before(look, tmp_path, caplog):
     assert look(trainer, False) == before
     said = "trial 0 was not looked at anew, and is told of as before: AssertionError: a broken link"
     assert said in caplog.text
+
+
+def test_pictures_that_may_not_be_looked_at_leave_the_one_before(look, tmp_path):
+    trainer = Looking(tmp_path / "q.csv")
+    trainer.query.write_text("1.png,lemon\n")
+    before = look(trainer)
+    trainer.query = tmp_path / f"{300 * 'x'}.csv"
+    with pytest.raises(OSError, match="too long"):  # like one of a closed folder
+        trainer.query.exists()
+    assert look(trainer) == before
+    assert trainer.looks == 1
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_a_run_that_may_only_be_read_is_looked_up(facts, is_kept):
+    with tempfile.TemporaryDirectory() as scratch:  # below no folder that is root's alone
+        folder = Path(scratch)
+        folder.chmod(0o755)
+        look, trainer = look_below(folder, facts), Looking(folder / "q.csv")
+        trainer.query.write_text("1.png,lemon\n")
+        before, looks = look(trainer), folder / "run" / "evaluations" / "looks"
+        explained = json.loads((looks / "0000.json").read_text())
+        del explained["sources"]  # as an earlier release keeps it
+        (looks / "0000.json").write_text(json.dumps(explained))
+        if not is_kept:
+            (looks / "0000.json").unlink()
+        looks.chmod(0o555)
+        with as_nobody():
+            assert look(trainer) == before
+        assert trainer.looks == (1 if is_kept else 2)
+        looks.chmod(0o755)
+        assert look(trainer) == before
+        assert trainer.looks == (2 if is_kept else 3), "made anew where it can be kept"
+        assert look(trainer) == before
+        assert trainer.looks == (2 if is_kept else 3)
 
 
 def test_a_list_whose_labels_were_corrected_is_looked_up_again(look, tmp_path):

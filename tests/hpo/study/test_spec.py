@@ -6,7 +6,7 @@ from hpo.core.budget import Budget
 from hpo.core.errors import SpecError
 from hpo.core.yaml_io import parse_yaml, to_yaml
 from hpo.study.sections import DataSources, SearchOptions
-from hpo.study.spec import StudySpec, check_sources, load_study, parse_study
+from hpo.study.spec import StudySpec, check_sources, load_given_study, load_study, parse_study
 
 FULL = """
 schema_version: 1
@@ -59,6 +59,19 @@ def test_what_is_written_into_a_run_reads_back_the_same(tmp_path):
     kept.write_text(to_yaml(study.to_dict()))
     assert load_study(kept) == study
     assert to_yaml(load_study(kept).to_dict()) == kept.read_text()
+
+
+@pytest.mark.parametrize("stages", ["[heads, full]", "[none]", "[full]", "[mine, full]"])
+def test_a_run_goes_by_its_earlier_stages_whatever_stands_beside_them(tmp_path, stages):
+    """Earlier releases wrote both, and went by these; a study that is given is refused."""
+    file, stage = tmp_path / "study.yaml", {"mine": {"trials": 3}}
+    file.write_text(f"schema_version: 1\nsearch: {{earlier_stages: {stage}, stages: {stages}}}\n")
+    assert load_study(file).search.earlier_stages == stage
+    if stages == "[heads, full]":
+        with pytest.raises(SpecError, match="stages: must be mine, full where earlier_stages"):
+            load_given_study(file)
+    if stages == "[none]":
+        assert load_given_study(file).search.earlier_stages == {}
 
 
 def test_the_least_study(tmp_path):

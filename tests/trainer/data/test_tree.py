@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.nobody import as_nobody
 from trainer.data.tree import list_folder, list_pictures, walk
 from trainer.errors import DataError
 
@@ -63,19 +64,11 @@ def test_a_listing_leaves_out_links_to_folders_above(tmp_path):
     assert listing.found.pictures == ["2.png"]
 
 
-@pytest.fixture
-def as_nobody():
-    """Root reads every folder, so it becomes another user for the while."""
-    is_root = os.geteuid() == 0
-    if is_root:
-        os.seteuid(65534)
-    yield
-    if is_root:
-        os.seteuid(0)
-
-
-def test_a_folder_that_may_not_be_read_is_named(as_nobody):
-    with tempfile.TemporaryDirectory() as scratch:  # below no folder that is root's alone
+def test_a_folder_that_may_not_be_read_is_named():
+    with (
+        as_nobody(),
+        tempfile.TemporaryDirectory() as scratch,
+    ):  # below no folder that is root's alone
         root = Path(scratch)
         touch(root, "a/1.png")
         (root / "a").chmod(0)
