@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from hpo.algorithms.pruners import PRUNERS
+from hpo.algorithms.registry import AUTO
 from hpo.automl.data_keys import anchored_roots
 from hpo.automl.planning import Planned
 from hpo.automl.policy import without_policy
@@ -248,8 +250,10 @@ def _constants(
 ) -> Iterator[tuple[str, Any, Any]]:
     """What stays while a workspace lives: its name, what was begun, and what is asked for now."""
     new, given = planned.study.search, planned.settings.given
-    for name in sorted(given & {"seed", "pruner", "confirm"}):
+    for name in sorted(given & {"seed", "confirm"}):
         yield name, getattr(study.search, name), getattr(new, name)
+    if "pruner" in given and _pruner(study, planned) != _pruner(planned.study, planned):
+        yield "pruner", study.search.pruner, new.pruner
     for name in sorted(given & {"session_id", "experiment_id", "force"}):
         if name == "force" and facts.force is None:  # begun by an earlier release
             continue
@@ -261,6 +265,19 @@ def _constants(
     yield SAMPLE_COUNT, _trainer_of(study).samples, _trainer_of(planned.study).samples
     if planned.facts.eval_keys:
         yield "data of the final evaluation", facts.eval_keys, planned.facts.eval_keys
+
+
+def _pruner(study: StudySpec, planned: Planned) -> str:
+    """What is meant by the word for a pruner: none where nothing is pruned, or the algorithm does.
+
+    Earlier releases kept the word that was given.
+    """
+    idle: tuple[str, ...] = ()
+    if planned.settings.stops_trials:
+        idle = (AUTO,)
+    elif planned.facts.platform or planned.facts.has_eval_fn:
+        idle = (AUTO, *PRUNERS)
+    return "none" if study.search.pruner in idle else study.search.pruner
 
 
 def changes_of(study: StudySpec, facts: WorkspaceFacts, planned: Planned) -> Changes:

@@ -4,6 +4,7 @@ import contextlib
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,6 +21,7 @@ from hpo.automl.settings import KEYS
 from hpo.automl.workspace import BY_CALLER, read_facts
 from hpo.cli.main import main
 from hpo.core.errors import RunError, SpecError
+from hpo.core.yaml_io import to_yaml
 from hpo.study.skill import load_skill
 from hpo.study.spec import load_study
 from tests.hpo.automl.contract.pretended import Cleaner, Sdk
@@ -294,6 +296,48 @@ def test_what_may_change_of_a_search_is_used_from_then_on(jobs):
     )
     assert again["baseline"]["metric_value"] == 0.5
     assert again["final_evaluation"]["metric_value"] == 0.75
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "begun", "given", "told"),
+    [
+        ("random", "median", "median", ""),
+        ("random", "auto", "auto", ""),
+        ("random", "auto", "patient", ""),
+        ("random", "none", "mediam", "pruner none, got mediam"),
+        ("hyperband", "none", "auto", ""),
+        ("hyperband", "auto", "none", ""),
+        ("hyperband", "none", "median", "pruner none, got median"),
+    ],
+)
+def test_a_word_for_a_pruner_without_effect_is_no_other_search(
+    skill, tmp_path, algorithm, begun, given, told
+):
+    """An earlier release kept the word that was given; here, values are known at the end alone."""
+    settings = {"algorithm": algorithm, "metric": "kpi"}
+
+    def opened(**more):
+        return AutoML(tmp_path / "ws", str(skill), {}, settings | more, trainer=NAME)
+
+    opened(pruner="none").finish()
+    file = tmp_path / "ws/study.yaml"
+    study = load_study(file)
+    search = replace(study.search, pruner=begun)
+    file.write_text(to_yaml(replace(study, search=search).to_dict()))
+    assert load_study(file).search.pruner == begun
+    if not told:
+        opened(pruner=given).finish()
+        return
+    with pytest.raises(AutoMLError, match=told):
+        opened(pruner=given)
+
+
+def test_a_pruner_with_an_effect_is_another_search(run):
+    begun = run(settings={"pruner": "median", "automl_max_recommendations": 1})
+    for given, told in (("median", ""), ("none", "begun with pruner median, got none")):
+        with pytest.raises(AutoMLError, match=told) if told else contextlib.nullcontext():
+            run(settings={"pruner": given, "automl_max_recommendations": 1},
+                workspace_path=begun["workspace_path"], resume=True)  # fmt: skip
 
 
 @pytest.mark.parametrize("uri", ["/my data", "file:///my data", "file:///my%20data"])
