@@ -16,6 +16,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -27,7 +28,7 @@ from hpo.core.process.groups import end_group, is_alive
 from hpo.core.spec_dicts import merged, nest, value_at
 from hpo.jobs.spec_formats import filled, render_spec
 from hpo.run.lock_file import hold, is_locked
-from hpo.run.plain_files import read_printed, write_json
+from hpo.run.plain_files import read_object, read_printed, write_json
 from hpo.run.run_dir import write_atomically
 
 RECORD, LOG, EXIT, PID, LOCK = "job.json", "log.txt", "exit_code", "pid", ".lock"
@@ -176,8 +177,16 @@ class ProcessPlatform:
         return file.read_text(encoding="utf-8", errors="replace")
 
     def cancel_job(self, job_id: str) -> Process:
-        """End a job that runs."""
-        record = self.get_job_status(job_id)
+        """End a job that runs.
+
+        Raises:
+            RunError: when another process does not come to the end of starting it.
+        """
+        end = time.monotonic() + STOP_WITHIN_S
+        while (record := self.get_job_status(job_id)).status == RUNNING and not record.pid:
+            if time.monotonic() > end:
+                raise RunError(f"{job_id}: is being started by another process; try again later")
+            time.sleep(0.01)
         if record.status != RUNNING:
             return record
         record = replace(record, status=CANCELED)
@@ -203,10 +212,10 @@ class ProcessPlatform:
 
     @staticmethod
     def _has_begun(folder: Path) -> bool:
-        """Whether a job was started; its own first step is to write its number."""
-        if not (folder / RECORD).is_file():
+        """Whether a job was started; who starts it and its own first step write its number."""
+        if not (record := read_object(folder / RECORD)):
             return False
-        has_number = (folder / PID).exists() or is_locked(folder / LOCK)
+        has_number = bool(record.get("pid")) or (folder / PID).exists() or is_locked(folder / LOCK)
         return has_number or not (folder / LOCK).exists()  # of an earlier release
 
     def _is_running(self, record: Process) -> bool:

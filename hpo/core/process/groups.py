@@ -15,7 +15,12 @@ def end_group(group: int, within_s: float) -> None:
     """Ask a process group to end; kill what is left of it after so many seconds.
 
     The leader alone is no measure: a shell ends at once while the program in it goes on.
+
+    Raises:
+        ValueError: for 0 and 1, which the system takes for the caller's own group and for all.
     """
+    if group <= 1:
+        raise ValueError(f"group: must be that of a process that was started, got {group}")
     for number in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(group, number)

@@ -1,7 +1,10 @@
 """Local processes as the jobs of a platform."""
 
 import json
+import os
+import signal
 import subprocess
+import threading
 import time
 
 import pytest
@@ -9,6 +12,7 @@ import pytest
 from hpo.core.errors import RunError, SpecError
 from hpo.core.process.groups import is_alive
 from hpo.jobs.processes import ProcessPlatform
+from hpo.run.lock_file import hold
 
 SCRIPT = """
 import json, sys
@@ -104,6 +108,37 @@ def test_a_start_that_was_cut_off_is_known(jobs, monkeypatch, has_begun):
         with pytest.raises(RunError, match="no such job"):
             later.get_job_status("mine-0")
         assert ended(later, later.create_job("", "true", name="mine-0").id).status == "Complete"
+
+
+def test_a_job_that_was_ended_before_its_first_step_is_known(jobs):
+    job = jobs.create_job("", "sleep 60", name="mine-0")
+    jobs.cancel_job(job.id)
+    (jobs.work_dir / job.id / "pid").unlink(missing_ok=True)
+    assert ProcessPlatform(jobs.work_dir).get_job_status(job.id).status == "Canceled"
+
+
+def test_a_job_that_is_being_started_is_canceled_once_it_has_a_number(jobs, monkeypatch):
+    """Before, the number 0 was ended: the caller's own processes."""
+    job = jobs.create_job("", "true", name="mine-0")
+    ended(jobs, job.id)
+    folder, later = jobs.work_dir / job.id, ProcessPlatform(jobs.work_dir)
+    record = json.loads((folder / "job.json").read_text()) | {"pid": 0}
+    (folder / "job.json").write_text(json.dumps(record))
+    (folder / "exit_code").unlink()
+    (folder / "pid").write_text("")  # as the shell begins to write it
+    told = []
+    monkeypatch.setattr(os, "killpg", lambda *words: told.append(words))
+    monkeypatch.setattr("hpo.jobs.processes.STOP_WITHIN_S", 0.05)
+    with hold(folder / ".lock", lambda: "taken"):
+        with pytest.raises(RunError, match="mine-0: is being started by another process"):
+            later.cancel_job(job.id)
+        assert (later.get_job_status(job.id).status, told) == ("Running", [])
+        monkeypatch.undo()
+        other = subprocess.Popen(["sleep", "60"], start_new_session=True)
+        timer = threading.Timer(0.05, (folder / "pid").write_text, [f"{other.pid}\n"])
+        timer.start()
+        assert later.cancel_job(job.id).status == "Canceled"
+    assert other.wait() == -signal.SIGTERM
 
 
 def test_a_process_with_the_number_of_one_that_is_gone_is_none_of_the_jobs(jobs):

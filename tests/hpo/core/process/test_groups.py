@@ -1,3 +1,4 @@
+import os
 import signal
 import subprocess
 import sys
@@ -34,6 +35,15 @@ def test_nothing_of_a_group_is_left(program, is_deaf, is_in_a_shell):
     killed = is_deaf and not is_in_a_shell  # a shell is no more deaf than any
     assert process.wait() == -(signal.SIGKILL if killed else signal.SIGTERM)
     end_group(process.pid, 0.5)  # none is there any more
+
+
+@pytest.mark.parametrize("group", [0, 1, -1])
+def test_neither_the_own_group_nor_all_are_ended(group, monkeypatch):
+    told = []
+    monkeypatch.setattr(os, "killpg", lambda *words: told.append(words))
+    with pytest.raises(ValueError, match=f"a process that was started, got {group}"):
+        end_group(group, 0.0)
+    assert told == []
 
 
 def test_one_that_only_waits_to_be_reaped_is_over():
