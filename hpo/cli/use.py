@@ -41,12 +41,15 @@ def run(args: argparse.Namespace) -> int:
                 f"{chosen}: has no exported model yet; finish the search or run `hpo export`"
             )
         pin_run(chosen, out)
-    is_pinned = pinned_run(out) is not None
+    pinned = pinned_run(out)
+    is_pinned = pinned is not None
     used = find_model_run(None, out) if is_pinned or list_runs(out) else None
-    if used is not None and not is_finished(used):
+    if used is not None and not is_pinned and not is_finished(used):
         used = None
     if args.json:
         print_json({"run": None if used is None else str(used), "pinned": is_pinned})
+    elif pinned is not None and not is_finished(pinned):
+        print(f"{pinned} is pinned and has no exported model; pin another, or `hpo use --none`")
     elif used is None:
         print(f"no run below {out}/ is finished yet, so there is no model to use")
     else:

@@ -85,7 +85,7 @@ def _pictures_of(source: str) -> tuple[list[Path], list[str]]:
 def _listed(path: Path) -> list[Path]:
     """Return the files that a list names; whether they are there shows when they are read."""
     if is_list(path.name):
-        _, columns = read_table(path)
+        _, columns = read_table(path, is_lenient=True)
         names = next((columns[name] for name in _COLUMNS if name in columns), None)
         if names is None:
             found = name_list(list(columns)) or "nothing"

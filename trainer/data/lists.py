@@ -260,13 +260,19 @@ def _raise_if(problems: Mapping[int, str], numbers: Sequence[int], shown: str) -
     raise DataError(f"{shown}: row {numbers[first]}: {problems[first]}{more}")
 
 
-def read_table(file: Path) -> tuple[list[int], dict[str, list[str]]]:
+def read_table(file: Path, *, is_lenient: bool = False) -> tuple[list[int], dict[str, list[str]]]:
     """Return the numbers of the rows, and the columns by name in lower case, cells stripped.
 
+    Args:
+        file: ends in .parquet, else it is text.
+        is_lenient: whether rows may be shorter or longer than the first, as nothing depends on
+            their other cells, and the last column of a name counts.
+
     Raises:
-        DataError: the file cannot be read, or rows are not as long as the first.
+        DataError: the file cannot be read, or holds what is not to be there.
     """
-    return _read_parquet(file) if file.name.lower().endswith(".parquet") else _read_csv(file)
+    is_parquet = file.name.lower().endswith(".parquet")
+    return (_read_parquet if is_parquet else _read_csv)(file, is_lenient=is_lenient)
 
 
 def read_text(file: Path) -> str:
@@ -289,7 +295,7 @@ def _unreadable(file: Path, error: OSError) -> DataError:
     return DataError(f"{origin(file)}: cannot be read ({error.strerror or error})")
 
 
-def _read_csv(file: Path) -> tuple[list[int], dict[str, list[str]]]:
+def _read_csv(file: Path, *, is_lenient: bool) -> tuple[list[int], dict[str, list[str]]]:
     text = read_text(file)
     head = text[: text.find("\n")] if "\n" in text else text
     delimiter = max(_DELIMITERS, key=head.count)
@@ -302,9 +308,11 @@ def _read_csv(file: Path) -> tuple[list[int], dict[str, list[str]]]:
         for row in reader:
             cells = [cell.strip() for cell in row]
             if not names:
-                names = _column_names(f"{origin(file)}: row 1", cells)
+                names = _column_names(f"{origin(file)}: row 1", cells, is_lenient=is_lenient)
             elif cells and cells != [""]:
-                rows.append(_fitted(file, number, cells, len(names)))
+                width = len(names)
+                padded = [*cells, *[""] * width][:width]
+                rows.append(padded if is_lenient else _fitted(file, number, cells, width))
                 numbers.append(number)
             number = reader.line_num + 1
     except csv.Error as error:
@@ -314,12 +322,12 @@ def _read_csv(file: Path) -> tuple[list[int], dict[str, list[str]]]:
     return numbers, {name: [row[i] for row in rows] for i, name in enumerate(names)}
 
 
-def _column_names(where: str, cells: Sequence[str]) -> list[str]:
+def _column_names(where: str, cells: Sequence[str], *, is_lenient: bool) -> list[str]:
     names = [cell.casefold() for cell in cells]
     while names and not names[-1]:
         names.pop()
     twice = [name for name, number in Counter(names).items() if number > 1]
-    if twice:
+    if twice and not is_lenient:
         raise DataError(f"{where}: the column {name_text(twice[0])!r} is given twice")
     return names
 
@@ -336,7 +344,7 @@ def _fitted(file: Path, number: int, cells: list[str], width: int) -> list[str]:
     return cells
 
 
-def _read_parquet(file: Path) -> tuple[list[int], dict[str, list[str]]]:
+def _read_parquet(file: Path, *, is_lenient: bool) -> tuple[list[int], dict[str, list[str]]]:
     try:
         import pyarrow as pa
         from pyarrow import parquet
@@ -351,7 +359,8 @@ def _read_parquet(file: Path) -> tuple[list[int], dict[str, list[str]]]:
         raise DataError(f"{origin(file)}: not a readable .parquet file") from error
     except OSError as error:
         raise _unreadable(file, error) from error
-    names = _column_names(origin(file), [str(name).strip() for name in table.column_names])
+    heads = [str(name).strip() for name in table.column_names]
+    names = _column_names(origin(file), heads, is_lenient=is_lenient)
     columns = dict(zip(names, table.columns, strict=False))
     used = {name: [_text(cell) for cell in column.to_pylist()] for name, column in columns.items()}
     return list(range(1, table.num_rows + 1)), used

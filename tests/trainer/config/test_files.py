@@ -1,6 +1,7 @@
 import pytest
 import yaml
 
+from hpo.core.yaml_io import parse_word
 from trainer.config.files import read_names, read_overrides, read_spec_file, spec_text
 from trainer.errors import SpecError
 
@@ -137,6 +138,14 @@ def test_keys_that_hold_text_keep_it_as_it_is_written(tmp_path, name):
     assert read["train.num_epochs"] == 16  # as YAML has it
     assert read["train"] == {"seed": 3}
     assert read_overrides([f"dataset.class_map={name}"], "train") == {"dataset.class_map": name}
+
+
+@pytest.mark.parametrize("text", ["!!str /data/x", " !!str '/data/x'"])
+def test_a_tagged_word_is_yaml_as_the_harness_reads_it(text):
+    assert read_overrides([f"dataset.class_map={text}"], "train") == {
+        "dataset.class_map": parse_word(text, "--set")
+    }
+    assert parse_word(text, "--set") == "/data/x"
 
 
 @pytest.mark.parametrize("text", ["010", "1:30", "2026-01-31", "2020-13-45", "-07", "1:30.5"])

@@ -134,6 +134,24 @@ def test_lists_are_read_as_spreadsheets_write_them(shelf, name, text, encoding):
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("text", "found", "said"),
+    [
+        ("path,note\nb.png\ndeep/er/c.webp,x\n", ["b.png", "deep/er/c.webp"], None),
+        ("image;note\ndeep/er/c.webp;5;6\nb.png;x\n", ["deep/er/c.webp", "b.png"], None),
+        ("note,path\nx\ny,b.png\n", ["b.png"], None),
+        ("note,path,note\nx,b.png,y\n", ["b.png"], None),
+        ("path,path\nx,b.png\n", ["b.png"], None),
+        ('path,note\nb.png,"x\nc.png,y\n', [], "row 2: a quote must be closed"),
+    ],
+)
+def test_what_stands_beside_the_paths_costs_no_picture(shelf, text, found, said):
+    (shelf / "l.csv").write_text(text)
+    listed = find_pictures([f"@{shelf}/l.csv"])
+    assert names(listed, shelf) == found
+    assert [said in row["error"] for row in listed["errors"]] == [True] * (said is not None)
+
+
 def test_a_list_may_be_parquet(shelf):
     pa = pytest.importorskip("pyarrow")
     from pyarrow import parquet
