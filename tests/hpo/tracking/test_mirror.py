@@ -114,7 +114,7 @@ def test_files_arrive_with_trials_and_study(store):
 
 def test_the_winner_is_the_ledgers_whatever_became_of_the_others(script):
     script.open()
-    script.start(0, lr=0.1)
+    script.start(0, lr=0.4)
     script.end(0, TrialState.FAILED, error={"kind": "over_limit", "message": "too slow"})
     for number, values in ((1, (0.5, 0.6, 0.9)), (2, (0.5, 0.6, 0.89))):
         script.start(number, lr=number / 10)
