@@ -110,8 +110,11 @@ def evaluate_again(session: Ending, changed: set[str]) -> None:
     hooks, (baseline, final) = session.route.hooks, read_evaluations(session.run)
     of_end = {name for name in changed if "baseline" not in name}
     is_known, is_measured = final.get("status") in KNOWN, final.get("status") == MEASURED
-    is_asked = hooks.baseline_fn is not None and baseline.get("status") not in KNOWN
-    if hooks.final_eval_fn is not None and final.get("status") != PROVIDED:
+    wanted = session.facts.evaluations
+    can_start = hooks.baseline_fn is not None and wanted.get("run_baseline", True)
+    can_judge = hooks.final_eval_fn is not None and wanted.get("run_final_evaluation", True)
+    is_asked = can_start and baseline.get("status") not in KNOWN
+    if can_judge and best is not None and final.get("status") != PROVIDED:
         is_judged = not is_measured or final.get("source") == TRAINER
     else:  # what is known is not lost to a setting that gives no value
         is_judged = bool(of_end & _GIVEN or (of_end and not is_known))

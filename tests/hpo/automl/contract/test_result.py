@@ -293,3 +293,28 @@ def test_17_final_eval_fn_of_a_later_call_is_asked_until_it_has_told(go):
         assert (final["status"], final["metric_value"]) == ("measured", 0.375)
     assert seen == [(2, "job-2")]
     assert again(go, result)["final_evaluation"]["metric_value"] == 0.375
+
+
+@pytest.mark.parametrize(
+    ("settings", "answer"),
+    [
+        ({"run_final_evaluation": False, "run_baseline": False}, "accuracy: 0.5"),
+        ({"run_baseline": False}, "nothing to see"),
+    ],
+)
+def test_17_what_is_off_or_cannot_be_is_not_evaluated_by_a_later_call(go, settings, answer):
+    called = []
+    result = go(Sdk(lambda n: ("Complete", answer)), trials=1, settings=settings)
+    folder = Path(result["workspace_path"], "evaluations")
+
+    def times():
+        return {file.name: file.stat().st_mtime_ns for file in folder.iterdir()}
+
+    before = times()
+    for _ in range(2):
+        told = again(
+            go, result, final_eval_fn=lambda rec, job: called.append(1),
+            baseline_fn=lambda spec: called.append(2),
+        )  # fmt: skip
+        assert told["final_evaluation"] == result["final_evaluation"]
+    assert (called, times()) == ([], before)
