@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import socket
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,11 @@ from hpo.automl.active_jobs import read_active
 from hpo.automl.recommendation import FAILURE, PENDING, RUNNING, STARTED, SUCCESS, WORDS
 from hpo.automl.workspace import AUTOML_DIR, WorkspaceFacts, demand_own, read_facts
 from hpo.core.errors import HpoError
-from hpo.core.process.groups import started_at
+from hpo.core.process.groups import boot_id, started_at
+from hpo.run.run_dir import RunDir
+
+_BELIEVED_S = 24 * 3600.0
+"""How long a file of another machine is believed, whoever is seen to hold the lock."""
 
 EMPTY: dict[str, Any] = {
     "experiment_id": "",
@@ -34,7 +39,7 @@ EMPTY: dict[str, Any] = {
 
 
 def query_status(workspace_path: str | Path) -> dict[str, Any]:
-    """Say how the search in a workspace stands; reads files, takes no lock, never raises.
+    """Say how the search in a workspace stands; reads files alone, never raises.
 
     Args:
         workspace_path: the full path, `.../run_<timestamp>`.
@@ -71,7 +76,7 @@ def _read(folder: Path) -> dict[str, Any]:
 
 def _describe(folder: Path, state: Mapping[str, Any]) -> dict[str, Any]:
     rows = [row for row in state["trials"] if row["purpose"] == "search"]
-    status, facts = _live_status(state), _facts(folder)
+    status, facts = _live_status(folder, state), _facts(folder)
     active = _active(folder, rows, is_running=status == "running")
     at_work = {job["rec_id"] for job in active}
     views = _views(folder, facts)
@@ -149,15 +154,24 @@ def _active(folder: Path, rows: list[dict[str, Any]], *, is_running: bool) -> li
     ]
 
 
-def _live_status(state: Mapping[str, Any]) -> str:
-    """What the file says, unless it says `running` and nobody runs it; the lock is not touched.
+def _live_status(folder: Path, state: Mapping[str, Any]) -> str:
+    """What the file says, unless it says `running` and nobody runs it.
 
-    Processes of another machine cannot be seen, so the file is believed there.
+    Processes of another container or machine cannot be seen, but their lock can. Not every file
+    system shows it to other machines, so for a day the file is believed there.
     """
     status, pid = str(state.get("status") or "new"), state.get("pid")
-    here = socket.gethostname()
-    if status != "running" or not isinstance(pid, int) or state.get("host", here) != here:
+    if status != "running" or not isinstance(pid, int):
         return status
+    here = socket.gethostname()
+    if state.get("host", here) != here:
+        is_near = bool(boot_id()) and state.get("boot") == boot_id()
+        if not is_near and time.time() - state.get("updated", 0.0) < _BELIEVED_S:
+            return status
+        try:
+            return status if RunDir(folder).is_running() else "stopped"
+        except OSError:  # a file system without locks, or another user's file
+            return status
     now = started_at(pid)
     return status if now and now == state.get("pid_started", now) else "stopped"
 

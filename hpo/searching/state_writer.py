@@ -23,7 +23,7 @@ from hpo.core.events import (
     TrialProgress,
     TrialSuspended,
 )
-from hpo.core.process.groups import started_at
+from hpo.core.process.groups import boot_id, started_at
 from hpo.core.rungs import measure_rungs
 from hpo.core.selection import roles
 from hpo.core.stages import measure_stages
@@ -130,6 +130,7 @@ class StateWriter:
             "pid": os.getpid(),
             "pid_started": started_at(os.getpid()),
             "host": socket.gethostname(),
+            "boot": boot_id(),
             "updated": time.time(),
             "study": self._study.name,
             "metric": self._metric,

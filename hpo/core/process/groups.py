@@ -39,6 +39,13 @@ def started_at(pid: int) -> str:
         return ""
 
 
+def boot_id() -> str:
+    """What containers of one machine share, until it starts anew; empty where it tells none."""
+    with contextlib.suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return ""
+
+
 def is_alive(group: int) -> bool:
     """Whether a process of the group still runs; one that only waits to be reaped does not.
 

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,11 @@ import pytest
 from hpo import AutoML, AutoMLRunner, query_status
 from hpo.automl.status import EMPTY
 from hpo.core.errors import HpoError
+from hpo.core.process.groups import boot_id
+from hpo.run.run_dir import Holder, RunDir
 from tests.quick_trainer import NAME
+
+ELSEWHERE = {"pid": 2**22 + 1, "host": "another", "boot": "another"}
 
 
 def is_whole(status):
@@ -80,12 +85,24 @@ def test_a_driver_that_is_gone_is_not_called_running(run):
         (state, "running"),
         (state | {"pid": 2**22 + 1}, "stopped"),
         (state | {"pid_started": "1"}, "stopped"),  # the number of another process now
-        (state | {"pid": 2**22 + 1, "host": "another"}, "running"),  # whose processes nobody sees
+        (state | ELSEWHERE, "running"),  # whose processes nobody sees
+        (state | ELSEWHERE | {"updated": time.time() - 25 * 3600}, "stopped"),
+        (state | ELSEWHERE | {"boot": state["boot"]}, "stopped"),  # a container of this machine
         (older, "running"),
         (older | {"pid": 2**22 + 1}, "stopped"),
     ):
         (folder / "state.json").write_text(json.dumps(is_of))
         assert query_status(folder)["status"] == status
+
+
+@pytest.mark.parametrize("holder", [Holder.SEARCH, Holder.CALLER])
+@pytest.mark.parametrize("more", [{}, {"boot": boot_id()}])
+def test_a_search_elsewhere_that_holds_its_lock_runs(tmp_path, holder, more):
+    state = {"status": "running", "pid": 1, "updated": 0.0, "trials": []}
+    (tmp_path / "state.json").write_text(json.dumps(state | ELSEWHERE | more))
+    with RunDir(tmp_path).lock(holder):
+        assert query_status(tmp_path)["status"] == "running"
+    assert query_status(tmp_path)["status"] == "stopped"
 
 
 @pytest.mark.parametrize("path", [None, 3, "~nobody-of-this-name/x", "a\0b", "a" * 5000])
