@@ -32,7 +32,6 @@ from trainer.isolation import seeded
 from trainer.limits import most_in_batch
 from trainer.matching import mean_of_views
 from trainer.models.recognizer import Recognizer, add_head
-from trainer.module import RecognitionModule
 from trainer.retrieval import Floats, Indices
 from trainer.unknowns import LEAST_CLASSES, kept_rows
 from trainer.vectors import Vectors
@@ -126,6 +125,8 @@ class _Views:
     def _head(
         self, features_NF: NDArray[np.float32], labels_N: Indices, num_classes: int
     ) -> torch.nn.Module:
+        from trainer.module import RecognitionModule  # loads Lightning, for seconds
+
         train = self._spec.train
         own = replace(
             train, seed=max(train.seed, 0), train_trunk=False, ema_decay=0.0, compile=False,

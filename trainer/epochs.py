@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -331,3 +333,25 @@ def _recognition(module: pl.LightningModule) -> RecognitionModule:
     if not isinstance(module, RecognitionModule):
         raise TypeError(f"EpochReporter serves a RecognitionModule, got {type(module)}")
     return module
+
+
+class CallersSigterm(pl.Callback):
+    """Leaves SIGTERM to the caller's handler.
+
+    Lightning's own, put in its place as training begins, lets the caller's run and then leaves the
+    epoch as `SystemExit` without a code: a caller that was to finish the epoch and save could not,
+    and its process would end as if all had gone well.
+    """
+
+    def __init__(self) -> None:
+        in_main = threading.current_thread() is threading.main_thread()
+        self._handler = signal.getsignal(signal.SIGTERM) if in_main else None
+
+    def on_train_start(
+        self,
+        trainer: pl.Trainer,  # noqa: ARG002 - a hook
+        pl_module: pl.LightningModule,  # noqa: ARG002 - a hook
+    ) -> None:
+        """Put it back."""
+        if self._handler is not None:
+            signal.signal(signal.SIGTERM, self._handler)

@@ -11,7 +11,6 @@ import threading
 import traceback
 from collections.abc import Iterator
 
-import pytorch_lightning as pl
 import torch
 
 from trainer.errors import DeviceMemoryError, first_line
@@ -102,28 +101,6 @@ def plain_interrupts() -> Iterator[None]:
     finally:
         if in_main and handler is not None:
             signal.signal(signal.SIGINT, handler)
-
-
-class CallersSigterm(pl.Callback):
-    """Leaves SIGTERM to the caller's handler.
-
-    Lightning's own, put in its place as training begins, lets the caller's run and then leaves the
-    epoch as `SystemExit` without a code: a caller that was to finish the epoch and save could not,
-    and its process would end as if all had gone well.
-    """
-
-    def __init__(self) -> None:
-        in_main = threading.current_thread() is threading.main_thread()
-        self._handler = signal.getsignal(signal.SIGTERM) if in_main else None
-
-    def on_train_start(
-        self,
-        trainer: pl.Trainer,  # noqa: ARG002 - a hook
-        pl_module: pl.LightningModule,  # noqa: ARG002 - a hook
-    ) -> None:
-        """Put it back."""
-        if self._handler is not None:
-            signal.signal(signal.SIGTERM, self._handler)
 
 
 @contextlib.contextmanager

@@ -29,14 +29,13 @@ from trainer.data.batches import build_data
 from trainer.data.value_range import with_value_range
 from trainer.devices import image_layout, pick_device, training_devices, wants_bf16
 from trainer.distributed import Rank, find_place
-from trainer.epochs import EpochReporter, Report
+from trainer.epochs import CallersSigterm, EpochReporter, Report
 from trainer.errors import InfrastructureError, SpecError
 from trainer.features import trains_on_features
 from trainer.features.data import FeatureData, build_feature_data
 from trainer.features.loop import FeatureLoop
 from trainer.head_first import prepare_head
 from trainer.isolation import (
-    CallersSigterm,
     cudnn_switches,
     memory_errors_named,
     plain_interrupts,

@@ -1,9 +1,11 @@
+import ast
 import gc
 import logging
 import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -21,6 +23,7 @@ from trainer.isolation import (
 from trainer.spec import parse_spec
 
 CPU = torch.device("cpu")
+ROOT = Path(__file__).parents[2]
 
 
 def test_every_seed_that_a_spec_takes_is_one_for_torch():
@@ -141,3 +144,31 @@ def test_who_wants_them_sent_is_left_alone():
         [sys.executable, "-c", script], env=env, capture_output=True, text=True, check=True
     )
     assert found.stdout == "0\n"
+
+
+def loaded_with(module):
+    """Modules of the trainer, and packages, that a module's top level imports."""
+    path = ROOT.joinpath(*module.split("."))
+    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    for node in ast.parse(file.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            names = (f"{node.module}.{alias.name}" for alias in node.names)
+            own = [
+                name
+                for name in names
+                if ROOT.joinpath(*name.split(".")).with_suffix(".py").is_file()
+            ]
+            yield from own or [node.module]
+
+
+@pytest.mark.parametrize("action", ["evaluate", "inference", "export", "explain", "engine"])
+def test_what_follows_training_does_not_load_lightning_which_takes_seconds(action):
+    seen, open_ = set(), [f"trainer.actions.{action}"]
+    while open_:
+        if (module := open_.pop()) not in seen:
+            seen.add(module)
+            open_ += loaded_with(module) if module.partition(".")[0] == "trainer" else ()
+    assert {"torch", "trainer.encoders"} <= seen
+    assert not {name.partition(".")[0] for name in seen} & {"pytorch_lightning", "lightning_fabric"}
