@@ -213,7 +213,7 @@ def _hand_on(
         **result,
         "export": exported,
         "receipt": best.receipt,
-        "over": extent_of([t.epochs for t in session.ledger.trials()]),
+        "over": extent_of([t.trained_epochs for t in session.ledger.trials()]),
         "next": next_commands(str(session.run), session.facts),
     }
     write_json(folder / REPORT_FILE, report)

@@ -23,12 +23,12 @@ def run(args: argparse.Namespace) -> int:
     from hpo.core.errors import RunError
     from hpo.core.spec_dicts import relocated
     from hpo.results.story import winner_story
-    from hpo.run.handed_on import extent_of, read_current
+    from hpo.run.handed_on import extent_of_rows, read_current
 
     chosen = chosen_run(args, looks=True)
     state = chosen.read_state()
     best = state.get("best")
-    extent = extent_of([trial["epoch"] for trial in state.get("trials", ())])
+    extent = extent_of_rows(state.get("trials", ()))
     if handed_on := read_current(chosen, extent):
         best = relocated(handed_on, Path(handed_on["spec"]).parent.parent, chosen.path)
     if best is None or best["value"] is None:

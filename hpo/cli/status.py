@@ -59,7 +59,7 @@ def describe(run: RunDir) -> dict[str, Any]:
 def run(args: argparse.Namespace) -> int:
     """Print the run's state and its trials."""
     from hpo.results.story import read_story
-    from hpo.run.handed_on import extent_of
+    from hpo.run.handed_on import extent_of_rows
     from hpo.study.provenance import find_untrained
 
     chosen = chosen_run(args, looks=True)
@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"stage   {stage['text']}")
     for rung in row["rungs"]:
         print(f"rung    {rung['text']}")
-    extent = extent_of([trial["epoch"] for trial in row["trials"]])
+    extent = extent_of_rows(row["trials"])
     for number, line in enumerate(read_story(chosen, extent)):
         print(f"{'' if number else 'winner':<8}{line}")
     if row["status"] == "damaged":

@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
         ledger.close()
     role = roles(trials, direction).get(args.trial, "")
     found["role"] = shown_role(role, describe(chosen)["status"])
-    extent = extent_of([t.epochs for t in trials])
+    extent = extent_of([t.trained_epochs for t in trials])
     if role.startswith("winner"):
         found["lines"] += read_story(chosen, extent)
     else:

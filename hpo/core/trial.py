@@ -194,7 +194,7 @@ class TrialRecord:
     """How often the trial was started again after its worker was lost."""
     stage: TrialStage = ONLY_STAGE
     is_chosen: bool = False
-    """Whether a comparison of finalists chose this trial, and no trial has come after that."""
+    """Whether a comparison of finalists chose this trial, and none was begun after that."""
     _best: _Best | None = field(default=None, init=False, repr=False, compare=False)
 
     @classmethod

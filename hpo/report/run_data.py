@@ -122,7 +122,7 @@ def load_run_data(run: RunDir, *, status: str = "") -> RunData:
     ledger.close()
     if not trials:
         raise RunError(f"{run}: no trial has been started, so there is nothing to report yet")
-    handed_on = read_current(run, extent_of([t.epochs for t in trials]))
+    handed_on = read_current(run, extent_of([t.trained_epochs for t in trials]))
     return RunData(
         run=run,
         study=study,

@@ -148,7 +148,7 @@ def hand_on(
         "weights": (best.receipt or {}).get("weights"),
         "export": exported,
         "receipt": best.receipt,
-        "over": extent_of([t.epochs for t in ledger.trials()]),
+        "over": extent_of([t.trained_epochs for t in ledger.trials()]),
         "next": next_commands(run),
     }
     write_atomically(run.best_dir / REPORT_FILE, json.dumps(report, indent=1, default=str) + "\n")

@@ -94,9 +94,14 @@ class _HandedOn:
     """`extent_of` the search that it was the end of; earlier releases wrote none."""
 
 
-def extent_of(epochs: Collection[int]) -> dict[str, int]:
-    """How far a search is, by the epochs that its trials have reached."""
-    return {"trials": len(epochs), "epochs": sum(epochs)}
+def extent_of(trained: Collection[int]) -> dict[str, int]:
+    """How far a search is, by the epochs that its trials have trained; one without is not begun."""
+    return {"trials": sum(1 for epochs in trained if epochs), "epochs": sum(trained)}
+
+
+def extent_of_rows(rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """The same of trials as `state.json` holds them."""
+    return extent_of([row["epoch"] - (row.get("start_from") or (0, 0))[1] for row in rows])
 
 
 def read_current(run: RunDir, extent: Mapping[str, int]) -> dict[str, Any]:

@@ -55,6 +55,7 @@ class Ledger:
         self._ids: dict[int, int] = {}
         self._records: dict[int, TrialRecord] = {}
         self._changes: list[Change] = []
+        self._chosen: Mapping[str, int] = {}
         self.active_seconds = 0.0
         self._load()
 
@@ -191,8 +192,6 @@ class Ledger:
             raise RunError(f"ledger: trial {suggestion.number} was written as {number}")
         self._ids[number] = trial_id
         self._records[number] = record
-        for known in self._records.values():
-            known.is_chosen = False
         self._note("start", number, None, clock)
         return record
 
@@ -225,6 +224,7 @@ class Ledger:
             )
         record.measurements.append(measurement)
         record.seconds += measurement.seconds
+        self._mark()
         self._note("epoch", number, measurement, clock)
 
     def annotate(
@@ -241,17 +241,21 @@ class Ledger:
                 record.retries = retries
 
     def choose(self, number: int) -> None:
-        """Keep which trial a comparison of finalists chose; more trials make it void."""
-        chosen = {"number": number, "over": len(self._records)}
+        """Keep which trial a comparison of finalists chose; it is void once others are trained."""
+        self._chosen = {"number": number, "over": len(self._records)}
         with self._writing():
-            self._storage.set_study_user_attr(self._study_id, CHOSEN, chosen)
-        self._mark(chosen)
+            self._storage.set_study_user_attr(self._study_id, CHOSEN, self._chosen)
+        self._mark()
 
-    def _mark(self, chosen: Mapping[str, int]) -> None:
-        """Mark what a comparison chose; it is void once there are more trials than it was over."""
-        is_valid = chosen["over"] == len(self._records)
+    def _mark(self) -> None:
+        """Mark what a comparison chose, unless a trial that was not there has an epoch."""
+        if not self._chosen:
+            return
+        over = self._chosen["over"]
+        if any(r.measurements for number, r in self._records.items() if number >= over):
+            self._chosen = {}
         for record in self._records.values():
-            record.is_chosen = is_valid and record.number == chosen["number"]
+            record.is_chosen = record.number == self._chosen.get("number")
 
     def finish(
         self,
@@ -308,8 +312,8 @@ class Ledger:
             self._ids[record.number] = frozen._trial_id
             self._records[record.number] = record
             changes += its_changes
-        if chosen := self._storage.get_study_user_attrs(self._study_id).get(CHOSEN):
-            self._mark(chosen)
+        self._chosen = self._storage.get_study_user_attrs(self._study_id).get(CHOSEN) or {}
+        self._mark()
         # A call that was cut off leaves a gap in the numbers, never a wrong order.
         changes.sort(key=lambda change: change.sequence)
         self._changes = [c._replace(sequence=i) for i, c in enumerate(changes)]

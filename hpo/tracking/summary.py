@@ -103,7 +103,7 @@ def describe(study: Study, records: list[TrialRecord], state: str) -> str:
     reached = None if best is None else best.best_measurement(study.direction)
     if best is None or reached is None:
         return f"{tally}\n\n{command}"
-    told = read_story(study.run, extent_of([r.epochs for r in records]))
+    told = read_story(study.run, extent_of([r.trained_epochs for r in records]))
     story = [f"{line[:1].upper()}{line[1:]}." for line in told]
     parts = [
         _outcome(study, records, best, reached, state),

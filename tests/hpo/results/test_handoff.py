@@ -292,5 +292,5 @@ def test_a_comparison_that_was_asked_for_and_could_not_be_made_is_told(searched)
     assert result["confirmation"] is None
     why = "not confirmed: the budget ended before two finalists were trained again"
     assert result["unconfirmed"] == why
-    assert why in read_story(run, extent_of([t.epochs for t in engine.ledger.trials()]))
+    assert why in read_story(run, extent_of([t.trained_epochs for t in engine.ledger.trials()]))
     assert hand(searched)[0]["unconfirmed"] is None

@@ -5,7 +5,14 @@ import json
 import pytest
 
 from hpo.core.errors import RunError
-from hpo.run.handed_on import REPORT_FILE, checked_report, read_handed_on
+from hpo.run.handed_on import (
+    REPORT_FILE,
+    checked_report,
+    extent_of,
+    extent_of_rows,
+    read_current,
+    read_handed_on,
+)
 from hpo.run.run_dir import RunDir
 
 LEAST = {"trial": 3, "value": 0.8, "params": {"lr": 0.1}, "spec": "/run/best/spec.yaml"}
@@ -54,3 +61,16 @@ def test_values_that_could_not_be_shown_are_refused(more):
     assert checked_report({**LEAST, "average": USED}) == {**LEAST, "average": USED}
     with pytest.raises(ValueError, match="must be|missing|shorter|argument"):
         checked_report({**LEAST, **more})
+
+
+def test_what_was_handed_on_counts_until_a_new_epoch_is_trained(tmp_path):
+    """A trial stands in the state as soon as it is begun, at the epoch that it goes on from."""
+    run, rows = RunDir(tmp_path), [{"epoch": 9}, {"epoch": 27, "start_from": [0, 9]}]
+    run.best_dir.mkdir()
+    told = {**LEAST, "over": extent_of([9, 18])}
+    (run.best_dir / REPORT_FILE).write_text(json.dumps(told))
+    begun = [*rows, {"epoch": 0, "start_from": None}, {"epoch": 9, "start_from": [0, 9]}]
+    for shown in (rows, begun):
+        assert read_current(run, extent_of_rows(shown)) == told
+    for trained in ({"epoch": 1}, {"epoch": 10, "start_from": [0, 9]}):
+        assert read_current(run, extent_of_rows([*rows, trained])) == {}

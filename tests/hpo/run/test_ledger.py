@@ -435,3 +435,23 @@ def test_a_copy_holds_the_same_and_goes_its_own_way(ledger):
     assert (copy.direction, copy.active_seconds) == (ledger.direction, ledger.active_seconds)
     copy.record(3, epoch(2, 0.5), clock=8.0)
     assert (copy.trial(3).epochs, ledger.trial(3).epochs) == (2, 1)
+
+
+def test_a_choice_stands_until_another_trial_has_an_epoch(path):
+    ledger = Ledger.create(path, "maximize")
+    write_story(ledger)
+    ledger.choose(1)
+    ledger.record(3, epoch(2, 0.9), clock=8.0)  # one that was there goes on
+    ledger.start(suggestion(4, start_from=(0, 2)), now=115.0, clock=9.0)
+
+    def chosen(of):
+        return [t.number for t in of.trials() if t.is_chosen]
+
+    assert chosen(ledger) == chosen(Ledger.open(path)) == [1]
+    ledger.finish(4, TrialState.FAILED, now=116.0, clock=9.5, error={"kind": "k", "message": "m"})
+    ledger.start(suggestion(5), now=116.0, clock=9.5)
+    assert chosen(ledger) == chosen(Ledger.open(path)) == [1]
+    ledger.record(5, epoch(1, 0.1), clock=10.0)
+    assert chosen(ledger) == chosen(Ledger.open(path)) == []
+    ledger.choose(0)
+    assert chosen(ledger) == chosen(Ledger.open(path)) == [0]
