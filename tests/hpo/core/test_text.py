@@ -61,7 +61,7 @@ def test_paths_of_any_bytes_are_one_line_that_can_be_printed_and_stored():
 
 ROOT = Path(__file__).resolve().parents[3]
 _COMMAND = re.compile(r"\b(hpo|ml_recog) [a-z]+( [a-z_]+)?( -[-a-z]+)? $|resume [\w.]+=$")
-_IDS = {"job.id", "args.job_id", "action", "name", "verb", "self.id", "row['id']"}
+_IDS = {"job.id", "args.job_id", "action", "args.action", "name", "verb", "self.id", "row['id']"}
 """What is one word of a shell by itself."""
 
 
