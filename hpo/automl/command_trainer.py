@@ -176,8 +176,12 @@ class CommandTrainer:
         known = self._known_job(folder)
         if known is not None and known.status not in ENDED and progress is not None:
             progress(f"command of an earlier start, process {known.pid}", 0, 0)
+        # A command that is known may have begun before the epochs that are known of it.
+        start = 0 if known is not None and not self._goes_on(folder) else start_epoch or 0
+        told = StatusFile(folder, self.monitoring_metric, (self.action,), start=start)
+        if known is None:
+            told.skip()
         job = known or self._start(self.action, spec, folder, resume_from)
-        told = StatusFile(folder, self.monitoring_metric, (self.action,), start=start_epoch or 0)
         length = int(lookup(spec, self.epochs_key)) if self.epochs_key else 1
         last, line, end = start_epoch or 0, None, None
         is_over = False
@@ -211,6 +215,11 @@ class CommandTrainer:
             job = read_job(folder)
             return job if job.status in (PENDING, RUNNING, SUCCESS) else None
         return None
+
+    def _goes_on(self, folder: Path) -> bool:
+        """Whether the command of a folder goes on from a checkpoint."""
+        given = flatten(_spec_given(folder))
+        return any(given.get(name) for name in self._skill.fields(self.action, "resume_model"))
 
     def _last_line(self, length: int, job: Job, line: Mapping[str, Any] | None) -> dict[str, Any]:
         """The last epoch; a trainer that validates rarely may not have told of it."""
@@ -338,8 +347,7 @@ class CommandTrainer:
         return dict(facts)
 
     def _receipt(self, folder: Path) -> dict[str, Any]:
-        file = next(folder.glob(f"{SPEC_NAME}.*"))
-        applied = flatten(read_spec(file))
+        applied = flatten(_spec_given(folder))
         # A rung's job gets a shorter length, its folder and the checkpoint it goes on from.
         own = {self.epochs_key, "results_dir", *self._skill.fields(self.action, "resume_model")}
         applied = {name: value for name, value in applied.items() if name not in own}
@@ -359,6 +367,11 @@ def full_template(skill: Skill, action: str = "train") -> dict[str, Any]:
         leaves = {name: leaf.default for name, leaf in known.leaves.items()}
         tree = known.tree or nest({k: v for k, v in leaves.items() if v is not None})
     return merged(tree, read_template(skill.template_file(action)))
+
+
+def _spec_given(folder: Path) -> dict[str, Any]:
+    """The spec that a command was given."""
+    return read_spec(next(folder.glob(f"{SPEC_NAME}.*")))
 
 
 def _demand_success(job: Job, told: StatusFile) -> None:

@@ -19,7 +19,7 @@ from hpo.core.metric_direction import direction_of
 from hpo.core.trial import Direction, TrialRecord
 from hpo.run.plain_files import json_objects, read_printed, walk_files
 from hpo.run.run_dir import RunDir
-from hpo.run.status_lines import StatusLines
+from hpo.run.status_lines import StatusLines, Told
 
 _SUFFIXES = (".ckpt", ".pth", ".pt", ".tlt", ".hdf5")
 BEST, LATEST = "best_model", "latest_model"
@@ -58,7 +58,7 @@ def choose_checkpoint(
     name = name or str(folder)
     if not found:
         raise RunError(f"{name}: no checkpoint in {folder}")
-    told = _told(folder, monitored, direction)
+    told = _told(folder, found, monitored, direction)
     epochs = _epochs_of(found, trained, told.shift)
     if wanted == BEST:
         return _best(found, epochs, told, name)
@@ -221,10 +221,31 @@ def _listed(found: list[Path]) -> str:
     return ", ".join(path.name for path in found[:5]) + (", ..." if len(found) > 5 else "")
 
 
-def _told(folder: Path, monitored: str, direction: str) -> _Told:
+def _read_lines(file: Path, found: list[Path]) -> tuple[list[Told], StatusLines]:
+    """What a published status file tells, and what has read it.
+
+    The lines of a training that went on from its first epoch look as those of one from the start:
+    which it is tells the newest checkpoint, whose name is one less than the last epoch.
+    """
+    text = read_printed(file)
+    numbers = {int(match[1]) for path in found if (match := _EPOCH.search(path.stem))} or {0}
+
+    def read_from(start: int) -> tuple[list[Told], StatusLines]:
+        lines = StatusLines(start)
+        return [row for line in json_objects(text) for row in lines.read(line)], lines
+
+    rows, lines = read_from(0)
+    if lines.is_published and 0 not in numbers and lines.last == max(numbers):
+        others, later = read_from(1)
+        if later.last == lines.last + 1:
+            return others, later
+    return rows, lines
+
+
+def _told(folder: Path, found: list[Path], monitored: str, direction: str) -> _Told:
     """What whichever status file there is tells; a trainer's own one comes first."""
     values: dict[int, float] = {}
-    told: list[tuple[int | None, dict[str, Any]]] = []
+    told: list[Told] = []
     shift = None
     files = walk_files(folder)
     for file in files:
@@ -234,8 +255,8 @@ def _told(folder: Path, monitored: str, direction: str) -> _Told:
                 values[line["epoch"]], shift = value, 0
     for file in files if not values else ():
         if file.name == "status.json":
-            lines = StatusLines()
-            told += [row for line in json_objects(read_printed(file)) for row in lines.read(line)]
+            rows, lines = _read_lines(file, found)
+            told += rows
             if lines.shift is not None:
                 shift = max(shift or 0, lines.shift)
     if told and not monitored:

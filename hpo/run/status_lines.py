@@ -29,6 +29,8 @@ class StatusLines:
 
     def __init__(self, start: int = 0) -> None:
         self._start = start
+        self._told = 0
+        """The last epoch whose metrics were told."""
         self._offset: int | None = None
         """What turns an epoch that is named into one counted from 1."""
         self._first: tuple[int, bool] | None = None
@@ -51,8 +53,20 @@ class StatusLines:
         """From the numbers in names of checkpoints to epochs from 1; None where none was told."""
         return 1 if self.is_published else None if self._offset is None else max(self._offset, 0)
 
+    @property
+    def last(self) -> int:
+        """The last epoch that was named or told, counted from 1; 0 where none was."""
+        if self._epoch is None or self._offset is None:
+            return self._told
+        return max(self._told, self._epoch + self._offset)
+
     def read(self, line: Mapping[str, Any]) -> list[Told]:
         """Return the metrics that are new by this line, or whose epoch it names."""
+        found = self._read(line)
+        self._told = max(self._told, *(epoch or 0 for epoch, _ in found)) if found else self._told
+        return found
+
+    def _read(self, line: Mapping[str, Any]) -> list[Told]:
         if line.get("status") == "STARTED":
             self._begin()
         found = line.get("kpi")
@@ -75,7 +89,8 @@ class StatusLines:
         return self._of_no_epoch(metrics, str(line.get("message"))) if is_new else []
 
     def _begin(self) -> None:
-        """A training begins, perhaps behind an earlier one that was cut off."""
+        """A training begins, perhaps behind one that was cut off, and goes on from that."""
+        self._start = self._told or self._start
         self._epoch, self._is_open, self._waiting = None, False, []
         if self.is_published:
             self._offset = None

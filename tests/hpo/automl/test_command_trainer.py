@@ -10,6 +10,7 @@ from hpo.automl.command_trainer import CommandTrainer
 from hpo.study.skill import load_skill
 from tests.foreign_trainer import METRIC, value_at
 from tests.hpo.automl.foreign import make_foreign_skill
+from tests.hpo.run.test_status_lines import Logger
 
 
 @pytest.fixture
@@ -128,6 +129,24 @@ def test_a_finished_command_is_read_again_not_run_again(tmp_path):
         assert told[1]["checkpoint"] == "train/model_epoch_002.pth"
     assert (tmp_path / "0000/started.txt").read_text().count("\n") == 1
     assert receipt["applied"]["train.lr"] == 0.001
+
+
+@pytest.mark.parametrize("start", [1, 2])
+def test_a_known_command_is_read_as_it_began_whatever_is_known_of_it(tmp_path, start):
+    """As a driver finds it that was started again; its own lines begin with 2, as from the start."""
+    trainer = CommandTrainer(load_skill(make_foreign_skill(tmp_path / "skill")), METRIC, "maximize")
+    spec = trainer.validate({"results_dir": str(tmp_path / "0000")})
+    trainer.fit(spec, lambda line: True)
+    log = Logger()
+    for value in (0.1, 0.2, 0.3, 0.4):
+        log.epoch(value, is_loop_first=True)
+    text = "".join(json.dumps(line).replace('"acc"', f'"{METRIC}"') + "\n" for line in log.lines)
+    (tmp_path / "0000/train/status.json").unlink(missing_ok=True)
+    (tmp_path / "0000/status.json").write_text(text)
+    told = []
+    trainer.fit(spec, lambda line: told.append((line["epoch"], line["value"])) or True,
+                start_epoch=start)  # fmt: skip
+    assert told == [(n, n / 10) for n in range(start + 1, 5)]
 
 
 def test_the_last_epoch_is_told_with_its_checkpoint_also_where_that_comes_after_its_status(

@@ -5,6 +5,7 @@ import pytest
 
 from hpo.automl.artifacts import values_in_folder
 from hpo.automl.status_file import StatusFile
+from tests.hpo.run.test_status_lines import Logger
 
 
 def polled(tmp_path, *lines):
@@ -30,6 +31,38 @@ def test_values_on_lines_without_an_epoch_are_of_one_after_the_other(tmp_path):
     assert polled(tmp_path, *({"kpi": {"acc": n / 4}} for n in (1, 2, 3))) == [
         (1, 0.25), (2, 0.5), (3, 0.75)
     ]  # fmt: skip
+
+
+def appended(tmp_path, log):
+    with (tmp_path / "status.json").open("a") as file:
+        file.writelines(json.dumps(line) + "\n" for line in log.lines)
+
+
+@pytest.mark.parametrize(("start", "named"), [(0, 2), (1, 2), (2, 3)])
+def test_lines_of_an_earlier_training_are_none_of_the_one_that_is_started(tmp_path, start, named):
+    before, again = Logger(), Logger(first=named)
+    before.epoch(0.1, is_loop_first=True)
+    before.write(status="FAILURE", message="no memory")
+    appended(tmp_path, before)
+    told = StatusFile(tmp_path, "acc", start=start)
+    told.skip()
+    assert told.poll() == []
+    again.epoch(0.9, is_loop_first=True)
+    appended(tmp_path, again)
+    assert [(seen.epoch, seen.value) for seen in told.poll()] == [(start + 1, 0.9)]
+    assert told.failure is None
+
+
+@pytest.mark.parametrize("more", [{}, {"status": "RUNNING"}])
+def test_a_file_that_is_written_anew_is_read_whole(tmp_path, more):
+    lines = [{"epoch": 1, "kpi": {"acc": 0.5}}, {"status": "FAILURE", "message": "no memory"}]
+    polled(tmp_path, *lines)
+    os.utime(tmp_path / "status.json", ns=(0, 1))  # longer ago than a clock of the disk ticks
+    told = StatusFile(tmp_path, "acc")
+    told.skip()
+    polled(tmp_path, more, *lines) if more else polled(tmp_path, *lines)
+    assert [(seen.epoch, seen.value) for seen in told.poll()] == [(1, 0.5)]
+    assert told.failure == "no memory"
 
 
 def test_a_pipe_of_that_name_is_not_waited_for(tmp_path):

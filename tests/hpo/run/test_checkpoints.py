@@ -7,6 +7,7 @@ from hpo.core.errors import RunError
 from hpo.core.trial import Measurement, TrialRecord, TrialState
 from hpo.run.checkpoints import best_checkpoint, choose_checkpoint, newest_checkpoint
 from hpo.run.run_dir import RunDir
+from tests.hpo.run.test_status_lines import Logger
 
 METRIC = "val Precision at Rank 1"
 
@@ -118,6 +119,35 @@ def test_checkpoints_beside_the_published_loggers_status_count_from_0(tmp_path):
         found, how = choose_checkpoint(tmp_path, wanted, METRIC)
         assert found.name == "model_epoch_001.pth"
         assert how.endswith("epoch, 2" if wanted == "best_model" else "epoch 2")
+
+
+@pytest.mark.parametrize("is_loop_first", [True, False])
+@pytest.mark.parametrize(
+    ("sections", "names", "best"),
+    [
+        ([[0.1], [0.9, 0.5]], (0, 1, 2), 1),
+        ([[0.9, 0.5]], (1, 2), 1),  # a rung from 1 to 3, in a folder of its own
+        ([[0.5, 0.9]], (2,), 2),
+        ([[0.5, 0.9]], (0, 1), 1),
+        ([[0.5, 0.9, 0.1, 0.2]], (1, 3), 1),
+        ([[0.5, 0.6, 0.1, 0.9]], (2, 4), 4),
+    ],
+)
+def test_the_best_epoch_of_a_training_that_goes_on_after_its_first(
+    tmp_path, sections, names, best, is_loop_first
+):
+    lines = []
+    for values in sections:
+        log = Logger(first=2)
+        for value in values:
+            log.epoch(value, is_loop_first=is_loop_first)
+        lines += log.lines
+    (tmp_path / "status.json").write_text("\n".join(json.dumps(line) for line in lines))
+    fill(tmp_path, *(f"model_epoch_{name:03d}.pth" for name in names))
+    found, how = choose_checkpoint(tmp_path, "best_model", "acc")
+    assert found.stem == f"model_epoch_{best:03d}"
+    if len(names) > 1:
+        assert how == f"its best epoch, {best + 1}"
 
 
 def test_a_loss_is_best_where_it_is_lowest(tmp_path):

@@ -81,6 +81,22 @@ def test_a_training_that_was_cut_off_and_goes_on_counts_on():
     assert read(log.lines + again.lines)[0] == [(1, 0.1), (2, 0.2), (3, 0.4), (4, 0.5)]
 
 
+@pytest.mark.parametrize("is_loop_first", [True, False])
+@pytest.mark.parametrize("before", [1, 2, 3])
+def test_a_training_that_goes_on_after_any_epoch_counts_on(is_loop_first, before):
+    """Behind the first one, its lines begin as those of a training from the start."""
+    log, again = Logger(), Logger(first=before + 1)
+    for number in range(before):
+        log.epoch(number / 10, is_loop_first=is_loop_first)
+    for value in (0.9, 0.5):
+        again.epoch(value, is_loop_first=is_loop_first)
+    told, reader = read(log.lines + again.lines)
+    assert told == [
+        *((n + 1, n / 10) for n in range(before)), (before + 1, 0.9), (before + 2, 0.5)
+    ]  # fmt: skip
+    assert reader.last == before + 2
+
+
 def test_epochs_that_are_named_beside_their_metrics_are_taken_as_they_are():
     lines = [{"epoch": n, "kpi": {"acc": 0.5}} for n in (2, 4, 6)]
     lines.append({"status": "SUCCESS", "message": "done", "kpi": {"acc": 0.5}})
