@@ -282,10 +282,11 @@ class Study:
             HpoError: as `search`.
         """
         from hpo.automl.session import AutoMLSession
-        from hpo.automl.workspace import is_workspace
+        from hpo.automl.workspace import demand_started_here, is_workspace
         from hpo.searching.session import resume_search
 
         if is_workspace(self._run.path):
+            demand_started_here(self._run.path)
             settings = {"make_session": AutoMLSession, **settings}
         wanted = None
         if budget is not None:

@@ -155,6 +155,15 @@ def demand_platform(folder: Path, facts: WorkspaceFacts, *, is_given: bool) -> N
     raise RunError(f"{folder}: its trials are jobs of {facts.platform}; go on with {how}")
 
 
+def demand_started_here(folder: Path) -> None:
+    """Refuse, before anything is changed, a workspace whose trials are started elsewhere.
+
+    Raises:
+        RunError: as `demand_platform`, or when its facts are lost.
+    """
+    demand_platform(folder, read_facts(folder), is_given=False)
+
+
 def read_facts(folder: Path) -> WorkspaceFacts:
     """Read the file of a run directory.
 

@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     from hpo.study.spec import load_study
 
     def start(settings: SearchSettings) -> SearchResult:
-        from hpo.automl.workspace import is_workspace
+        from hpo.automl.workspace import demand_started_here, is_workspace
         from hpo.searching.session import resume_search
 
         chosen, budget = chosen_run(args), None
@@ -78,6 +78,7 @@ def run(args: argparse.Namespace) -> int:
         if is_workspace(chosen.path):
             from hpo.automl.session import AutoMLSession
 
+            demand_started_here(chosen.path)
             settings = replace(settings, make_session=AutoMLSession)
         places = {name: getattr(args, name) for name in _PLACES if getattr(args, name)}
         moved = dict(read_moved(pair) for pair in args.moved)

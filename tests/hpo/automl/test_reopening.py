@@ -22,6 +22,7 @@ from hpo.automl.workspace import BY_CALLER, read_facts
 from hpo.cli.main import main
 from hpo.core.errors import RunError, SpecError
 from hpo.core.yaml_io import to_yaml
+from hpo.run.run_dir import RunDir
 from hpo.study.skill import load_skill
 from hpo.study.spec import load_study
 from tests.hpo.automl.contract.pretended import Cleaner, Sdk
@@ -366,11 +367,14 @@ def test_trials_that_are_started_elsewhere_are_not_resumed_here(jobs, skill, tmp
     )
     for place, told in places:
         files = {name: (Path(place) / name).read_bytes() for name in ("study.yaml", "ledger.db")}
+        asked = RunDir(Path(place)).stop_file
+        asked.touch()
         assert main(["resume", str(place), "--yes", "--budget", "+3"]) == 2
         (line,) = capsys.readouterr().err.strip().splitlines()
         assert told in line
         with pytest.raises(RunError, match=re.escape(told)):
             api.load(place).resume()
+        assert asked.exists(), "nothing was changed"
         for name, held in files.items():
             assert (Path(place) / name).read_bytes() == held
 
