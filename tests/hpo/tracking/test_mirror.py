@@ -132,7 +132,7 @@ def test_the_winner_is_the_ledgers_whatever_became_of_the_others(script):
     store = Store(script.uri)
     tags = {n: run.data.tags.get("hpo.best") for n, run in store.trials.items()}
     assert tags == {
-        0: None, 1: "default", 2: "winner", 3: None, 4: "repeat of 1", 5: "repeat of 2"
+        0: "default", 1: None, 2: "winner", 3: None, 4: "repeat of 1", 5: "repeat of 2"
     }  # fmt: skip
     assert store.trials[0].data.tags["hpo.state"] == "refused"
     assert store.parent.data.metrics["best_trial"] == 2
