@@ -122,7 +122,7 @@ EPOCHS = ((2400.0, 6), (10800.0, 10), (float("inf"), 15))
 """Seconds of a search's budget, up to which a trial trains so many epochs."""
 LEAST_TO_SCREEN_S = 1200.0
 """A search of less time starts from the first weights at hand, the quickest to train: comparing
-three takes a minute or two on two cores, and training a larger one to its end more than is left."""
+three takes most of a minute on two cores, and training a larger one to its end more than is left."""
 LEVEL = 0.01
 """P@1 of untrained features by which a smaller network may be behind the best one."""
 MOST_SCREENED = 6
@@ -169,7 +169,7 @@ def choose_start(
     why = "the only ones at hand"
     if len(at_hand) > 1:
         why = (
-            f"the first of {len(at_hand)} at hand, as comparing them takes minutes (a budget of "
+            f"the first of {len(at_hand)} at hand, as comparing them takes time (a budget of "
             f"{LEAST_TO_SCREEN_S / 60:.0f}m or more is worth it)"
         )
     answer = _from_weights(at_hand[0], told, gpus, budget_s, why)

@@ -54,7 +54,9 @@ def test_several_weights_at_hand_are_worth_screening():
     short = choose(budget_s=240.0)
     assert short["candidates"] == []
     if len(installed) > 1:
-        told = f"the first of {len(installed)} at hand, as comparing them takes minutes (a budget of 20m"
+        told = (
+            f"the first of {len(installed)} at hand, as comparing them takes time (a budget of 20m"
+        )
         assert told in short["reasons"][0]
     found = choose()["candidates"]
     assert [c["weights"] for c in found] == (installed if len(installed) > 1 else [])
