@@ -122,7 +122,7 @@ EPOCHS = ((2400.0, 6), (10800.0, 10), (float("inf"), 15))
 """Seconds of a search's budget, up to which a trial trains so many epochs."""
 LEAST_TO_SCREEN_S = 1200.0
 """A search of less time starts from the first weights at hand, the quickest to train: comparing
-three takes most of a minute on two cores, and training a larger one to its end more than is left."""
+three takes most of a minute on two cores, and to train a larger one takes more than is left."""
 LEVEL = 0.01
 """P@1 of untrained features by which a smaller network may be behind the best one."""
 MOST_SCREENED = 6
