@@ -212,7 +212,7 @@ class HookedDriver:
         if self._hooks.eval_fn is None or not _may_be_finite(line["value"]):
             return self._driver.on_epoch(number, line)
         self._held.setdefault(number, []).append(line)
-        # The engine ends trials of a rung, but hears of these epochs only once the trial has ended.
+        # The engine ends trials of a rung, but gets these epochs only once the trial has ended.
         return not self._ledger.trial(number).until_epoch <= line["epoch"] < self._lengths.full
 
     def _values_of(self, number: int, payload: Mapping[str, Any]) -> dict[str, Any]:

@@ -333,7 +333,7 @@ class _Planner:
         self.settings = replace(self.settings, warnings=(*self.settings.warnings, *texts))
 
     def _is_told_at_end(self) -> bool:
-        """Whether the engine hears of a trial's value at its end alone."""
+        """Whether the engine gets a trial's value only when the trial has ended."""
         return bool(self.request.platform or self.request.reports_at_end)
 
     def _is_rungs(self) -> bool:

@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 
 def is_switched_off(variable: str) -> bool:
-    """Whether a variable says off; a word that says neither counts as on, and is told once."""
+    """Whether a variable is set to off; an unknown word counts as on, with one warning."""
     word = os.environ.get(variable, "").strip().lower()
     if word not in (*_OFF, *_ON):
         _warn(variable, word)

@@ -175,7 +175,7 @@ class _Work:
         answer = asyncio.wrap_future(begun)
         done, _ = await asyncio.wait([answer], timeout=self.settings.timeout_s)
         if not done and (begun.cancel() or not is_change):
-            answer.cancel()  # what becomes of it is nobody's any more
+            answer.cancel()  # a picture's label; nobody waits for it now
             limit = f"{self.settings.timeout_s:g} s"
             raise HTTPException(503, f"no answer within {limit}; try again later")
         return await answer
