@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trainer.data.bursts import find_bursts
-from trainer.data.names import name_text
+from trainer.data.names import name_key, name_text
 from trainer.data.notes import and_list, counted
 from trainer.data.origin import origin
 from trainer.errors import DataError, SpecError
@@ -63,9 +63,10 @@ def group_pictures(
 
 def _joint_labels(sources: Sequence[ImageFolder]) -> list[int]:
     """Number of each picture's class among the classes of all sources."""
-    names = sorted({name for source in sources for name in source.classes})
-    number = {name: i for i, name in enumerate(names)}
-    return [number[source.classes[label]] for source in sources for label in source.labels]
+    keys = [[name_key(name) for name in source.classes] for source in sources]
+    number = {key: i for i, key in enumerate(sorted({key for own in keys for key in own}))}
+    labelled = zip(keys, sources, strict=True)
+    return [number[own[label]] for own, source in labelled for label in source.labels]
 
 
 def find_leaks(

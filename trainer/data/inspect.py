@@ -18,7 +18,7 @@ import numpy as np
 
 from trainer.data.folder import ImageFolder
 from trainer.data.framing import framing_of, input_size
-from trainer.data.names import alike, told_alike
+from trainer.data.names import alike, name_bytes, name_key, told_alike
 from trainer.data.notes import counted, name_list
 from trainer.data.splits import (
     SPLIT_KEYS,
@@ -87,8 +87,8 @@ def _signature(spec: Spec, folders: dict[Split, ImageFolder]) -> str:
         found.update(f"{name} {folder.root} {folder.classes}".encode("utf-8", "surrogateescape"))
         for relative, label in zip(folder.paths, folder.labels, strict=True):
             facts = (folder.root / relative).stat()
-            line = f"{relative} {label} {facts.st_size} {facts.st_mtime_ns} {facts.st_ino}\n"
-            found.update(line.encode("utf-8", "surrogateescape"))
+            times = f"{facts.st_mtime_ns} {facts.st_ctime_ns} {facts.st_ino}"
+            found.update(name_bytes(f"{relative} {label} {facts.st_size} {times}\n"))
     return found.hexdigest()
 
 
@@ -217,28 +217,28 @@ def _duplicates(folders: dict[Split, ImageFolder], workers: int) -> list[dict[st
     places: dict[Any, list[Split]] = defaultdict(list)
     for name, folder in folders.items():
         places[folder.identity].append(name)
-    shared = [names for names in places.values() if len(names) > 1]
-    if shared:
-        return [
-            finding(
-                "same_folder",
-                "warning",
-                f"{' and '.join(names)} are the same "
-                f"{'pictures' if folders[names[0]].source else 'folder'}",
-                [folders[names[0]].root],
-            )
-            for names in shared
-        ]
+    found = [
+        finding(
+            "same_folder",
+            "warning",
+            f"{' and '.join(names)} are the same "
+            f"{'pictures' if folders[names[0]].source else 'folder'}",
+            [folders[names[0]].root],
+        )
+        for names in places.values()
+        if len(names) > 1
+    ]
+    once = {names[0]: folders[names[0]] for names in places.values()}
     crossing: dict[tuple[str, ...], list[Path]] = defaultdict(list)
     conflicts: list[Path] = []
-    for group in _same_content(folders, workers):
+    for group in _same_content(once, workers):
         names = tuple(sorted({name for name, _, _ in group}))
         paths = [path for _, _, path in group]
         if len({label for _, label, _ in group}) > 1:
             conflicts += paths
         elif len(names) > 1:
             crossing[names] += paths
-    found = [
+    found += [
         finding(
             "duplicate_across_splits",
             "warning",
@@ -256,12 +256,15 @@ def _duplicates(folders: dict[Split, ImageFolder], workers: int) -> list[dict[st
 def _same_content(
     folders: dict[Split, ImageFolder], workers: int
 ) -> list[list[tuple[Split, str, Path]]]:
-    """Groups of equal files as (split, class, path); only files of equal size are read."""
+    """Groups of equal files as (split, class, path); only files of equal size are read.
+
+    A class is its `name_key`: two spellings of Unicode are one.
+    """
     by_size: dict[int, list[tuple[Split, str, Path]]] = defaultdict(list)
     for name, folder in folders.items():
         for relative, label in zip(folder.paths, folder.labels, strict=True):
             path = folder.root / relative
-            by_size[path.stat().st_size].append((name, folder.classes[label], path))
+            by_size[path.stat().st_size].append((name, name_key(folder.classes[label]), path))
     candidates = [item for group in by_size.values() if len(group) > 1 for item in group]
     by_content: dict[bytes, list[tuple[Split, str, Path]]] = defaultdict(list)
     with ThreadPoolExecutor(workers) as pool:

@@ -119,7 +119,8 @@ def read_list(file: Path, *, labelled: bool = True) -> PictureList:
 
     Raises:
         DataError: the file cannot be read, lacks a column, or rows are wrong; the first is told
-            with its number, further ones by their numbers.
+            with its number, further ones by their numbers (of a list that was split no numbers:
+            its user knows other rows).
     """
     shown = origin(file)
     if os.path.isdir(file):  # noqa: PTH112 - as below
@@ -145,7 +146,8 @@ def read_list(file: Path, *, labelled: bool = True) -> PictureList:
     for row, problem in _problems(columns, paths, labelled=labelled):
         problems.setdefault(row, problem)
     kept, num_twice = _unrepeated(columns, paths, numbers, problems)
-    _raise_if(problems, numbers, shown)
+    # Rows of a list that this package wrote are not those of the list that it was made of.
+    _raise_if(problems, numbers if shown == name_text(str(file)) else None, shown)
     note = f"{counted(num_twice, 'row')} named again what a row above names, and count once"
     return PictureList(
         file=file,
@@ -159,6 +161,25 @@ def read_list(file: Path, *, labelled: bool = True) -> PictureList:
         roles=tuple(source_of(columns[SPLIT][row]) if SPLIT in columns else "" for row in kept),
         notes=(Note(kind="repeated_row", severity="warning", text=note),) if num_twice else (),
     )
+
+
+def named_files(file: Path) -> dict[str, str]:
+    """Name each picture by its split, its class and where it lies relative to the others.
+
+    Whether it is there is not looked at.
+
+    Raises:
+        DataError: the list cannot be read.
+    """
+    _, columns = read_table(file)
+    base = os.path.abspath(file.parent)  # noqa: PTH100 - links stay as they are
+    paths = [_full_path(base, cell) for cell in columns.get(PATH, ())]
+    if not paths:
+        return {}
+    root = os.path.commonpath([os.path.dirname(path) for path in paths])  # noqa: PTH120 - hot loop
+    unsaid = [""] * len(paths)
+    rows = zip(columns.get(SPLIT, unsaid), columns.get(LABEL, unsaid), paths, strict=True)
+    return {f"{source_of(split)}|{label}|{path[len(root) :]}": path for split, label, path in rows}
 
 
 def write_list(file: Path, folder: ImageFolder, indices: Sequence[int]) -> None:
@@ -193,8 +214,6 @@ def _problems(
                 "split must be train, reference, query, test_reference or test_query (or val, "
                 f"test, gallery), got {name_text(columns[SPLIT][row])!r}",
             )
-        if not columns.get(GROUP, ["-"] * len(paths))[row]:
-            yield row, "group must be given, and is empty"
 
 
 def _path_problem(cell: str, path: str) -> str:
@@ -249,15 +268,16 @@ def _unrepeated(
     return kept, len(paths) - len(kept)
 
 
-def _raise_if(problems: Mapping[int, str], numbers: Sequence[int], shown: str) -> None:
+def _raise_if(problems: Mapping[int, str], numbers: Sequence[int] | None, shown: str) -> None:
+    """Refuse a list for its first wrong row, which is named where numbers are given."""
     if not problems:
         return
     first, *others = sorted(problems)
-    more = ""
-    if others:
-        names = name_list([str(numbers[row]) for row in others], shown=_ROWS_NAMED)
-        more = f"; {counted(len(others), 'more row')} with errors: {names}"
-    raise DataError(f"{shown}: row {numbers[first]}: {problems[first]}{more}")
+    more = f"; {counted(len(others), 'more row')} with errors" if others else ""
+    if others and numbers is not None:
+        more += f": {name_list([str(numbers[row]) for row in others], shown=_ROWS_NAMED)}"
+    where = "" if numbers is None else f"row {numbers[first]}: "
+    raise DataError(f"{shown}: {where}{problems[first]}{more}")
 
 
 def read_table(file: Path, *, is_lenient: bool = False) -> tuple[list[int], dict[str, list[str]]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
+from trainer.data.names import name_key
 from trainer.data.notes import counted
 from trainer.doctor.findings import Finding, Item, Severity, finding
 from trainer.doctor.fingerprint import near_pairs
@@ -38,9 +39,10 @@ def _sorted_pairs(
         a, b = items[i], items[j]
         if a.path == b.path:
             continue  # another check reports two splits that are one folder
-        if {a.split, b.split} == {"reference", "test_reference"} and a.label == b.label:
+        is_one_class = name_key(a.label) == name_key(b.label)
+        if {a.split, b.split} == {"reference", "test_reference"} and is_one_class:
             continue  # one gallery for both is usual
-        sort = "labels" if a.label != b.label else "splits" if a.split != b.split else "within"
+        sort = "labels" if not is_one_class else "splits" if a.split != b.split else "within"
         sorts[sort].append((a, b))
     told: list[tuple[str, str, Severity, str]] = [
         ("labels", f"{kind}_conflict", "warning", f"{words} in two classes"),

@@ -1,7 +1,9 @@
 import shutil
+import unicodedata
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.trainer.data.planted import plant_bursts
 from trainer.data.folder import scan_folder
@@ -58,6 +60,15 @@ def test_a_column_of_a_list_names_groups(tmp_path, make_folder):
         group_pictures([folder], "clip")
 
 
+@pytest.mark.parametrize("column", ["group", "video"])
+def test_an_empty_cell_is_a_group_of_its_own_in_any_column(tmp_path, make_folder, column):
+    make_folder("all", {"a": 5})
+    lines = [f"all/a/{i}.png,a,{cell}" for i, cell in enumerate(["", "x", "", "x", "y"])]
+    (tmp_path / "l.csv").write_text("\n".join([f"path,label,{column}", *lines]))
+    found = groups_of(open_source(str(tmp_path / "l.csv")), column)
+    assert found == [["0.png"], ["1.png", "3.png"], ["2.png"], ["4.png"]]
+
+
 def test_planted_leaks_in_given_splits_are_found(tmp_path):
     bursts = list(plant_bursts(tmp_path / "train", classes=4, objects=9, shots=3, seed=2).values())
     planted = {"query": bursts[:5], "reference": bursts[5:8], "test_query": bursts[20:24]}
@@ -89,3 +100,22 @@ def test_one_file_in_two_splits_is_a_leak_and_one_folder_as_two_galleries_is_non
     assert find_leaks(folders, "near-duplicates")["pairs"] == {("train", "query"): 1}
     assert find_leaks({"train": train, "reference": train}, "near-duplicates")["groups"] == 0
     assert np.unique(group_pictures([train], "near-duplicates")).size == 8
+
+
+def test_a_burst_over_two_spellings_of_one_class_needs_no_more_likeness_than_within_it(tmp_path):
+    rng = np.random.default_rng(3)  # as in test_bursts: between 0.92 and 0.97 alike
+    base, other = (
+        Image.fromarray(rng.integers(0, 256, (8, 8), dtype=np.uint8)).resize((64, 64))
+        for _ in range(2)
+    )
+    for split, form, picture in (
+        ("train", "NFC", base),
+        ("query", "NFD", Image.blend(base, other, 0.25)),
+    ):
+        for name in (unicodedata.normalize(form, "caf\u00e9"), "tea"):
+            (tmp_path / split / name).mkdir(parents=True)
+        picture.save(next((tmp_path / split).glob("caf*")) / "0.png")
+        noise = rng.integers(0, 256, (40, 40, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(tmp_path / split / "tea" / "0.png")
+    folders = {name: scan_folder(tmp_path / name) for name in ("train", "query")}
+    assert find_leaks(folders, "near-duplicates")["pairs"] == {("train", "query"): 1}

@@ -1,4 +1,6 @@
+import os
 import shutil
+import unicodedata
 from dataclasses import replace
 
 import pytest
@@ -68,6 +70,16 @@ def test_the_same_pictures_are_looked_at_once(folders, make_spec):
             inspect_data(spec)
 
 
+def test_a_picture_replaced_at_its_old_size_and_time_is_looked_at_again(folders, make_spec):
+    spec, path = make_spec(**folders), folders["query"] / "a" / "0.png"
+    inspect_data(spec)
+    before = path.stat()
+    path.write_bytes(b"x" * before.st_size)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    with pytest.raises(ImageError):
+        inspect_data(spec)
+
+
 def test_sound_data_have_no_findings_but_their_small_size(folders, make_spec):
     result = inspect_data(make_spec(**folders))
     assert kinds(result) == ["small_image"] * 3  # 24 x 20 where the input is 16 x 32
@@ -124,6 +136,27 @@ def test_one_picture_under_two_classes_is_found(folders, make_spec):
 def test_one_folder_for_two_splits_is_found(folders, make_spec):
     result = inspect_data(make_spec(folders["train"], folders["reference"], folders["reference"]))
     assert one(result, "same_folder")["severity"] == "warning"
+
+
+def test_queries_are_compared_with_a_training_set_that_is_the_gallery_too(folders, make_spec):
+    shutil.copy(folders["train"] / "a" / "0.png", folders["query"] / "a" / "copy.png")
+    shutil.copy(folders["train"] / "a" / "1.png", folders["train"] / "b" / "copy.png")
+    result = inspect_data(make_spec(folders["train"], folders["train"], folders["query"]))
+    assert one(result, "same_folder")["message"] == "train and reference are the same folder"
+    crossing = one(result, "duplicate_across_splits")
+    assert crossing["message"] == "2 files with the same content in query and train"
+    assert one(result, "conflicting_labels")["count"] == 2
+
+
+def test_a_class_in_two_spellings_of_unicode_is_one_where_files_are_compared(folders, make_spec):
+    for split, form in (("train", "NFC"), ("reference", "NFC"), ("query", "NFD")):
+        name = unicodedata.normalize(form, "caf\u00e9")
+        folders[split] = (folders[split] / "a").rename(folders[split] / name).parent
+    copied = next(folders["train"].glob("caf*/0.png"))
+    shutil.copy(copied, next(folders["query"].glob("caf*")) / "copy.png")
+    result = inspect_data(make_spec(**folders))
+    assert one(result, "duplicate_across_splits")["count"] == 2
+    assert "conflicting_labels" not in kinds(result)
 
 
 def test_empty_small_and_uneven_classes_are_found(folders, make_spec, make_folder):

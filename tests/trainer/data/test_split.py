@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from trainer.data.folder import scan_folder
+from trainer.data.sources import open_source
 from trainer.data.split import split_folder
 from trainer.errors import DataError
 
@@ -162,3 +163,21 @@ def test_too_small_sets_are_refused_by_name(make_folder, tmp_path, counts, class
     with pytest.raises(DataError, match=message):
         split_folder(root, tmp_path / "out", seed=1, class_disjoint=class_disjoint)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_picture_that_goes_after_the_split_is_named_without_a_row_of_a_list_nobody_wrote(
+    make_folder, tmp_path
+):
+    make_folder("all", {"b": 6, "a": 6})
+    rows = [f"all/{label}/{i}.png,{label}" for label in "ba" for i in range(6)]
+    (tmp_path / "list.csv").write_text("\n".join(["path,label", *rows]))
+    split = split_folder(tmp_path / "list.csv", tmp_path / "out", seed=1)
+    rows = Path(split["train"]).read_text().splitlines()[1:]
+    first, other = (Path(rows[i].partition(",")[0]) for i in (1, 3))
+    first.unlink()
+    other.unlink()
+    with pytest.raises(DataError) as told:
+        open_source(split["train"])
+    assert str(told.value) == (
+        f"{tmp_path}/list.csv: no such picture: {first} ({first}); 1 more row with errors"
+    )

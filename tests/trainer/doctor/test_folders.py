@@ -2,6 +2,7 @@ import shutil
 import unicodedata
 
 import pytest
+from PIL import Image
 
 from tests.trainer.doctor.drawing import draw, save, sources
 from trainer.data.names import plain_name
@@ -59,6 +60,18 @@ def test_a_gallery_and_queries_in_two_spellings_of_unicode_match(pictures):
     (found,) = diagnose(sources(pictures))["findings"]
     assert found["kind"] == "same_name"
     assert found["message"].startswith("train: 1 class in two folders")
+
+
+def test_a_picture_in_two_spellings_of_its_class_is_a_leak_and_no_conflict(pictures):
+    for split, form in (("train", "NFC"), ("reference", "NFC"), ("query", "NFD")):
+        folder = pictures / split / "dates"
+        folder.rename(folder.with_name(unicodedata.normalize(form, "caf\u00e9")))
+    train, query = (next((pictures / split).glob("caf*")) for split in ("train", "query"))
+    shutil.copy(train / "train_0.jpg", query / "copy.jpg")
+    with Image.open(train / "train_1.jpg") as picture:
+        picture.resize((picture.width // 2, picture.height // 2)).save(query / "small.jpg")
+    found = {f["kind"]: f["count"] for f in diagnose(sources(pictures))["findings"]}
+    assert found == {"duplicate_across_splits": 2, "near_duplicate_across_splits": 2}
 
 
 ALIKE = [
