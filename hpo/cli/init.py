@@ -8,6 +8,7 @@ from typing import Any
 
 from hpo.cli.run_flags import add_json_argument, print_json
 from hpo.core.errors import SpecError
+from hpo.core.text import absolute_path
 from hpo.study.sections import SPLITS
 
 HELP = "write a study file to begin with, every key explained"
@@ -78,7 +79,7 @@ def _from(path: str, folder: Path) -> str:
     """A path as it is written in a file of a folder."""
     if "://" in path or path.startswith(("~", "/")) or folder == Path():
         return path
-    return str(Path(path).resolve())
+    return str(absolute_path(path))
 
 
 def _study_text(given: dict[str, Any], target: Path) -> str:

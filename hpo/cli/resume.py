@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpo.cli.run_flags import add_disk_arguments, add_run_argument, add_start_arguments, chosen_run
 from hpo.core.budget import extend_budget
+from hpo.core.text import absolute_path
 from hpo.study.sections import SPLITS
 
 if TYPE_CHECKING:
@@ -110,4 +110,4 @@ def read_moved(pair: str) -> tuple[str, str]:
         given,
         key=lambda it: (os.path.exists(os.path.expanduser(it[1])), it[1].startswith(("/", "~"))),  # noqa: PTH110, PTH111 - Path raises for names too long
     )
-    return old, str(Path(new).expanduser().resolve())
+    return old, str(absolute_path(new))

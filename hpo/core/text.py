@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 import shlex
 from collections.abc import Iterable, Mapping
@@ -100,6 +101,17 @@ def nearest_path(path: Path) -> str:
     longer = [name for name in names if name.startswith(f"{path.name}.")]
     hits = longer or difflib.get_close_matches(path.name, names, n=1, cutoff=0.6)
     return f"; did you mean {str(path.parent / hits[0])!r}?" if hits else ""
+
+
+def absolute_path(text: str, folder: Path = Path()) -> Path:
+    """A path below `folder` from the root, as it may be kept: links are resolved, but a file's own.
+
+    The name that a file is known by tells what it is and what a list's paths are relative to;
+    caches (of Hugging Face, DVC) keep the file itself elsewhere, under a name without an ending.
+    """
+    path = folder / Path(text).expanduser()
+    is_link = os.path.islink(path) and os.path.isfile(path)  # noqa: PTH113, PTH114 - Path raises for names too long
+    return path.parent.resolve() / path.name if is_link else path.resolve()
 
 
 def is_number(value: object) -> TypeGuard[float]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from hpo.core.protocols import Trainer
 from hpo.core.spec_dicts import flatten, merged, nest
+from hpo.core.text import absolute_path
 from hpo.core.trainer_extras import PathHolder
 from hpo.study.sections import SearchOptions
 from hpo.study.weights import anchored_weights
@@ -16,7 +17,7 @@ from hpo.study.weights import anchored_weights
 
 def anchored_path(text: str, folder: Path) -> str:
     """Make a relative path one below `folder`; `~` is the user's home, an address stays."""
-    return text if not text or "://" in text else str((folder / Path(text).expanduser()).resolve())
+    return text if not text or "://" in text else str(absolute_path(text, folder))
 
 
 def anchored_spec(spec: Mapping[str, Any], trainer: Trainer, folder: Path) -> dict[str, Any]:

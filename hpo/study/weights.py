@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from hpo.core.errors import SpecError
+from hpo.core.text import absolute_path
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+_-]+:")
 _FOLDER = "local-dir:"
@@ -32,7 +33,7 @@ def anchored_weights(text: str, folder: Path) -> str:
         return f"{_FOLDER}{place.resolve()}"
     if not text or _SCHEME.match(text):
         return text
-    path = (folder / Path(text).expanduser()).resolve()
+    path = absolute_path(text, folder)
     return text if is_address(text) and not path.is_file() else str(path)
 
 

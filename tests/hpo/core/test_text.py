@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from hpo.core.text import (
+    absolute_path,
     method_words,
     metric_word,
     nearest_path,
@@ -102,3 +103,26 @@ def test_nearest_path(tmp_path, name, hint):
     (tmp_path / "reference").mkdir()
     told = nearest_path(tmp_path / name)
     assert told == (f"; did you mean '{tmp_path / hint}'?" if hint else "")
+
+
+def test_an_absolute_path_follows_the_links_above_a_file_and_keeps_its_own_name(
+    tmp_path, monkeypatch
+):
+    """As a hub's cache has them: `snapshots/<revision>/model.safetensors -> ../../blobs/<sum>`."""
+    for folder in ("blobs", "snapshots/1a2b", "v3"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "blobs/3f2a").write_text("x")
+    (tmp_path / "snapshots/1a2b/m.safetensors").symlink_to("../../blobs/3f2a")
+    (tmp_path / "current").symlink_to("v3")
+    (tmp_path / "v3/list.csv").symlink_to(tmp_path / "blobs/3f2a")
+    (tmp_path / "dead.csv").symlink_to("nowhere")
+    monkeypatch.chdir(tmp_path / "v3")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for text, wanted in {
+        "../snapshots/1a2b/m.safetensors": "snapshots/1a2b/m.safetensors",
+        "~/current/list.csv": "v3/list.csv", "list.csv": "v3/list.csv",
+        f"{tmp_path}/current": "v3", "../current/..": "", "none.csv": "v3/none.csv",
+        "../dead.csv": "nowhere", f"{'x' * 300}.csv": f"v3/{'x' * 300}.csv",
+    }.items():  # fmt: skip
+        assert absolute_path(text) == tmp_path / wanted
+    assert absolute_path("list.csv", tmp_path / "current") == tmp_path / "v3/list.csv"

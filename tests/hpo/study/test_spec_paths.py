@@ -79,3 +79,9 @@ def test_a_study_file_and_what_is_laid_over_it(tmp_path):
     over = anchored(StudySpec(spec={"dataset": {"class_map": "1e3"}}), tmp_path / "elsewhere")
     assert over.spec["dataset"]["class_map"] == f"{tmp_path}/elsewhere/1e3"
     assert load_study(file).spec["dataset"]["class_map"] == "sub/dataset.class_map.x"  # of a run
+
+
+def test_a_file_that_is_a_link_is_kept_by_its_name(tmp_path):
+    (tmp_path / "3f2a").touch()
+    (tmp_path / "query.csv").symlink_to("3f2a")
+    assert anchored_path("query.csv", tmp_path) == f"{tmp_path}/query.csv"

@@ -42,6 +42,14 @@ def test_a_file_without_an_ending_is_a_file(tmp_path, monkeypatch):
     assert check_weights("lite0", "weights", "") == str(tmp_path / "lite0")
 
 
+def test_a_file_that_is_a_link_keeps_its_ending(tmp_path, monkeypatch):
+    (tmp_path / "3f2a").touch()
+    (tmp_path / "model.safetensors").symlink_to("3f2a")
+    monkeypatch.chdir(tmp_path)
+    assert check_weights("model.safetensors", "weights", "") == str(tmp_path / "model.safetensors")
+    assert anchored_weights("model.safetensors", tmp_path) == str(tmp_path / "model.safetensors")
+
+
 def test_a_missing_file_is_one_line(tmp_path):
     with pytest.raises(SpecError, match=r"^weights: .*/no\.pth does not exist; name another$"):
         check_weights(str(tmp_path / "no.pth"), "weights", "name another")
