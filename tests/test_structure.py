@@ -41,6 +41,7 @@ TESTED_ELSEWHERE = {
     "hpo/core/process/entry": "tests/hpo/core/process/test_start.py",
     "hpo/core/process/signals": "tests/hpo/core/process/test_streams.py",
     "hpo/core/averager": "tests/hpo/results/test_average.py",
+    "hpo/core/list_reader": "tests/hpo/searching/test_moved_data.py",
     "hpo/core/unknown_calibrator": "tests/hpo/results/test_unknowns.py",
     "hpo/core/forecast": "tests/hpo/searching/test_forecast.py",
     "hpo/core/repeats": "tests/hpo/searching/test_engine.py",

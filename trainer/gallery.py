@@ -352,12 +352,12 @@ def build_gallery(
     digests: Sequence[str] = (),
     model: str = "",
 ) -> GalleryIndex:
-    """Return the index of embedded reference pictures; paths are kept below their common folder.
+    """Return the index of embedded reference pictures; paths are kept below `gallery_root`.
 
     Raises:
         DivergedError: an embedding is not finite.
     """
-    root = os.path.commonpath([file.parent.parent for file in files])
+    root = gallery_root(files)
     return GalleryIndex(
         vectors=Vectors.of(emb_GD),
         labels_G=np.asarray(labels_G, dtype=np.int64),
@@ -367,6 +367,11 @@ def build_gallery(
         matching=matching,
         model=model,
     )
+
+
+def gallery_root(files: Sequence[Path]) -> Path:
+    """Return the folder that the paths in a gallery of these files are relative to."""
+    return Path(os.path.commonpath([file.parent.parent for file in files]))
 
 
 def picture_digest(pixels_HWC: NDArray[np.uint8]) -> str:

@@ -164,21 +164,31 @@ class RecognitionTrainer(ExportedModels):
     def stage(self, source: str) -> Path:
         """Fetch and unpack one source (folder, archive, address) once; return its local folder.
 
-        A list of pictures is checked, and stays where it is.
+        A list of pictures is checked, and stays where it is: of that it is the folder that a
+        gallery of them is relative to.
         """
         from trainer.data.lists import is_list
-        from trainer.data.sources import open_list
+        from trainer.data.sources import pictures_of
         from trainer.data.staging import stage
+        from trainer.gallery import gallery_root
 
-        return open_list(source, labelled=False).file if is_list(source) else stage(source)
+        return gallery_root(pictures_of(source)) if is_list(source) else stage(source)
+
+    def listed_files(self, source: str) -> dict[str, str]:
+        """Return name -> file of each picture that a list names; empty for any other source."""
+        from trainer.data.sources import listed_files
+
+        return listed_files(source)
 
     def diagnose_data(
-        self, sources: Mapping[str, str], progress: Progress | None = None, group_by: str = ""
-    ) -> dict[str, Any]:
+        self, sources: Mapping[str, str], progress: Progress | None = None,
+        group_by: str = "", class_disjoint: bool = False, seed: int = 0,
+    ) -> dict[str, Any]:  # fmt: skip
         """Look for every fault of the pictures (see `trainer.doctor`); none is raised."""
         from trainer.doctor.diagnosis import diagnose
 
-        return diagnose(sources, progress=progress, group_by=group_by)
+        how: dict[str, Any] = {"class_disjoint": class_disjoint, "seed": seed}
+        return diagnose(sources, progress=progress, group_by=group_by, **how)
 
     def prepare(self, spec: Mapping[str, Any], progress: Progress | None = None) -> None:
         """Unpack archives and decode pictures once, before several runs share them."""

@@ -237,10 +237,12 @@ class SkillTrainer:
     def settle_sources(
         self, sources: Mapping[str, str], out: Path, *, group_by: str = ""
     ) -> dict[str, str]:
-        """As the trainer does, where it does anything."""
+        """As the trainer does, where it does anything; an address stays, as others may read it."""
         if not isinstance(self._inner, SourceSettler):
             return dict(sources)
-        return self._inner.settle_sources(sources, out, group_by=group_by)
+        elsewhere = [n for n, p in sources.items() if "://" in p and not p.startswith("file://")]
+        local = {name: place for name, place in sources.items() if name not in elsewhere}
+        return {**sources, **self._inner.settle_sources(local, out, group_by=group_by)}
 
     def demo_data(self, folder: Path, seed: int) -> dict[str, str]:
         """None: the data of this route stand in the spec or come from roots."""

@@ -27,6 +27,7 @@ examples:
   hpo doctor --train shots/train --reference shots/gallery --query shots/val
   hpo doctor --data photos                            one folder of classes
   hpo doctor --data photos.csv                        one list: columns path, label
+  hpo doctor --data photos --class-disjoint           to be split by class
   hpo doctor --train T --reference R --query Q --group-by near-duplicates
                                                       bursts that are in two splits
   hpo doctor studies/defects.yaml                     the pictures of a study
@@ -34,7 +35,8 @@ examples:
 Of the machine it looks at packages and files with their names, GPUs, memory, the folders that are
 written to, limits and MLflow. Of pictures it finds unreadable, empty, tiny, huge, blank and odd
 ones, duplicates and near duplicates within and across splits and classes, classes that a split
-lacks or that have too few pictures, file names that speak of another class. Nothing is changed.
+lacks or that have too few pictures (also to split --data), file names that speak of another class.
+Nothing is changed.
 
 exit codes: 0 nothing that stops a search, 2 something that does
 """
@@ -55,6 +57,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         flag = f"--{name.replace('_', '-')}"
         parser.add_argument(flag, metavar="DIR", help=f"{name.replace('_', ' ')} pictures")
     parser.add_argument("--data", metavar="DIR", help="one folder of classes, or one list")
+    parser.add_argument(
+        "--class-disjoint", action="store_true", help="--data is to be split by class"
+    )
     add_group_argument(parser)
     parser.add_argument(
         "--trainer", metavar="NAME", help="trainer (default: the study's, else ml_recog)"
@@ -110,14 +115,16 @@ def _look_at(args: argparse.Namespace, study: StudySpec, screen: _Screen) -> dic
 
     found_trainer, data = find_trainer(study.trainer), study.data
     sources = data.splits | ({"images": data.folder} if data.folder else {})
-    grouping = {"group_by": data.group_by} if data.group_by else {}
+    seed = study.search.seed if data.folder else 0
+    asked: dict[str, Any] = {"group_by": data.group_by, "class_disjoint": data.class_disjoint}
+    asked = {name: value for name, value in (asked | {"seed": seed}).items() if value}
     trainer = demand(found_trainer, DataDoctor)
     began = time.monotonic()
     screen.line("\npictures")
-    if grouping:
+    if data.group_by:
         demand(found_trainer, SourceSettler)
     with as_user_errors():
-        diagnosis = dict(trainer.diagnose_data(sources, screen.progress, **grouping))
+        diagnosis = dict(trainer.diagnose_data(sources, screen.progress, **asked))
     screen.clear()
     for name, split in diagnosis["splits"].items():
         low, high = split["per_class_min"], split["per_class_max"]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from hpo.core.averager import Averager
+from hpo.core.list_reader import ListReader
 from hpo.core.protocols import Progress, Spec
 from hpo.core.unknown_calibrator import UnknownCalibrator
 
@@ -143,14 +144,13 @@ class DataDoctor(Protocol):
     """A trainer that looks for faults of pictures (`hpo doctor`)."""
 
     def diagnose_data(
-        self,
-        sources: Mapping[str, str],
-        progress: Progress | None = None,
-        group_by: str = "",
-    ) -> dict[str, Any]:
+        self, sources: Mapping[str, str], progress: Progress | None = None,
+        group_by: str = "", class_disjoint: bool = False, seed: int = 0,
+    ) -> dict[str, Any]:  # fmt: skip
         """Look for every fault of the pictures: `{"splits": {...}, "findings": [...]}`.
 
-        `group_by` is given only where it is asked for.
+        Of one folder that is to be split (`images`), what `split_data` would refuse with the last
+        three is an error. They are given only where they are asked for.
         """
 
 
@@ -388,7 +388,7 @@ EXTRAS: tuple[type, ...] = (
     *(MultiDevice, RestartAware, PathHolder, SparseValidation, StartChooser, Screener),
     *(DataDoctor, SourceSettler, CacheFolder, CacheKeeper, PictureDescriber, CostMeter),
     *(MemoryLimiter, StartSaver, Explainer, StageStarter, BatchTrainer, Averager),
-    *(PictureFinder, GalleryEditor, GalleryKeeper, GalleryMeter, UnknownCalibrator),
+    *(PictureFinder, GalleryEditor, GalleryKeeper, GalleryMeter, UnknownCalibrator, ListReader),
 )
 """All of them."""
 

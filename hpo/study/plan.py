@@ -21,6 +21,7 @@ from hpo.core.event_json import from_dict
 from hpo.core.machine_faults import describe_fault, find_fault
 from hpo.core.protocols import Trainer
 from hpo.core.spec_dicts import flatten, is_same, lookup, merged, nest, value_at
+from hpo.core.text import absolute_path
 from hpo.core.trainer_extras import CacheFolder, SourceSettler, SparseValidation
 from hpo.run.plain_files import read_object
 from hpo.run.run_dir import AUTOML_FACTS, PLAN_FILE, lost_facts
@@ -196,11 +197,11 @@ def named_sources(study: StudySpec, plan: StudyPlan) -> dict[str, str]:
         return {"train": f"embedded data set (seed {study.search.seed})"}
     if study.data.folder:
         return {"all": study.data.folder}
-    return plan.sources
+    return {**plan.sources, **study.data.splits}
 
 
 def _absolute(path: str) -> str:
-    return path if "://" in path else str(Path(path).expanduser().resolve())
+    return path if "://" in path else str(absolute_path(path))
 
 
 def build_base_spec(

@@ -3,9 +3,12 @@ import subprocess
 import sys
 import tarfile
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from trainer.errors import SpecError
+from trainer.gallery import build_gallery
 from trainer.session import TRAINER
 
 SIZES = {"a": 30, "b": 20, "c": 50}
@@ -139,3 +142,24 @@ def test_source_of_another_name_is_refused():
 def test_sources_must_be_given_where_pictures_are_needed(method):
     with pytest.raises(SpecError, match=r"dataset\.train_dataset: must be given for train"):
         getattr(TRAINER, method)({})
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        ("a/red/0.png", "a/green/0.png"),
+        ("shots/0.png", "shots/1.png"),
+        ("red/0.png", "b/deep/green/1.png"),
+    ],
+)
+def test_a_list_is_staged_as_the_folder_that_a_gallery_of_it_is_relative_to(tmp_path, files):
+    rows = []
+    for label, name in zip(("red", "green"), files, strict=True):
+        (tmp_path / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), label).save(tmp_path / "photos" / name)
+        rows.append(f"photos/{name},{label}")
+    (tmp_path / "list.csv").write_text("\n".join(["path,label", *rows]))
+    paths = [tmp_path / "photos" / name for name in files]
+    gallery = build_gallery(np.eye(2), np.arange(2), ("red", "green"), paths)
+    folder = TRAINER.stage(str(tmp_path / "list.csv"))
+    assert [folder / path for path in gallery.paths] == paths

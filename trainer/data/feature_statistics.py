@@ -10,10 +10,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trainer.data.cached_sets import META, list_caches
+from trainer.data.cached_sets import META, CacheEntry, list_caches
+from trainer.data.lists import is_list
+from trainer.data.sources import open_source
+from trainer.data.staging import address_of
+from trainer.errors import DataError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from trainer.data.folder import ImageFolder
 
 _SAME = ("format", "trunk", "weights", "size", "preprocessing")
 """What two sets must have in common for their features to be compared."""
@@ -24,27 +30,33 @@ def feature_statistics(
 ) -> dict[str, dict[str, list[float]]]:
     """Describe features of a source's pictures as they are, by what they were made with.
 
+    Of several sets that were made alike the one that was used last counts: others may be of
+    pictures that have changed since.
+
     Args:
         address: a folder, an archive or a list of pictures, as in `dataset`.
         cache_dir: defaults to the user's cache folder.
 
     Returns:
         `mean` and `variance` (a number a feature) by the trunk, weights and preprocessing that made
-        them; empty where nothing is in the cache.
+        them; empty where nothing is in the cache, or the list cannot be read.
     """
-    found = {}
+    found: dict[str, dict[str, list[float]]] = {}
+    try:
+        listed = open_source(address) if is_list(address) else None
+    except DataError:
+        return found
     for entry in list_caches(cache_dir):
-        places = (entry.source, entry.images_of)
-        if entry.kind != "features" or not any(_is_below(place, address) for place in places):
+        if entry.kind != "features" or not _is_of(entry, address, listed):
             continue
         try:
             facts = json.loads((entry.path / META).read_text(encoding="utf-8"))
-            if facts["augmentation"] is not None or facts["is_mirrored"]:
+            key = json.dumps({name: facts.get(name) for name in _SAME}, sort_keys=True)
+            if facts["augmentation"] is not None or facts["is_mirrored"] or key in found:
                 continue
             features_NF = np.load(entry.path / "features.npy", mmap_mode="r")[0]
         except (OSError, ValueError, KeyError):  # removed meanwhile, or of another version
             continue
-        key = json.dumps({name: facts.get(name) for name in _SAME}, sort_keys=True)
         found[key] = {
             "mean": features_NF.mean(axis=0, dtype=np.float64).tolist(),
             "variance": features_NF.var(axis=0, dtype=np.float64).tolist(),
@@ -52,6 +64,12 @@ def feature_statistics(
     return found
 
 
-def _is_below(place: str, address: str) -> bool:
-    """Whether pictures of a place are those of an address, or a member of that archive."""
-    return place == address or place.startswith(f"{address.rstrip('/')}/")
+def _is_of(entry: CacheEntry, address: str, listed: ImageFolder | None) -> bool:
+    """Whether a set is of an address's pictures, of some below it, or of a member of that archive.
+
+    That of a list is known by the folder of its pictures and by how many they are.
+    """
+    if listed is not None:
+        return (entry.source, entry.num_images) == (str(listed.root), len(listed.paths))
+    places, address = (entry.source, entry.images_of), address_of(address)
+    return any(place == address or place.startswith(f"{address.rstrip('/')}/") for place in places)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
@@ -101,9 +101,7 @@ class SplitLayout:
                 return f"each of {self._named(paths)} may be {SOURCES[name][1]}"
         if self.bare:
             return f"no class folders are in {self._named(self.bare)}"
-        missing = [n for n in ("train", "reference", "query") if n not in self.folders]
-        if not missing and "test_reference" in self.folders and "test_query" not in self.folders:
-            missing = ["test_query"]
+        missing = missing_sources(self.folders)
         return f"lacks {SOURCES[missing[0]][1]}" if missing else ""
 
     def _in_order(self) -> list[tuple[str, tuple[Path, ...]]]:
@@ -112,6 +110,14 @@ class SplitLayout:
     def _named(self, paths: Iterable[Path]) -> str:
         names = sorted(path.relative_to(self.root).as_posix() for path in paths)
         return and_list([name_text(name) for name in names])
+
+
+def missing_sources(given: Container[str]) -> list[str]:
+    """Sources that a search needs beside those that are given."""
+    missing = [name for name in ("train", "reference", "query") if name not in given]
+    if not missing and "test_reference" in given and "test_query" not in given:
+        return ["test_query"]
+    return missing
 
 
 def find_splits(root: Path, listing: Listing) -> SplitLayout | None:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from trainer.data.folder import ImageFolder, scan_folder, splits_in
 from trainer.data.layout import SplitLayout
-from trainer.data.lists import PictureList, is_list, read_list
+from trainer.data.lists import PictureList, is_list, named_files, read_list
 from trainer.data.names import name_text
 from trainer.data.origin import origin
-from trainer.data.staging import is_remote, local_path, stage
+from trainer.data.staging import address_of, is_remote, local_path, stage
 from trainer.data.tree import list_pictures
 from trainer.errors import DataError, ImageError
 
@@ -59,7 +59,7 @@ def open_source(uri: str, role: str = "") -> ImageFolder:
     try:
         return scan_folder(folder)
     except (DataError, ImageError) as error:  # an archive is named, not its place in the cache
-        named = str(error).replace(origin(folder), name_text(uri))
+        named = str(error).replace(origin(folder), name_text(address_of(uri)))
         raise type(error)(named) from error
 
 
@@ -75,6 +75,14 @@ def open_list(uri: str, *, labelled: bool = True) -> PictureList:
             "names; fetch both, or name a folder or an archive there"
         )
     return read_list(local_path(uri), labelled=labelled)
+
+
+def listed_files(uri: str) -> dict[str, str]:
+    """As `trainer.data.lists.named_files`; empty for what is no list, or cannot be read."""
+    try:
+        return named_files(local_path(uri)) if is_list(uri) and not is_remote(uri) else {}
+    except DataError:
+        return {}
 
 
 def pictures_of(uri: str) -> list[Path]:

@@ -10,6 +10,7 @@ import json
 import logging
 import zlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,16 +19,20 @@ import numpy as np
 from trainer.data.folder import ImageFolder
 from trainer.data.group_split import connected_classes, divide_groups
 from trainer.data.groups import group_pictures, refuse_leaks
+from trainer.data.layout import missing_sources
 from trainer.data.lists import GROUP, is_list, write_list
 from trainer.data.location import make_once
 from trainer.data.names import name_bytes, name_key, name_text
 from trainer.data.notes import and_list, name_list
 from trainer.data.origin import SPLIT
 from trainer.data.sources import find_layout, open_list, open_source
+from trainer.data.staging import pinned
 from trainer.errors import DataError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from trainer.data.decoding import Progress
 
 _MIN_IMAGES_OF_A_CLASS = 5
 """Two to learn from, one each in reference, query and held-out query."""
@@ -52,7 +57,7 @@ def split_folder(
     reference and the queries, half of these held out; the test looks its queries up in the same
     reference. With disjoint classes, a fifth of the classes each is kept for validation and for
     test, unseen in training, and these have references of their own. The same folder and seed give
-    the same split; a class keeps its split when other classes come and go.
+    the same split; with shared classes a class keeps its split when others come and go.
 
     Args:
         folder: class folders, an archive of them, a list of pictures, or a folder of splits
@@ -72,19 +77,14 @@ def split_folder(
             leave a doubt, or share groups.
         SpecError: a `group_by` that fits no picture.
     """
-    given = _given_splits(str(folder), out, class_disjoint=class_disjoint)
+    given = find_given_splits(str(folder), class_disjoint=class_disjoint)
     if given is not None:
-        if group_by:
-            refuse_leaks({name: open_source(uri, name) for name, uri in given.items()}, group_by)
-        return given
+        if given.usage:
+            _logger.warning("%s", given.usage)
+        return settle_sources(given.sources, out, group_by=group_by)
     source = open_source(str(folder))
-    if len(source.classes) < 2:
-        raise DataError(
-            f"{name_text(str(folder))}: two classes or more must be there to tell apart, got "
-            f"{source.classes[0]} alone; each class is a folder of pictures, or a label of a list"
-        )
-    group_by = group_by or (GROUP if GROUP in source.columns else "")
-    parts = _parts(source, seed, class_disjoint=class_disjoint, group_by=group_by)
+    groups_N = find_groups(source, group_by)
+    parts = divide(source, groups_N, seed=seed, class_disjoint=class_disjoint)
     target = _written(source, parts, out)
     names = ["train", "reference", "query", "test_reference", "test_query"]
     shared = {} if class_disjoint else {"test_reference": "reference"}
@@ -92,7 +92,10 @@ def split_folder(
 
 
 def settle_sources(sources: Mapping[str, str], out: Path, *, group_by: str = "") -> dict[str, str]:
-    """Make given sources ready: of a list with several splits each takes the rows of its own.
+    """Make given sources ready, so that all trials of a search have the same.
+
+    Of a list with several splits each takes the rows of its own; what lies behind an address is
+    fetched, and stays what it is now (`trainer.data.staging.pinned`).
 
     Args:
         sources: `train`, `reference`, `query`, `test_reference`, `test_query` -> what was named.
@@ -102,6 +105,7 @@ def settle_sources(sources: Mapping[str, str], out: Path, *, group_by: str = "")
 
     Raises:
         DataError: no row is of a split, or groups are in two splits.
+        DataError, CredentialError: as `trainer.data.staging.stage`.
     """
     settled = dict(sources)
     for name, uri in sources.items():
@@ -109,27 +113,43 @@ def settle_sources(sources: Mapping[str, str], out: Path, *, group_by: str = "")
             rows = open_source(uri, name)
             target = _written(rows, {name: list(range(len(rows.paths)))}, out)
             settled[name] = _place(rows, target, name)
+        else:
+            settled[name] = pinned(uri)
     if group_by:
         refuse_leaks({name: open_source(uri, name) for name, uri in settled.items()}, group_by)
     return settled
 
 
-def _given_splits(uri: str, out: Path, *, class_disjoint: bool) -> dict[str, str] | None:
-    """The splits that a folder, archive or list holds already; None where it holds classes."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GivenSplits:
+    """The splits that a folder, archive or list holds already."""
+
+    sources: Mapping[str, str]
+    usage: str = ""
+    """What folders are used as, in one line; a list says so itself."""
+
+
+def find_given_splits(uri: str, *, class_disjoint: bool) -> GivenSplits | None:
+    """Look for splits in what is to be split; None where it holds classes.
+
+    Raises:
+        DataError: it cannot be told what they are, some are missing, or they were to be made.
+    """
     if is_list(uri):
         counts = open_list(uri).counts()
         if not counts:
             return None
         _refuse_disjoint(uri, and_list(list(counts)), class_disjoint=class_disjoint)
-        missing = [name for name in ("train", "reference", "query") if name not in counts]
-        if missing:
+        if missing := missing_sources(counts):
             held = and_list([f"{name} ({number})" for name, number in counts.items()])
+            needed = "test_query beside test_reference"
+            needed = needed if missing == ["test_query"] else "train, reference and query"
             raise DataError(
-                f"{name_text(uri)}: the column split must mark rows as train, reference and query; "
+                f"{name_text(uri)}: the column split must mark rows as {needed}; "
                 f"none is {and_list(missing)}, it holds {held}; mark some, or leave the column out "
                 "to have the pictures split"
             )
-        return settle_sources(dict.fromkeys(counts, uri), out)
+        return GivenSplits(sources=dict.fromkeys(counts, uri))
     try:
         layout = find_layout(uri)
     except DataError:
@@ -140,8 +160,7 @@ def _given_splits(uri: str, out: Path, *, class_disjoint: bool) -> dict[str, str
     sources = layout.splits.sources()
     if sources is None:
         raise DataError(layout.refusal())
-    _logger.warning("%s", layout.usage())
-    return sources
+    return GivenSplits(sources=sources, usage=layout.usage())
 
 
 def _refuse_disjoint(uri: str, names: str, *, class_disjoint: bool) -> None:
@@ -152,10 +171,33 @@ def _refuse_disjoint(uri: str, names: str, *, class_disjoint: bool) -> None:
         )
 
 
-def _parts(source: ImageFolder, seed: int, *, class_disjoint: bool, group_by: str) -> _Parts:
-    if not group_by:
+def find_groups(
+    source: ImageFolder, group_by: str, progress: Progress | None = None
+) -> NDArray[np.int64] | None:
+    """Number of each picture's group, None where nobody asks for groups; `group_by` as above.
+
+    Raises:
+        SpecError: as `group_pictures`.
+    """
+    by = group_by or (GROUP if GROUP in source.columns else "")
+    return group_pictures([source], by, progress) if by else None
+
+
+def divide(
+    source: ImageFolder, group_N: NDArray[np.int64] | None, *, seed: int, class_disjoint: bool
+) -> _Parts:
+    """Say which pictures of a source go where; nothing is written.
+
+    Raises:
+        DataError: classes with too few images or groups (named), or too few classes.
+    """
+    if len(source.classes) < 2:
+        raise DataError(
+            f"{source.shown}: two classes or more must be there to tell apart, got "
+            f"{source.classes[0]} alone; each class is a folder of pictures, or a label of a list"
+        )
+    if group_N is None:
         return _by_class(source, seed) if class_disjoint else _by_image(source, seed)
-    group_N = group_pictures([source], group_by)
     if class_disjoint:
         return _groups_by_class(source, group_N, seed)
     return divide_groups(

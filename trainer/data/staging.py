@@ -23,6 +23,9 @@ from trainer.data.origin import STAGED
 from trainer.data.remote import fetch, fingerprint
 from trainer.errors import DataError
 
+_PIN = "#state="
+"""Stands between an address and the key of the state that is wanted of it."""
+
 _logger = logging.getLogger(__name__)
 
 
@@ -30,16 +33,18 @@ def stage(uri: str, cache_dir: Path | None = None) -> Path:
     """Give the local folder that holds the images of a source.
 
     Args: uri: a folder, an archive (whatever its ending), or either behind an address such as
-        s3://. cache_dir: where archives are unpacked; default: the user's cache folder.
+        s3://, also one of `pinned`. cache_dir: where archives are unpacked; default: the user's
+        cache folder.
 
     Returns:
         The folder itself, or `<cache>/staged/<key>/files`.
 
-    Raises: DataError: nothing there, not an archive that is known, or an archive that must not be
-        unpacked. CredentialError: the store refuses, or its package is missing.
+    Raises: DataError: nothing there, not an archive that is known, an archive that must not be
+        unpacked, or an address whose pinned state is gone. CredentialError: the store refuses, or
+        its package is missing.
     """
     if is_remote(uri):
-        return _staged(uri, fingerprint(uri), cache_dir)
+        return _remote(uri, cache_dir)
     path = local_path(uri)
     if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises for a name that is too long
         return path
@@ -48,9 +53,25 @@ def stage(uri: str, cache_dir: Path | None = None) -> Path:
     if not path.is_file():
         raise DataError(f"{name_text(str(path))}: a pipe or device, and no folder or archive")
     stat = path.stat()
-    return _staged(
-        str(path.absolute()), f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}", cache_dir
-    )
+    key = _key(f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}")
+    return _staged(str(path.absolute()), key, cache_dir)
+
+
+def pinned(uri: str) -> str:
+    """Stage what lies behind an address, and return the address with the state that it is in now.
+
+    `stage` gives that state by it from now on: what comes later is not seen, and nobody asks the
+    store again while the copy is in the cache. A source on this machine stays as it is named.
+
+    Raises:
+        DataError, CredentialError: as `stage`.
+    """
+    return f"{address_of(uri)}{_PIN}{stage(uri).parent.name}" if is_remote(uri) else uri
+
+
+def address_of(uri: str) -> str:
+    """Return a source as its user named it, without the state that it was in."""
+    return uri.partition(_PIN)[0] if is_remote(uri) else uri
 
 
 def is_remote(uri: str) -> bool:
@@ -70,9 +91,30 @@ def local_path(uri: str) -> Path:
         return path
 
 
-def _staged(uri: str, state: str, cache_dir: Path | None) -> Path:
-    key = hashlib.blake2b(name_bytes(state), digest_size=16).hexdigest()
-    target = (cache_dir or cache_settings().folder) / "staged" / key
+def _remote(uri: str, cache_dir: Path | None) -> Path:
+    """Fetch what lies behind an address, unless the state that it names is there."""
+    address, _, wanted = uri.partition(_PIN)
+    if wanted and (_place(wanted, cache_dir) / STAGED).is_file():
+        return _place(wanted, cache_dir) / "files"
+    key = _key(fingerprint(address))
+    if wanted and key != wanted:
+        raise DataError(
+            f"{name_text(address)}: must hold what it held when the search began, and has changed; "
+            "bring that back, or start a new search"
+        )
+    return _staged(address, key, cache_dir)
+
+
+def _key(state: str) -> str:
+    return hashlib.blake2b(name_bytes(state), digest_size=16).hexdigest()
+
+
+def _place(key: str, cache_dir: Path | None) -> Path:
+    return (cache_dir or cache_settings().folder) / "staged" / key
+
+
+def _staged(uri: str, key: str, cache_dir: Path | None) -> Path:
+    target = _place(key, cache_dir)
     make_once(target, STAGED, partial(_fill, uri))
     return target / "files"
 

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from trainer.data.folder import ImageFolder
-from trainer.data.lists import is_list
-from trainer.data.sources import find_layout, open_list, open_source
+from trainer.data.sources import open_source
+from trainer.data.split import find_given_splits
 from trainer.doctor.depths import depth_findings
 from trainer.doctor.findings import Finding, Item, finding
 from trainer.doctor.fingerprint import take_fingerprints
 from trainer.doctor.folders import folder_findings
-from trainer.doctor.grouping import group_findings
+from trainer.doctor.grouping import group_findings, split_findings
 from trainer.doctor.pairs import pair_findings
 from trainer.doctor.pictures import picture_findings
 from trainer.errors import TrainerError
@@ -27,6 +27,8 @@ def diagnose(
     num_instance: int = 4,
     progress: Progress | None = None,
     group_by: str = "",
+    class_disjoint: bool = False,
+    seed: int = 0,
 ) -> dict[str, Any]:
     """Look at every picture of every source.
 
@@ -37,6 +39,9 @@ def diagnose(
         progress: called with (what, done, total).
         group_by: what pictures have in common that are of one group, as of
             `trainer.data.groups.group_pictures`; groups in two splits are errors.
+        class_disjoint: how `images` are to be split, as of `trainer.data.split.split_folder`; what
+            that refuses is an error.
+        seed: of that split.
 
     Returns:
         `{"splits": {name: {"images", "classes", "per_class_min", "per_class_max"}}, "findings":
@@ -44,7 +49,7 @@ def diagnose(
     """
     findings: list[Finding] = []
     if "images" in sources:
-        sources, findings = _given_splits(sources)
+        sources, findings = _given_splits(sources, class_disjoint=class_disjoint)
     folders: dict[str, ImageFolder] = {}
     for name, uri in sources.items():
         try:
@@ -54,7 +59,11 @@ def diagnose(
     findings += folder_findings(folders, num_instance)
     items = _look(folders, progress)
     findings += [*picture_findings(items), *depth_findings(items), *pair_findings(items)]
-    if group_by and folders:
+    if "images" in folders:
+        findings += split_findings(
+            folders["images"], group_by, progress, class_disjoint=class_disjoint, seed=seed
+        )
+    elif group_by and folders:
         findings += group_findings(folders, group_by, progress)
     order = ("error", "warning", "info")
     return {
@@ -63,23 +72,18 @@ def diagnose(
     }
 
 
-def _given_splits(sources: Mapping[str, str]) -> tuple[Mapping[str, str], list[Finding]]:
+def _given_splits(
+    sources: Mapping[str, str], *, class_disjoint: bool
+) -> tuple[Mapping[str, str], list[Finding]]:
     """Put the splits that a single folder or list holds in its place."""
     uri = sources["images"]
     try:
-        if is_list(uri) and (counts := open_list(uri).counts()):
-            return dict.fromkeys(counts, uri), []
-        layout = find_layout(uri)
-    except TrainerError:
-        return sources, []  # looking at its classes says what is wrong
-    if layout is None:
+        given = find_given_splits(uri, class_disjoint=class_disjoint)
+    except TrainerError as error:
+        return {}, [finding("splits", "error", str(error), [uri])]
+    if given is None:
         return sources, []
-    found = layout.splits.sources()
-    if found is None:
-        text = layout.refusal()
-        return {}, [finding("splits", "error", text, [uri])]
-    text = layout.usage()
-    return found, [finding("splits", "info", text, [uri])]
+    return given.sources, [finding("splits", "info", given.usage, [uri])] if given.usage else []
 
 
 def _look(folders: Mapping[str, ImageFolder], progress: Progress | None) -> list[Item]:

@@ -21,8 +21,9 @@ def folder_findings(folders: Mapping[str, ImageFolder], num_instance: int) -> li
         found += [*_twins(name, folder), *uneven(name, folder, "warning")]
     for name in ("train", "images"):
         if name in folders:
-            found += _too_few(name, folders[name])
             found += small_classes(name, folders[name], num_instance, "warning")
+    if "train" in folders:  # of what is to be split the split says more
+        found += _too_few("train", folders["train"])
     return [*found, *_same_folder(folders), *_unmatched(folders), *_missing(folders)]
 
 

@@ -1,13 +1,19 @@
 """`hpo doctor` as a user calls it, on pictures made here."""
 
+import argparse
 import json
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from hpo.cli import search
 from hpo.cli.main import main
+from hpo.cli.study_flags import study_from_args
+from hpo.core.errors import HpoError
 from hpo.doctor import machine
+from hpo.study.plan import resolve_sources
+from trainer.session import TRAINER
 
 
 @pytest.fixture(autouse=True)
@@ -77,11 +83,89 @@ def test_a_broken_picture_stops_and_is_named(pictures, capsys):
     assert "1 fault to mend before a search" in out
 
 
-def test_json_holds_everything(pictures, capsys):
-    assert main(["doctor", "--data", str(pictures / "train"), "--json"]) == 0
+@pytest.fixture
+def shelf(tmp_path, monkeypatch):
+    """Make `<name>/<class>/<i>.png` and a list of them, with columns whose cells come in turn."""
+    monkeypatch.setenv("HPO_CACHE_DIR", str(tmp_path / "cache"))
+
+    def make(name, counts, **columns):
+        rng = np.random.default_rng(len(name))
+        rows = [",".join(["path", "label", *columns])]
+        for label, count in counts.items():
+            for i in range(count):
+                path = tmp_path / name / label / f"{i}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                noise = rng.integers(0, 256, (6, 6, 3), dtype=np.uint8)
+                Image.fromarray(noise).resize((48, 48), Image.Resampling.BICUBIC).save(path)
+                cells = [column[i % len(column)] for column in columns.values()]
+                rows.append(",".join([str(path), label, *cells]))
+        (tmp_path / f"{name}.csv").write_text("\n".join(rows))
+        return tmp_path / name
+
+    return make
+
+
+def answers(words, capsys):
+    """What the doctor finds wrong, and what a search that is asked the same would say."""
+    code = main(["doctor", *words, "--json"])
+    findings = json.loads(capsys.readouterr().out)["data"]["findings"]
+    errors = [found["message"] for found in findings if found["severity"] == "error"]
+    assert code == (2 if errors else 0)
+    parser = argparse.ArgumentParser()
+    search.add_arguments(parser)
+    try:
+        resolve_sources(study_from_args(parser.parse_args(words)), TRAINER)
+    except HpoError as error:
+        return errors, [str(error)]
+    return errors, []
+
+
+TWELVE = dict.fromkeys(("almond", "barley", "cashew", "dates", "elder", "fennel"), 2)
+
+
+@pytest.mark.parametrize(
+    ("counts", "columns", "more", "says"),
+    [
+        ({"apple": 5, "grape": 4}, {}, (), "1 of 2 have fewer: grape (4)"),
+        ({"apple": 9, "grape": 1}, {}, (), "1 of 2 have fewer: grape (1)"),
+        ({"apple": 9}, {}, (), "two classes or more must be there"),
+        ({"apple": 6, "grape": 6}, {}, ("--class-disjoint",), "needs 6 classes or more, got 2"),
+        (
+            {"apple": 6, "grape": 6}, {"shelf": "abc"}, ("--group-by", "shelf"),
+            "2 of 2 have fewer: apple (6 pictures in 3 groups)",
+        ),
+        (
+            {"apple": 6, "grape": 6}, {"split": ("train", "val")}, (),
+            "none is reference, it holds train (6) and query (6)",
+        ),
+        (
+            {"apple": 8, "grape": 8}, {"split": ("train", "val", "gallery", "test gallery")}, (),
+            "none is test_query, it holds train (4), reference (4), query (4) and test_ref",
+        ),
+        (
+            {"apple": 6, "grape": 6}, {"split": ("train", "val", "gallery")},
+            ("--class-disjoint",), "so there is nothing to split by class",
+        ),
+        ({"apple": 5, "grape": 6}, {}, (), ""),
+        (TWELVE, {}, ("--class-disjoint",), ""),
+        ({"apple": 8, "grape": 8}, {"shelf": "abcd"}, ("--group-by", "shelf"), ""),
+    ],
+)  # fmt: skip
+def test_what_a_search_would_refuse_to_split_is_refused_in_the_same_words(
+    shelf, capsys, counts, columns, more, says
+):
+    folder = shelf("all", counts, **columns)
+    for place in (f"{folder}.csv", *([] if columns else [str(folder)])):
+        errors, refusals = answers(["--data", place, *more], capsys)
+        assert [says in error for error in errors] == ([True] if says else [])
+        assert refusals == errors
+
+
+def test_json_holds_everything(shelf, capsys):
+    assert main(["doctor", "--data", str(shelf("all", {"a": 5, "b": 7})), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["data"]["splits"] == {
-        "images": {"images": 8, "classes": 2, "per_class_min": 4, "per_class_max": 4}
+        "images": {"images": 12, "classes": 2, "per_class_min": 5, "per_class_max": 7}
     }
     assert found["data"]["findings"] == []
     assert {check["name"] for check in found["machine"]} >= {"python", "torch", "runs"}
@@ -109,7 +193,7 @@ def test_a_packaged_study_is_named_like_anywhere_else(pictures, capsys):
 def test_pictures_that_are_named_take_the_place_of_the_studys(pictures, tmp_path, capsys):
     file = tmp_path / "s.yaml"
     file.write_text("schema_version: 1\ndata: {train: train, reference: reference, query: none}\n")
-    assert main(["doctor", str(file), "--data", str(pictures / "train"), "--json"]) == 0
+    assert main(["doctor", str(file), "--data", str(pictures / "train"), "--json"]) == 2  # 4 each
     assert list(json.loads(capsys.readouterr().out)["data"]["splits"]) == ["images"]
     assert main(["doctor", str(file), "--query", str(pictures / "query"), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)["data"]["splits"]

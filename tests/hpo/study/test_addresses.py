@@ -92,13 +92,22 @@ def split_study(way):
 
 
 @pytest.mark.parametrize("way", ["flags", "file", "python"])
-def test_splits_in_a_store_stand_in_every_trials_spec(way):
+def test_splits_in_a_store_stand_in_every_trials_spec_as_they_were_when_the_search_began(
+    way, store
+):
+    for name in SPLITS:
+        store.copy("/shop/all", f"/shop/{name}", recursive=True)
     study = split_study(way)
     sources = resolve_sources(study, TRAINER)
-    assert sources == {name: f"{BUCKET}/{name}" for name in SPLITS}
+    places = [place.partition("#state=") for place in sources.values()]
+    assert [address for address, _, _ in places] == [f"{BUCKET}/{name}" for name in SPLITS]
+    assert all(state for _, _, state in places)
     spec = build_base_spec(study, TRAINER, sources)["dataset"]
-    assert spec["train_dataset"] == f"{BUCKET}/train"
-    assert spec["val_dataset"] == {"reference": f"{BUCKET}/reference", "query": f"{BUCKET}/query"}
+    assert spec["train_dataset"] == sources["train"]
+    assert spec["val_dataset"] == {name: sources[name] for name in ("reference", "query")}
+    assert study.data.splits == {name: f"{BUCKET}/{name}" for name in SPLITS}
+    store.rm("/shop/train/a/0.png")  # a trial that begins later
+    assert len(list(TRAINER.stage(spec["train_dataset"]).rglob("*.png"))) == 20
 
 
 def test_a_study_keeps_addresses_when_it_is_written_and_read():

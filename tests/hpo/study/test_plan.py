@@ -261,6 +261,19 @@ def test_a_list_with_splits_gives_each_source_its_rows(listed, whole):
     }
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_list_that_is_a_link_is_the_list_of_its_name(listed, tmp_path, whole):
+    """As DVC and the cache of a hub keep files: elsewhere, by their sums, without an ending."""
+    (tmp_path / "blobs").mkdir()
+    listed.rename(tmp_path / "blobs" / "3f2a")
+    listed.symlink_to("blobs/3f2a")
+    names = ("train", "reference", "query")
+    splits = dict.fromkeys(names, str(listed))
+    data = DataSources(folder=str(listed)) if whole else DataSources(**splits)
+    found = resolve_sources(replace(quick_study(), data=data), find_trainer("ml_recog"))
+    assert [len(names_in(found[name])) for name in names] == [6, 2, 2]
+
+
 def test_given_splits_that_share_groups_are_refused(listed):
     listed.write_text(listed.read_text().replace("a3.png,a,val,a3", "a3.png,a,val,a1"))
     data = DataSources(folder=str(listed), group_by="day")

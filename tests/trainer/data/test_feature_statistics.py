@@ -1,6 +1,7 @@
 """Statistics of cached features, against numbers by hand."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -36,6 +37,27 @@ def test_what_other_weights_or_preprocessing_made_has_another_name(tmp_path, cha
     keep(tmp_path, "a", [[1.0, 0.0], [3.0, 8.0]])
     keep(tmp_path, "b", [[1.0, 0.0], [3.0, 8.0]], source="/q", **changes)
     assert not feature_statistics("/p/train", tmp_path).keys() & feature_statistics("/q", tmp_path)
+
+
+def test_of_sets_that_were_made_alike_the_one_used_last_counts(tmp_path):
+    for name, value, used in (("a", 1.0, 300), ("b", 5.0, 500), ("c", 9.0, 100)):
+        keep(tmp_path, name, [[value], [value + 2]])
+        os.utime(tmp_path / "features" / name / "meta.json", (used, used))
+    assert [row["mean"] for row in feature_statistics("/p/train", tmp_path).values()] == [[6.0]]
+
+
+def test_sets_of_a_list_are_known_by_its_pictures(tmp_path, make_folder):
+    root = make_folder("photos", {"a": 3, "b": 2})
+    rows = [
+        f"photos/{label}/{i}.png,{label}" for label, n in (("a", 3), ("b", 1)) for i in range(n)
+    ]
+    (tmp_path / "list.csv").write_text("\n".join(["path,label", *rows]))
+    cache = tmp_path / "cache"
+    keep(cache, "all", [[1.0]] * 5, source=str(root), num_images=5)  # of the folder
+    keep(cache, "some", [[1.0], [1.0], [1.0], [5.0]], source=str(root), num_images=4)
+    found = feature_statistics(str(tmp_path / "list.csv"), cache)
+    assert [row["mean"] for row in found.values()] == [[2.0]]
+    assert feature_statistics(str(tmp_path / "gone.csv"), cache) == {}
 
 
 def test_a_set_that_is_being_removed_tells_nothing(tmp_path):

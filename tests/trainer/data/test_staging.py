@@ -5,11 +5,12 @@ import sys
 import tarfile
 from pathlib import Path
 
+import fsspec
 import pytest
 
 from trainer.data.folder import scan_folder
-from trainer.data.origin import STAGED
-from trainer.data.staging import stage
+from trainer.data.origin import STAGED, origin
+from trainer.data.staging import address_of, pinned, stage
 from trainer.errors import CredentialError, DataError
 
 
@@ -105,3 +106,50 @@ def test_a_store_without_its_package_says_what_is_missing():
     with pytest.raises(CredentialError, match=r"^gs://bucket/train: .*gcsfs") as caught:
         stage("gs://bucket/train")
     assert "\n" not in str(caught.value)
+
+
+@pytest.fixture
+def bucket():
+    """A store that lives in this process."""
+    shop = fsspec.filesystem("memory")
+    shop.pipe("/pins/train/a/0.png", b"one")
+    yield shop
+    if shop.exists("/pins"):
+        shop.rm("/pins", recursive=True)
+
+
+def files_in(address):
+    return sorted(path.name for path in stage(address).rglob("*.png"))
+
+
+def test_an_address_is_pinned_to_what_it_holds_and_the_store_is_asked_no_more(bucket):
+    pin = pinned("memory://pins/train")
+    assert pin.startswith("memory://pins/train#state=")
+    assert (pinned(pin), address_of(pin)) == (pin, "memory://pins/train")
+    bucket.pipe("/pins/train/a/1.png", b"two")
+    assert files_in(pin) == ["0.png"]
+    assert files_in("memory://pins/train") == ["0.png", "1.png"]
+    assert pinned("memory://pins/train") != pin
+    bucket.rm("/pins", recursive=True)
+    assert files_in(pin) == ["0.png"]
+    assert origin(stage(pin) / "a/0.png") == "memory://pins/train/a/0.png"
+
+
+def test_a_pinned_address_is_fetched_again_where_the_cache_is_another_and_refused_if_changed(
+    bucket, monkeypatch, tmp_path
+):
+    pin = pinned("memory://pins/train")
+    monkeypatch.setenv("HPO_CACHE_DIR", str(tmp_path / "of another machine"))
+    assert files_in(pin) == ["0.png"]
+    bucket.pipe("/pins/train/a/1.png", b"two")
+    assert files_in(pin) == ["0.png"]
+    monkeypatch.setenv("HPO_CACHE_DIR", str(tmp_path / "of a third"))
+    with pytest.raises(DataError, match="^memory://pins/train: must hold what it held when"):
+        stage(pin)
+
+
+def test_a_source_on_this_machine_is_not_pinned(make_folder):
+    root = make_folder("train#state=x", {"a": 1})
+    for name in (str(root), f"file://{root}"):
+        assert pinned(name) == address_of(name) == name
+        assert stage(name) == root
