@@ -18,7 +18,7 @@ from typing import Any
 
 from hpo.core.errors import RunError
 from hpo.core.event_json import from_dict
-from hpo.core.protocols import Executor
+from hpo.core.protocols import Executor, Trainer
 from hpo.core.spec_dicts import merged
 from hpo.core.trainer_extras import Explainer
 from hpo.core.trial import TrialRecord
@@ -74,7 +74,7 @@ def look(
     is_gone = was_removed(facts.run, trial.number)
     places = held_out or facts.plan.sources
     sources = [places[split] for split in ("reference", "query") if split in places]
-    described = None if is_gone else _describe(sources)
+    described = None if is_gone else _describe(sources, facts.trainer)
     earlier: dict[str, Any] | None = None
     with contextlib.suppress(OSError, ValueError):  # a damaged file counts as none
         if kept.is_file() and (is_gone or kept.stat().st_mtime >= checkpoint.stat().st_mtime):
@@ -114,12 +114,13 @@ def _has_to_do(earlier: Mapping[str, Any], kept: Path) -> bool:
     return "sources" not in earlier and find_problem(kept.parent) is not None
 
 
-def _describe(sources: Sequence[str]) -> list[Any] | None:
+def _describe(sources: Sequence[str], trainer: Trainer) -> list[Any] | None:
     """Tell what differs once pictures or lists of them do; None where they cannot be looked at."""
     lists = [Path(source) for source in sources if "://" not in source]
     try:
         files = [found for path in lists if S_ISREG((found := path.stat()).st_mode)]
-        return [*sources, *map(describe_source, sources), *(f.st_mtime_ns for f in files)]
+        pictures = [describe_source(source, trainer) for source in sources]
+        return [*sources, *pictures, *(file.st_mtime_ns for file in files)]
     except OSError:
         return None
 

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from hpo.core.errors import DataError, HpoError, RunError
 from hpo.core.protocols import Trainer
 from hpo.core.spec_dicts import flatten, merged, nest, relocated
-from hpo.core.text import nearest_path, shell_word
+from hpo.core.text import absolute_path, nearest_path, shell_word
 from hpo.core.yaml_io import read_yaml, to_yaml
 from hpo.run.run_dir import RunDir, write_atomically
 from hpo.searching.resume import settle_origin
@@ -94,14 +94,15 @@ def _take_moved(
 
 @contextlib.contextmanager
 def explain_gone_files(
-    run: RunDir, study: StudySpec, plan: StudyPlan, is_resumed: bool
+    run: RunDir, study: StudySpec, plan: StudyPlan, trainer: Trainer, is_resumed: bool
 ) -> Iterator[None]:
     """Add to an error that names a file of the run which is gone how to give its new place."""
     try:
         yield
     except HpoError as error:
         if isinstance(error, RunError) and not is_resumed:
-            _demand_data(run, study, plan)  # without its pictures a space is another one
+            # Without its pictures a space is another one.
+            _demand_data(run, study, plan, trainer)
         names = (value for value in flatten(plan.base_spec).values() if isinstance(value, str))
         files = (name for name in names if Path(name).suffix or "/" in name)
         gone = next((n for n in files if _names(error, n) and not Path(n).exists()), "")
@@ -118,7 +119,7 @@ def _names(error: Exception, path: str) -> bool:
     return re.search(rf"(?<![\w./-]){re.escape(path)}(?![\w/-])", str(error)) is not None
 
 
-def _find_gone(run: RunDir, study: StudySpec, plan: StudyPlan) -> dict[str, str]:
+def _find_gone(run: RunDir, study: StudySpec, plan: StudyPlan, trainer: Trainer) -> dict[str, str]:
     """Local sources of a run that are no longer there, or of which no file is left.
 
     What was not on this machine when the run began (a platform's folders, say) cannot have gone.
@@ -127,7 +128,7 @@ def _find_gone(run: RunDir, study: StudySpec, plan: StudyPlan) -> dict[str, str]
         Name (`data` for one folder that was split) -> where it was.
     """
     folder = study.data.folder
-    if folder and "://" not in folder and _is_gone(folder):
+    if folder and "://" not in folder and _is_gone(folder, trainer):
         return {"data": folder}
     return {
         name: place
@@ -135,27 +136,32 @@ def _find_gone(run: RunDir, study: StudySpec, plan: StudyPlan) -> dict[str, str]
         if "://" not in place
         and Path(place).is_absolute()
         and not read_origin(run).get("data", {}).get(name, "").startswith(NO_FILES)
-        and _is_gone(place)
+        and _is_gone(place, trainer)
     }
 
 
-def _is_gone(place: str) -> bool:
-    path = Path(place)
-    return not path.exists() or (path.is_dir() and describe_source(place).startswith(NO_FILES))
+def _is_gone(place: str, trainer: Trainer) -> bool:
+    return describe_source(place, trainer).startswith(NO_FILES)
 
 
-def _demand_data(run: RunDir, study: StudySpec, plan: StudyPlan) -> None:
+def _demand_data(run: RunDir, study: StudySpec, plan: StudyPlan, trainer: Trainer) -> None:
     """Refuse what needs the pictures of a run while they are not where they were.
 
     Raises:
         RunError: naming what is gone, and how to give the new place.
     """
-    gone = _find_gone(run, study, plan)
+    gone = _find_gone(run, study, plan, trainer)
     if not gone or (study.data.is_default and "data" not in gone):
         return
     if study.data.folder and "data" not in gone:
         return  # the split is made anew
-    places = "; ".join(f"{name}: no such folder or archive: {at}" for name, at in gone.items())
+    named = {name: study.data.splits.get(name, place) for name, place in gone.items()}
+    places = "; ".join(
+        f"{name}: {at}: no picture of it is there"
+        if Path(at).is_file()
+        else f"{name}: no such folder or archive: {at}"
+        for name, at in named.items()
+    )
     flags = " ".join(f"--{name.replace('_', '-')} PLACE" for name in gone)
     raise RunError(
         f"{places}; bring it back, or give its new place: `{run.resume_command} {flags}` "
@@ -185,8 +191,9 @@ def _take_places(
     if places:
         given: dict[str, Any] = _checked(study, places)
         study = replace(study, data=replace(study.data, **given))
-    _demand_data(run, study, plan if not places else replace(plan, sources=study.data.splits))
-    if not places and not _find_gone(run, study, plan):
+    now = replace(plan, sources=study.data.splits) if places else plan
+    _demand_data(run, study, now, trainer)
+    if not places and not _find_gone(run, study, plan, trainer):
         return study, plan
     sources = {**plan.sources, **resolve_sources(study, trainer)}
     base_spec = merged(plan.base_spec, nest(trainer.data_overrides(sources)))
@@ -224,7 +231,7 @@ def _checked(study: StudySpec, places: Mapping[str, str]) -> dict[str, str]:
             has = "one folder (--data)" if study.data.folder else "splits (--train, --query, ...)"
             has = "the embedded pictures" if study.data.is_default else has
             raise DataError(f"{flag}: the run was searched with {has}; give what it has")
-        whole = place if "://" in place else str(Path(place).expanduser().resolve())
+        whole = place if "://" in place else str(absolute_path(place))
         if "://" not in whole and not Path(whole).exists():
             hint = nearest_path(Path(whole))
             raise DataError(f"{flag}: no such folder or archive: {whole}{hint}")

@@ -108,7 +108,7 @@ def settle_origin(
     """
     space = build_space(study, trainer, plan.base_spec, num_trials=plan.planned_trials)
     lost = find_unapplied(study, trainer, plan, space)
-    changes = find_changes(run, take_origin(space, plan.sources, trainer))
+    changes = find_changes(run, take_origin(space, plan.sources, trainer), plan.sources)
     if not changes and space.digest != plan.space_digest:
         changes = [
             "the search space has changed since the search began "

@@ -168,7 +168,7 @@ def _drive(
     is_changed: bool = False,
 ) -> SearchResult:
     """Search while the lock is held; a changed study is kept once it is known to be usable."""
-    gone = explain_gone_files(run, study, plan, is_resumed)
+    gone = explain_gone_files(run, study, plan, trainer, is_resumed)
     with explain_disk_faults(run.path), run.lock(), gone:
         run.stop_file.unlink(missing_ok=True)  # from here on `hpo stop` means this start
         if is_resumed:

@@ -14,6 +14,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
+from pathlib import Path
 from statistics import fmean
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -145,7 +146,8 @@ class _Now:
 
     def __init__(self, study: StudySpec, plan: StudyPlan, trainer: Trainer) -> None:
         self.study, self.plan, self.trainer = study, plan, trainer
-        self.data = {name: describe_source(address) for name, address in plan.sources.items()}
+        self.data = {name: _described(place, trainer) for name, place in plan.sources.items()}
+        """What each source may be described as; nothing where all is gone, which looks alike."""
         self._features: dict[str, Mapping[str, Any]] = {}
 
     @functools.cached_property
@@ -222,9 +224,7 @@ def is_same_kind(before: StudyPlan, now: StudyPlan, trainer: Trainer, names: set
 def _compare(run: RunDir, study: StudySpec, plan: StudyPlan, now: _Now) -> Likeness | None:
     """How similar the pictures are; None where some chose there that are held out here."""
     before = read_origin(run).get("data", {})
-    if all(
-        _is_known(now.data[name]) and before.get(name) == now.data[name] for name in _VALIDATION
-    ):
+    if all(before.get(name) in now.data[name] for name in _VALIDATION):
         return Likeness(similarity=1.0, words="the same pictures")
     if held_out_sources(now.plan.sources) and _shares_pictures(before, study, now):
         return None
@@ -237,17 +237,18 @@ def _compare(run: RunDir, study: StudySpec, plan: StudyPlan, now: _Now) -> Liken
     return Likeness(similarity=similarity, words=f"about as many pictures ({similarity:.2f})")
 
 
-def _is_known(description: str) -> bool:
-    """Whether a source's description tells it from others: all that are gone look alike."""
-    return not description.startswith(NO_FILES)
+def _described(place: str, trainer: Trainer) -> set[str]:
+    """Describe a source; of a list earlier versions have kept what the file itself is."""
+    readers = (trainer, None) if Path(place).is_file() else (trainer,)
+    found = {describe_source(place, reader) for reader in readers}
+    return {text for text in found if not text.startswith(NO_FILES)}
 
 
 def _shares_pictures(before: Mapping[str, str], study: StudySpec, now: _Now) -> bool:
     """Whether pictures that are held out now may have chosen the earlier search's best."""
     if study.data.folder and study.data.folder == now.study.data.folder:
         return True  # another split of one folder
-    held_out = now.data["test_query"]
-    return _is_known(held_out) and held_out in {before.get(name) for name in _VALIDATION}
+    return bool(now.data["test_query"] & {before.get(name) for name in _VALIDATION})
 
 
 def _by_features(plan: StudyPlan, now: _Now) -> float | None:

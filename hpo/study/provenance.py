@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from hpo.core.errors import SpecError
 from hpo.core.event_json import from_dict
 from hpo.core.installed import installed_versions
+from hpo.core.list_reader import ListReader
 from hpo.core.protocols import Trainer
 from hpo.core.spec_dicts import value_at
 from hpo.core.yaml_io import read_yaml
@@ -53,7 +54,7 @@ def take_origin(space: SearchSpace, sources: Mapping[str, str], trainer: Trainer
     return {
         "space": {p["name"]: _range_of(p) for p in space.to_json()["parameters"]}
         | {pin.name: f"{_FIXED}{pin.value}" for pin in space.pinned},
-        "data": {name: describe_source(address) for name, address in sorted(sources.items())},
+        "data": {name: describe_source(place, trainer) for name, place in sorted(sources.items())},
         "code": {name: _digest(path.read_bytes()) for name, path in sorted(_code_of(trainer))}
         | {name: versions[name] for name in _MATTERING if name in versions},
     }
@@ -118,14 +119,24 @@ def read_origin(run: RunDir) -> Origin:
     return {}
 
 
-def find_changes(run: RunDir, now: Origin) -> list[str]:
+def find_changes(run: RunDir, now: Origin, sources: Mapping[str, str]) -> list[str]:
     """Say what is no longer as it was when the run began, one sentence per kind.
 
-    A run of an earlier version, which has kept nothing, has no changes.
+    A run of an earlier version, which has kept nothing, has no changes; of a list these kept what
+    the file itself is.
+
+    Args:
+        run: the run.
+        now: what `take_origin` finds.
+        sources: the places that it was taken of.
     """
     before = read_origin(run)
     if not before:
         return []
+    data = before.get("data", {})
+    for name, place in sources.items():
+        if data.get(name) not in (None, now["data"][name]) and data[name] == describe_source(place):
+            data[name] = now["data"][name]
     words = {"space": "the search space has", "data": "the data have", "code": "the code has"}
     found = {kind: list(_differences(before.get(kind, {}), now[kind])) for kind in words}
     return [
@@ -135,12 +146,18 @@ def find_changes(run: RunDir, now: Origin) -> list[str]:
     ]
 
 
-def describe_source(address: str) -> str:
-    """Number, size and digest of the files at an address; of one elsewhere the address alone."""
+def describe_source(address: str, trainer: Trainer | ListReader | None = None) -> str:
+    """Number, size and digest of the files at an address; of one elsewhere the address alone.
+
+    Of a list, which only its trainer can read, the files are the pictures that it names.
+    """
     if "://" in address:
         return address
     root = Path(address)
     files = sorted(_files_below(root)) if root.is_dir() else [("", root)] * root.is_file()
+    if isinstance(trainer, ListReader) and (listed := trainer.listed_files(address)):
+        pictures = ((name, Path(file)) for name, file in sorted(listed.items()))
+        files = [(name, path) for name, path in pictures if path.is_file()]
     sizes = {name: path.stat().st_size for name, path in files}
     digest = hashlib.sha256(json.dumps(sizes).encode())
     for _, path in files[:: max(1, len(files) // MOST_SAMPLES)]:

@@ -14,9 +14,11 @@ from hpo.core.errors import DataError, HpoError, RunError
 from hpo.core.yaml_io import read_yaml
 from hpo.results.export import export_run
 from hpo.searching.session import resume_search, start_search
+from hpo.study.provenance import describe_source
 from hpo.study.sections import DataSources
 from tests.quick_runs import Ear, quick_study
 from tests.quick_trainer import QuickTrainer
+from trainer.session import RecognitionTrainer
 
 NAMES = ("train", "reference", "query")
 
@@ -208,3 +210,91 @@ def test_the_same_at_the_command_line(started, capsys):
     assert "--moved" in capsys.readouterr().err.splitlines()[-1]
     assert main([*words, "--moved", f"{old}=elsewhere/renamed.ckpt"]) == 0
     assert read_yaml(run.study_file)["spec"]["start"]["file"] == new
+
+
+class WithLists(QuickTrainer):
+    """Reads lists, and splits them, as the recognition trainer does."""
+
+    _inner = RecognitionTrainer()
+    cache_folder, listed_files = _inner.cache_folder, _inner.listed_files
+    split_data, settle_sources = _inner.split_data, _inner.settle_sources
+
+
+WITH_LISTS = WithLists()
+SPLIT_OF = ("train", "train", "train", "gallery", "val", "val")
+
+
+def lay_lists(folder, kind, photos=None):
+    """Write lists of two classes of six pictures, by whole paths; return them by a search's names."""
+    photos = photos or folder / "photos"
+    rows = [(f"{photos}/{c}/{i}.png", c, SPLIT_OF[i]) for c in "ab" for i in range(6)]
+    folder.mkdir(exist_ok=True)
+    if kind == "split":  # by the search
+        lines = ["path,label", *(f"{path},{label}" for path, label, _ in rows)]
+        (folder / "list.csv").write_text("\n".join(lines))
+        return {"data": str(folder / "list.csv")}
+    if kind == "marked":
+        (folder / "list.csv").write_text("\n".join(["path,label,split", *map(",".join, rows)]))
+        return dict.fromkeys(NAMES, str(folder / "list.csv"))
+    for name, split in zip(NAMES, ("train", "gallery", "val"), strict=True):
+        lines = [f"{path},{label}" for path, label, own in rows if own == split]
+        (folder / f"{name}.csv").write_text("\n".join(["path,label", *lines]))
+    return {name: str(folder / f"{name}.csv") for name in NAMES}
+
+
+@pytest.fixture(params=["split", "marked", "given"])
+def listed(request, tmp_path, monkeypatch):
+    """A run, the folder of its lists and pictures, the lists, and what writes them elsewhere."""
+    monkeypatch.setenv("HPO_CACHE_DIR", str(tmp_path / "cache"))
+    old = tmp_path / "old"
+    for label in "ab":
+        (old / "photos" / label).mkdir(parents=True)
+        for i in range(6):
+            (old / "photos" / label / f"{i}.png").write_bytes(f"{label}{i}".encode())
+    places = lay_lists(old, request.param)
+    data = DataSources(**{"folder" if n == "data" else n: place for n, place in places.items()})
+    trainer = f"{__name__}:WITH_LISTS"
+    study = replace(quick_study(budget=Budget(trials=2)), data=data, trainer=trainer)
+    run = start_search(study, tmp_path / "runs", Ear().settings()).run
+    return run, old, places, lambda folder, photos=None: lay_lists(folder, request.param, photos)
+
+
+def test_lists_and_their_pictures_at_a_new_place_are_gone_on_with(listed, tmp_path):
+    run, old, _, lay = listed
+    old.rename(tmp_path / "new")
+    with pytest.raises(RunError, match="(data|train): no such folder or archive|no picture of it"):
+        go_on(run)
+    places = lay(tmp_path / "new")
+    assert sum(go_on(run, places).finished.trials.values()) == 4
+    assert sum(go_on(run, trials=5).finished.trials.values()) == 5
+    (tmp_path / "new/photos/a/0.png").write_bytes(b"another")
+    with pytest.raises(RunError, match=r"the data have changed since the search began \("):
+        go_on(run, trials=6)
+
+
+def test_pictures_that_have_moved_without_their_list_are_told(listed, tmp_path):
+    run, old, _, lay = listed
+    (old / "photos").rename(tmp_path / "photos")
+    with pytest.raises(RunError, match=r"^\w+: \S+\.csv: no picture of it is there; ") as caught:
+        go_on(run)
+    assert " PLACE` (the run remembers it)" in str(caught.value)
+    assert go_on(run, lay(old, photos=tmp_path / "photos")).finished
+
+
+def test_another_label_in_a_list_is_a_change(listed):
+    run, old, places, _ = listed
+    for file in old.glob("*.csv"):
+        file.write_text(file.read_text().replace("/a/0.png,a", "/a/0.png,b"))
+    with pytest.raises(RunError, match="the data have changed since the search began"):
+        go_on(run, places)
+
+
+def test_a_run_that_has_kept_what_its_lists_themselves_are_goes_on(listed):
+    """As those of earlier versions have."""
+    run, *_ = listed
+    kept = json.loads((run.path / "origin.json").read_text())
+    sources = json.loads((run.path / "plan.json").read_text())["sources"]
+    data = {name: describe_source(place) for name, place in sources.items()}
+    assert data != kept["data"]
+    (run.path / "origin.json").write_text(json.dumps({**kept, "data": data}))
+    assert go_on(run).finished
