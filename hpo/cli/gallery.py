@@ -41,8 +41,9 @@ examples:
   hpo export retail                    makes the gallery anew, from the study's pictures
 
 Pictures that are in the gallery already are not added again. Those that cannot be read, or are
-there under another class, are named and left out. A gallery belongs to one model: with another it
-is refused.
+there under another class, are named and left out. A class that the model's dataset.class_map
+names is called by that name, and either name takes it out. A gallery belongs to one model: with
+another it is refused.
 
 A network takes pictures of classes that it was not trained on for known ones far more often than
 those of a class which was only left out of its gallery. --calibrate-unknown measures how often, by

@@ -140,7 +140,9 @@ class PictureService:
             path.write_bytes(data)
             table = Path(folder, "added.csv")
             with table.open("w", newline="", encoding="utf-8") as stream:
-                csv.writer(stream).writerows((("path", "label"), (str(path), label)))
+                # The class is named as results name it: no class map of the trainer's says more.
+                rows = (("path", "label", "reported"), (str(path), label, "yes"))
+                csv.writer(stream).writerows(rows)
             result = extend_gallery(self.run, str(table))
         if result["errors"]:
             reason = str(result["errors"][0]["error"])
@@ -231,11 +233,10 @@ def _reference_folder(run: RunDir, trainer: Trainer) -> Path | None:
         if not place or "://" in place or not Path(place).exists():
             return None
         with as_user_errors():
-            staged = trainer.stage(place)
+            return trainer.stage(place)
     except (HpoError, OSError) as error:
         logger.info("gallery pictures are not shown: %s", error)
         return None
-    return staged if staged.is_dir() else staged.parent
 
 
 def _class_name(label: str) -> str:

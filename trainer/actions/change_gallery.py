@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 ADDED = "added//"
 """Stands before the paths of pictures that no export has put there; no real one holds `//`."""
+REPORTED = "reported"
+"""Column of a list whose labels are classes as results call them."""
 _SAME = 1e-5
 """Distance up to which two embeddings are of the same picture, where there is no digest to ask."""
 
@@ -61,7 +63,9 @@ def add_classes(folder: Path, images: str | Path) -> dict[str, Any]:
 
     Args:
         folder: holds `model.onnx` and `gallery.npz`; the gallery is replaced.
-        images: `<class>/<picture>`; classes that are known get more pictures.
+        images: `<class>/<picture>`; classes that are known get more pictures. A class that the
+            export's `dataset.class_map` names gets that name; in a list with a column `reported`
+            they have it already.
 
     Returns:
         `classes` and `pictures` in the gallery now, `new_classes`, `new_pictures`,
@@ -73,6 +77,7 @@ def add_classes(folder: Path, images: str | Path) -> dict[str, Any]:
     """
     model, digest = open_model(folder)
     found = open_source(str(images))
+    names, labels_N = _reported(found, model.facts.get("class_map") or {})
     files = [found.root / path for path in found.paths]
     reasons: dict[int, str] = {}
     parts = [
@@ -85,8 +90,8 @@ def add_classes(folder: Path, images: str | Path) -> dict[str, Any]:
         places = np.concatenate([part[0] for part in parts])
         new = build_gallery(
             np.concatenate([part[1] for part in parts]),
-            found.labels[places],
-            found.classes,
+            labels_N[places],
+            names,
             [files[place] for place in places],
             digests=[digest for _, _, own in parts for digest in own],
             model=digest,
@@ -131,6 +136,10 @@ def merge_gallery(folder: Path, other: Path) -> dict[str, Any]:
 def remove_classes(folder: Path, names: Sequence[str]) -> dict[str, Any]:
     """Take classes out of an export's gallery.
 
+    Args:
+        folder: holds `model.onnx` and `gallery.npz`; the gallery is replaced.
+        names: of classes as results call them, or as folders of the export's class map.
+
     Returns:
         `classes` and `pictures` in the gallery now, `removed_classes` and `removed_pictures`.
 
@@ -138,15 +147,19 @@ def remove_classes(folder: Path, names: Sequence[str]) -> dict[str, Any]:
         CheckpointError, DataError: as `trainer.actions.predict.predict`; a name is no class of the
             gallery, or no class would be left. Nothing is changed.
     """
-    with _changing(folder, *open_model(folder)) as change:
+    model, digest = open_model(folder)
+    class_map = model.facts.get("class_map") or {}
+    with _changing(folder, model, digest) as change:
         gallery = change.index
         numbers = {name_key(name): number for number, name in enumerate(gallery.class_names)}
+        gone: set[int] = set()
         for name in names:
-            if name_key(name) not in numbers:
+            own = name if name_key(name) in numbers else class_map.get(name_key(name), name)
+            if name_key(own) not in numbers:
                 guesses = nearest(name, gallery.class_names, {})
                 hint = f"; did you mean {guesses[0]}?" if guesses else ""
                 raise DataError(f"{name}: no such class in the gallery{hint}")
-        gone = {numbers[name_key(name)] for name in names}
+            gone.add(numbers[name_key(own)])
         if len(gone) == len(gallery.class_names):
             raise DataError("the gallery must keep a class: add others before the last are removed")
         change.index = gallery.taken(np.flatnonzero(~np.isin(gallery.labels_G, sorted(gone))))
@@ -234,6 +247,20 @@ def _joined(gallery: GalleryIndex, new: GalleryIndex) -> tuple[GalleryIndex, int
     # Beside the reference folder's own picture of that name it would be taken for it.
     paths = tuple(path if path.startswith(ADDED) else f"{ADDED}{path}" for path in added.paths)
     return gallery.extended(replace(added, paths=paths)), num_known, conflicts
+
+
+def _reported(
+    found: ImageFolder, class_map: Mapping[str, str]
+) -> tuple[list[str], NDArray[np.int64]]:
+    """Return the classes as results call them, and each picture's place among them."""
+    own = {} if REPORTED in found.columns else class_map
+    reported = [own.get(name_key(name), name) for name in found.classes]
+    names: dict[str, str] = {}
+    for name in reported:
+        names.setdefault(name_key(name), name)
+    place = {key: i for i, key in enumerate(names)}
+    places = np.array([place[name_key(name)] for name in reported], dtype=np.int64)
+    return list(names.values()), places[found.labels]
 
 
 def _size(gallery: GalleryIndex) -> dict[str, int]:

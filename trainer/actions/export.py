@@ -24,6 +24,7 @@ import torch
 from trainer.actions.export_check import ExportError, Parity, compare
 from trainer.cross_fit import with_unseen
 from trainer.data.batches import build_data
+from trainer.data.class_map import read_class_map
 from trainer.data.names import printable
 from trainer.devices import pick_device
 from trainer.embedding import embed
@@ -150,6 +151,7 @@ def _facts(spec: Spec, content: Mapping[str, Any], data: RecognitionData) -> dic
         classes = list(content.get("class_names") or [])
     # Of a model that knows no training pictures, those of the gallery decide.
     value_range = data.framing.value_range or spec.dataset.value_range
+    class_map = read_class_map(spec.dataset.class_map)
     return {
         "model_name": spec.model_name,
         **{name: getattr(spec.model, name) for name in _MODEL_FACTS},
@@ -158,6 +160,7 @@ def _facts(spec: Spec, content: Mapping[str, Any], data: RecognitionData) -> dic
         "value_range": value_range and list(value_range),
         **{name: getattr(spec.dataset, name) for name in _DATASET_FACTS},
         "classes": classes,
+        **({"class_map": class_map} if class_map else {}),
         "trained_classes": list(content.get("class_names") or []),
         "weights": start_weights(spec),
         "trained_with": _trained_with(content.get("spec")),

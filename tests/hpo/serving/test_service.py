@@ -41,6 +41,30 @@ def test_matches_show_pictures_of_the_reference_folder(run, tmp_path):
     assert [match["picture"] for match in matches] == [None, None, None]
 
 
+@pytest.mark.parametrize("is_settled", [False, True])
+def test_matches_show_pictures_of_a_list(run, tmp_path, is_settled):
+    """It may lie elsewhere than they do, as one does that was split or settled."""
+    for label in ("red", "green"):
+        (tmp_path / "photos" / label).mkdir(parents=True)
+        Image.new("RGB", (90, 60), label).save(tmp_path / "photos" / label / "0.png")
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "lists" / "all.csv").write_text(
+        "path,label,split\n../photos/red/0.png,red,gallery\n../photos/green/0.png,green,gallery\n"
+    )
+    sources = {"reference": str(tmp_path / "lists" / "all.csv")}
+    if is_settled:
+        sources = RecognitionTrainer().settle_sources(sources, tmp_path / "out")
+    plan = json.loads((run.path / "plan.json").read_text())
+    plan["sources"] |= sources
+    (run.path / "plan.json").write_text(json.dumps(plan))
+    service = PictureService(run)
+    matches = service.label(picture((250, 40, 40)), "a.png", 3)["matches"]
+    shown = {match["class"]: match["picture"] for match in matches}
+    assert shown == {"red": "red/0.png", "green": "green/0.png", "blue": None}
+    with Image.open(io.BytesIO(service.thumbnail("red/0.png"))) as small:
+        assert small.getpixel((9, 9)) == pytest.approx((255, 0, 0), abs=3)
+
+
 def test_no_reference_picture_is_shown_for_one_that_was_added_under_its_name(run, tmp_path):
     """Cameras count from 1 in every folder."""
     shots, new = tmp_path / "shots" / "red", tmp_path / "new" / "red"

@@ -276,3 +276,36 @@ def test_new_classes_that_look_like_known_ones_are_told(gallery, new):
     assert told["notes"] == ["classes 'class_00' and 'Class 00' differ in spelling alone"]
     (new / "Class 00" / "00.png").rename(new / "melon" / "more.png")
     assert not [note for note in add_classes(gallery, new)["notes"] if "spelling" in note]
+
+
+def test_folders_that_the_class_map_names_are_changed_under_those_names(trained, tmp_path):
+    """The map goes with the model; what it does not know is called as the folder is."""
+    names = {f"class_0{i}": f"fruit {i}" for i in range(6)} | {"class_09": "plum"}
+    file = tmp_path / "names.yaml"
+    file.write_text("".join(f"{folder}: {name}\n" for folder, name in names.items()))
+    folder = tmp_path / "export"
+    spec = trained.spec(
+        folder, export__checkpoint=str(trained.checkpoint), export__on_cpu=True,
+        export__onnx_file=str(folder / "model.onnx"), dataset__class_map=str(file),
+    )  # fmt: skip
+    export(parse_spec(spec, "export"))
+    file.unlink()
+    known = add_classes(folder, trained.splits["reference"])
+    assert (known["known_pictures"], known["new_classes"], known["errors"]) == (12, 0, [])
+    make_folders(tmp_path / "new", classes=3, images=3, seed=21)
+    for old, new in (("class_01", "class_09"), ("class_02", "fruit 0")):
+        (tmp_path / "new" / old).rename(tmp_path / "new" / new)
+    counts = add_classes(folder, tmp_path / "new")
+    assert (counts["new_classes"], counts["new_pictures"]) == (1, 9)
+    assert list_gallery(folder) == {f"fruit {i}": 8 if i == 0 else 2 for i in range(6)} | {
+        "plum": 3
+    }
+    picture = tmp_path / "new" / "class_00" / "00.png"
+    with Image.open(picture) as image:
+        image.rotate(90).save(tmp_path / "other.png")
+    (tmp_path / "new.csv").write_text("path,label,reported\nother.png,class_09,yes\n")
+    assert add_classes(folder, tmp_path / "new.csv")["new_classes"] == 1
+    assert list_gallery(folder)["class_09"] == 1
+    assert remove_classes(folder, ["class_09"])["removed_pictures"] == 1  # the one called so
+    assert remove_classes(folder, ["class_09", "fruit 1"])["removed_classes"] == 2
+    assert "plum" not in list_gallery(folder)
