@@ -14,6 +14,7 @@ import json
 import math
 import os
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,9 @@ LEAST_CLASSES = 8
 """Of whose validation queries a threshold for unknown pictures can be made."""
 GREY = (0.299, 0.587, 0.114)
 MOST_RESIZED = 100_000_000
+MOST_BYTES = 1 << 30
+_OPENING = threading.Lock()
+"""Of Pillow's bound for pixels, which belongs to the process."""
 DEEP_MODES = frozenset({"I", "F", "I;16", "I;16L", "I;16B", "I;16N"})
 DEEP_COLORS = frozenset({"LA", "RGB", "RGBX", "RGBA", "CMYK"})
 COLORS = {"LA": 1, "RGBA": 3}
@@ -174,10 +178,13 @@ class RecognitionModel(PythonModel):
             import pillow_heif
 
             pillow_heif.register_heif_opener()
-        with Image.open(io.BytesIO(data)) as opened:
-            # A cut picture is decoded in full: it has the pixels that timm's transform gives.
-            if not self._share:
-                opened.draft(mode, (2 * max(height, width),) * 2)
+        with _opened(data) as opened:
+            # A cut picture is decoded in full, if that fits: as timm's transform has it.
+            size, share = opened.size, self._share or 1.0
+            if not self._share or _cost(opened, *size) > MOST_BYTES:
+                opened.draft(mode, (2 * math.floor(max(height, width) / share),) * 2)
+            if _cost(opened, *size) > MOST_BYTES:
+                raise ValueError(f"image: {size[0]} x {size[1]} pixels take too much memory")
             deep = _deep_as_bytes(opened, data, self._facts.get("value_range"))
             flat = _upright(opened, opened if deep is None else deep, mode)
         name = self._facts.get("interpolation", "bilinear")
@@ -188,6 +195,28 @@ class RecognitionModel(PythonModel):
             flat = flat.resize((width, height), resampling)
         pixels: np.ndarray[Any, Any] = np.asarray(flat, dtype=np.uint8).reshape(height, width, -1)
         return pixels
+
+
+def _opened(data: bytes) -> Any:
+    """A picture of any number of pixels: what it takes once decoded is bounded instead."""
+    from PIL import Image
+
+    with _OPENING:
+        most, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            return Image.open(io.BytesIO(data))
+        finally:
+            Image.MAX_IMAGE_PIXELS = most
+
+
+def _cost(image: Any, width: int, height: int) -> int:
+    """Bytes that a picture will take once decoded; `width` and `height` are those of its file."""
+    deep = 4 if image.mode in {"I", "F"} else 2 if image.mode.startswith("I;16") else 0
+    cost = int(image.width * image.height) * (deep or len(image.getbands()))
+    if image.info.get("progressive"):  # all coefficients of the full size are held
+        layers = [across * down for _, across, down, _ in getattr(image, "layer", [])] or [3]
+        cost += 2 * width * height * sum(layers) // max(layers)
+    return cost
 
 
 def _check_model(expected: str, model: Path) -> None:
@@ -221,9 +250,12 @@ def _cut(image: Any, height: int, width: int, share: float, resampling: Any) -> 
 
 def _upright(source: Any, image: Any, mode: str) -> Any:
     """Lay transparency on white and apply the rotation tag of the file, if it can be read."""
-    from PIL import ExifTags, Image
+    from PIL import ExifTags, Image, ImageCms
 
     source.load()
+    if image.mode == "LAB":
+        lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+        image = ImageCms.buildTransform(lab, srgb, "LAB", "RGB").apply(image)
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         paper = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
@@ -258,8 +290,6 @@ def _samples(image: Any, data: bytes) -> tuple[str, np.ndarray[Any, Any] | None]
     Pillow gives the upper byte of deep colours, and the lower one when it is told that the bytes
     are stored the other way round.
     """
-    from PIL import Image
-
     if image.mode in DEEP_MODES:
         return "L", np.asarray(image)[..., None]
     stored = {tile[3][0] if isinstance(tile[3], tuple) else tile[3] for tile in image.tile}
@@ -268,7 +298,7 @@ def _samples(image: Any, data: bytes) -> tuple[str, np.ndarray[Any, Any] | None]
     if not is_known or (kind == "LA" and image.mode != "RGBA"):
         return image.mode, None
     raw = "RGBA" if kind == "LA" else f"{kind};{OTHER_BYTE[order]}"
-    other: Any = Image.open(io.BytesIO(data))
+    other = _opened(data)
     with other:
         tiles = [(*t[:3], (raw, *t[3][1:]) if isinstance(t[3], tuple) else raw) for t in other.tile]
         other.tile = [getattr(type(other.tile[0]), "_make", tuple)(tile) for tile in tiles]

@@ -58,10 +58,11 @@ def decode_image(path: Path, size: ImageSize, framing: Framing = SQUASHED) -> De
         ImageError: the file cannot be read or decoded; the message names it.
     """
     mode = "RGB" if size.channels == 3 else "L"
-    # A cut picture has the pixels that timm's transform gives: of the full size.
-    longest = None if framing.cut else _DRAFT_REDUNDANCY * max(size.height, size.width)
+    # A cut picture has the pixels that timm's transform gives: of the full size, if that fits.
+    needed = framing.cut.resized if framing.cut else (size.height, size.width)
+    longest, in_full = _DRAFT_REDUNDANCY * max(needed), framing.cut is not None
     try:
-        with opened(path.read_bytes(), mode=mode, longest_px=longest) as picture:
+        with opened(path.read_bytes(), mode=mode, longest_px=longest, in_full=in_full) as picture:
             flat = upright_picture(picture, mode, framing.value_range)
             width, height = picture.width, picture.height
             if (flat.width > flat.height) != (picture.image.width > picture.image.height):

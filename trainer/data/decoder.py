@@ -64,7 +64,9 @@ class Opened:
 
 
 @contextmanager
-def opened(data: bytes, *, mode: str, longest_px: int | None) -> Iterator[Opened]:
+def opened(
+    data: bytes, *, mode: str, longest_px: int | None, in_full: bool = False
+) -> Iterator[Opened]:
     """Decode the first picture of a file's bytes; it counts as in memory until this is left.
 
     Args:
@@ -72,13 +74,14 @@ def opened(data: bytes, *, mode: str, longest_px: int | None) -> Iterator[Opened
         mode: `RGB` or `L`, what is made of it.
         longest_px: sides that are enough, for which JPEG files are decoded no larger than needed;
             None: as large as it is.
+        in_full: decode them as large as they are all the same, where that is not too much memory.
 
     Raises:
         UnreadableError: it gives no picture, or one that takes too much memory.
     """
     with Listening() as remarks, ExitStack() as held:
         try:
-            found = _decode(data, mode, longest_px, remarks, held)
+            found = _decode(data, mode, longest_px, in_full, remarks, held)
         except UnreadableError:
             raise
         except Exception as error:  # damaged files make decoders raise anything
@@ -99,14 +102,16 @@ def opens_deep(data: bytes) -> bool:
 
 
 def _decode(
-    data: bytes, mode: str, longest_px: int | None, remarks: list[Remark], held: ExitStack
-) -> Opened:
+    data: bytes, mode: str, longest_px: int | None, in_full: bool, remarks: list[Remark],
+    held: ExitStack,
+) -> Opened:  # fmt: skip
     from PIL import Image
 
     register_heif()
     image = held.enter_context(Image.open(io.BytesIO(data)))
     (width, height), stored_mode = image.size, image.mode
-    if longest_px is not None:
+    fits = in_full and _cost(image, width, height) <= MOST_BYTES
+    if longest_px is not None and not fits:
         image.draft(mode, (longest_px, longest_px))
     held.enter_context(_ROOM.taken(_checked_cost(image, width, height)))
     samples = deep_samples(image, lambda: Image.open(io.BytesIO(data)))
@@ -147,20 +152,26 @@ def turned(image: Image, source: Image, remarks: list[Remark]) -> Image:
 
 
 def _checked_cost(image: Image, width: int, height: int) -> int:
-    """Bytes that an image will take once decoded.
+    """Return `_cost`.
 
     Raises:
-        UnreadableError: they are more than there may be.
+        UnreadableError: it is more than there may be.
     """
-    cost = image.width * image.height * _bytes_per_pixel(image)
-    if image.info.get("progressive"):  # all coefficients of the full size are held
-        layers = [across * down for _, across, down, _ in getattr(image, "layer", [])] or [3]
-        cost += 2 * width * height * sum(layers) // max(layers)
+    cost = _cost(image, width, height)
     if cost > MOST_BYTES:
         raise UnreadableError(
             f"{width} x {height} pixels take {size_text(cost)} once decoded, more than "
             f"{size_text(MOST_BYTES)}; store it smaller or as an ordinary JPEG"
         )
+    return cost
+
+
+def _cost(image: Image, width: int, height: int) -> int:
+    """Bytes that an image will take once decoded; `width` and `height` are those of its file."""
+    cost = image.width * image.height * _bytes_per_pixel(image)
+    if image.info.get("progressive"):  # all coefficients of the full size are held
+        layers = [across * down for _, across, down, _ in getattr(image, "layer", [])] or [3]
+        cost += 2 * width * height * sum(layers) // max(layers)
     return cost
 
 

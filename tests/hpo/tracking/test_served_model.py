@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from hpo.tracking import served_model
 from hpo.tracking.served_model import RecognitionModel, _first_k, _unit
 from tests.trainer.deep_files import png, png_chunk, ramp, tiff, with_broken_exif
 
@@ -54,7 +55,43 @@ def test_pixels_are_those_of_the_trainer(picture, facts):
     np.testing.assert_array_equal(served(**facts)._pixels(picture), wanted)
 
 
+def test_pillows_bound_for_pixels_is_not_that_of_a_model(picture, monkeypatch):
+    wanted = served()._pixels(picture)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)  # more than twice as many are refused
+    np.testing.assert_array_equal(served()._pixels(picture), wanted)
+    assert Image.MAX_IMAGE_PIXELS == 1000
+
+
+def test_a_cut_jpeg_that_takes_too_much_memory_is_decoded_smaller_as_by_the_trainer(
+    picture, monkeypatch, tmp_path
+):
+    import timm.data
+
+    from trainer.data import decoder
+    from trainer.data.decode import decode_image
+    from trainer.data.framing import ImageSize, make_framing
+
+    for module in (decoder, served_model):
+        monkeypatch.setattr(module, "MOST_BYTES", 300_000)
+    size, facts = ImageSize(height=48, width=48), {"crop_share": 0.8, "interpolation": "bicubic"}
+    transform = timm.data.create_transform(
+        input_size=(3, 48, 48), crop_pct=0.8, interpolation="bicubic", normalize=False
+    )
+    with Image.open(picture) as image:
+        if image.size == (700, 500):  # 1.05 MB; the others fit
+            image.draft("RGB", (120, 120))  # twice of what the short side is resized to
+            assert image.size == (175, 125)
+        wanted = transform(image).numpy().transpose(1, 2, 0)
+    np.testing.assert_array_equal(served(**facts)._pixels(picture), wanted)
+    found = decode_image(picture, size, make_framing(size, **facts)).pixels
+    np.testing.assert_array_equal(found, wanted)
+    Image.new("RGB", (400, 300)).save(tmp_path / "a.png")
+    with pytest.raises(ValueError, match="400 x 300 pixels take too much memory"):
+        served(**facts)._pixels(tmp_path / "a.png")
+
+
 FILES = {
+    "Lab TIFF": lambda: tiff(ramp(30, 40, 3, 255, np.uint8), photometric=8),
     "16-bit grey PNG": lambda: png(ramp(30, 40, 1, 4000, np.uint16)),
     "16-bit colour PNG": lambda: png(ramp(30, 40, 3, 65535, np.uint16)),
     "16-bit grey and transparent PNG": lambda: png(ramp(30, 40, 2, 9000, np.uint16)),

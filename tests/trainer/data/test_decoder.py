@@ -24,7 +24,7 @@ from tests.trainer.deep_files import (
 from trainer.data import decoder
 from trainer.data.decode import decode_image
 from trainer.data.decoder import UnreadableError, opened
-from trainer.data.framing import ImageSize
+from trainer.data.framing import ImageSize, make_framing
 from trainer.errors import ImageError
 
 SMALL = ImageSize(height=8, width=8)
@@ -234,6 +234,16 @@ def test_a_jpeg_of_200_megapixels_is_read_and_not_in_full(tmp_path, monkeypatch)
     monkeypatch.setattr(decoder, "MOST_BYTES", 10_000_000)
     (tmp_path / "a.jpg").write_bytes(two_hundred_megapixels())
     decoded = decode_image(tmp_path / "a.jpg", ImageSize(height=224, width=224))
+    assert (decoded.original_height, decoded.original_width) == (10_000, 20_000)
+    assert set(decoded.pixels.flat) == {128}
+
+
+def test_a_jpeg_of_200_megapixels_that_is_cut_is_read_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(decoder, "MOST_BYTES", 10_000_000)
+    (tmp_path / "a.jpg").write_bytes(two_hundred_megapixels())
+    size = ImageSize(height=224, width=224)
+    framing = make_framing(size, interpolation="bicubic", crop_share=0.875)
+    decoded = decode_image(tmp_path / "a.jpg", size, framing)
     assert (decoded.original_height, decoded.original_width) == (10_000, 20_000)
     assert set(decoded.pixels.flat) == {128}
 
