@@ -217,7 +217,8 @@ def _stamp(spec: Spec, model_path: Path) -> str:
     files += [Path(spec.dataset.class_map)] if spec.dataset.class_map else []
     for file in files:
         facts = file.stat()
-        digest.update(name_bytes(f"{file}|{facts.st_size}|{facts.st_mtime_ns}\n"))
+        times = f"{facts.st_mtime_ns}|{facts.st_ctime_ns}"
+        digest.update(name_bytes(f"{file}|{facts.st_size}|{times}\n"))
     dataset = spec.dataset
     digest.update(f"{spec.model}|{dataset.pixel_mean}|{dataset.pixel_std}".encode())
     digest.update(f"{framing_of(spec)}|{dataset.flip_average}".encode())

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 _MOST_WRAPPERS = 32
 _INNER_NAMES = frozenset({"images", "image", "imgs", "img", "pictures", "photos", "jpg", "rgb"})
-"""Names of a folder between a class and its images, as in `<class>/images/<image>`."""
+"""Names of a folder between a class and its images, as in `<class>/images/<image>`, in whatever
+case."""
 _TREE_NAMES = 4
 """Folders of a level that a refusal shows."""
 _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar")
@@ -225,7 +226,8 @@ def _refuse_nesting(root: Path, filled: Mapping[str, Found]) -> None:
     names = {name for names in inner.values() for name in names}
     has_direct = any(_direct(found) for found in filled.values())
     is_one_group = len(filled) == 1 and len(names) > 1
-    is_usual = len(names) == 1 and names <= _INNER_NAMES
+    usual = {name.casefold() for name in names}
+    is_usual = len(usual) == 1 and usual <= _INNER_NAMES
     if (has_direct and not is_one_group) or is_usual:
         return
     why = "holds pictures and folders of pictures" if has_direct else "holds pictures directly"

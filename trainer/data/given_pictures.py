@@ -7,8 +7,9 @@ it.
 
 from __future__ import annotations
 
+import glob
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,9 +70,8 @@ def _pictures_of(source: str) -> tuple[list[Path], list[str]]:
             raise DataError(
                 f"{name_text(source)}: ** must stand alone between slashes, as in shelf/**/*.jpg"
             )
-        base = Path(path.anchor or ".")
-        found = base.glob(str(path.relative_to(path.anchor)))
-        return sorted(f for f in found if f.is_file() and not f.name.startswith(".")), []
+        found = _matching(str(path / "*" if path.name == "**" else path), Path())
+        return sorted({file for file in found if file.is_file()}), []
     if path.is_file() and not path.name.lower().endswith(_ARCHIVES):
         return [path], []
     if not is_there and not is_remote(source):
@@ -80,6 +80,18 @@ def _pictures_of(source: str) -> tuple[list[Path], list[str]]:
     walked = walk(folder)
     files = sorted(folder / name for name in (*walked.pictures, *walked.broken))
     return files, [note.text for note in skipped_notes([(folder, walked)], len(files))]
+
+
+def _matching(pattern: str, base: Path) -> Iterator[Path]:
+    """Paths that fit; `**` stands for the folders that a walk goes through, and none is hidden."""
+    head, stars, tail = pattern.partition("**/")
+    names = glob.glob(head, root_dir=base) if head else [""]  # noqa: PTH207 - leaves hidden out
+    for path in (base / name for name in names):
+        if not stars:
+            yield path
+        elif path.is_dir():
+            for inside in walk(path).folders:
+                yield from _matching(tail, path / inside)
 
 
 def _listed(path: Path) -> list[Path]:

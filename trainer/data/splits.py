@@ -178,21 +178,22 @@ def label_splits(spec: Spec, folders: dict[Split, ImageFolder]) -> dict[Split, L
     Raises:
         SpecError, DataError: as `match_splits`, and for a `dataset.class_map` that does not fit.
     """
-    splits = {
+    match = match_splits(spec, folders)
+    splits: dict[Split, Labelled] = {
         name: Labelled(
             labels=folder.labels,
             class_names=report_names(spec.dataset.class_map, folder.classes),
             paths=tuple(folder.root / path for path in folder.paths),
         )
         for name, folder in folders.items()
+        if name != "query"
     }
-    match = match_splits(spec, folders)
     if match is not None:
-        files = splits["query"].paths
+        query = folders["query"]
         splits["query"] = Labelled(
             labels=match.labels,
             class_names=splits["reference"].class_names,
-            paths=tuple(files[i] for i in match.keep),
+            paths=tuple(query.root / query.paths[i] for i in match.keep),
         )
     return splits
 

@@ -33,6 +33,8 @@ class Found:
     """Links that lead nowhere, or back to themselves."""
     loops: list[str] = field(default_factory=list)
     """Links to a folder that is walked anyway, such as one above."""
+    folders: list[str] = field(default_factory=list)
+    """Those that were walked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,7 @@ def walk(root: Path, inside: str = "") -> Found:
             found.loops.append(here)
             continue
         seen.add(identity)
+        found.folders.append(here)
         for entry in _entries(root, here):
             path = f"{here}/{entry.name}" if here else entry.name
             if not _leads_to(entry.is_dir):

@@ -6,6 +6,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from trainer.actions.inference import infer
 from trainer.errors import DataError, ImageError, SpecError
@@ -62,6 +63,19 @@ def test_the_gallery_is_kept_and_used_again_until_something_changes(trained, tmp
     assert (first["gallery_reused"], second["gallery_reused"]) == (False, True)
     again = run(trained, tmp_path, dataset__val_dataset__reference=trained.splits["train"])
     assert again["gallery_reused"] is False
+
+
+def test_a_picture_replaced_at_its_old_size_and_time_gives_another_gallery(trained, tmp_path):
+    reference = Path(shutil.copytree(trained.splits["reference"], tmp_path / "reference"))
+    path = next(reference.rglob("*.png"))
+    found = []
+    for grey in (40, 200):
+        Image.new("RGB", (32, 32), (grey, 9, 9)).save(path, "BMP")  # not compressed: of one size
+        os.utime(path, (1_700_000_000, 1_700_000_000))
+        for _ in range(2):
+            result = run(trained, tmp_path, dataset__val_dataset__reference=str(reference))
+            found.append(result["gallery_reused"])
+    assert found == [False, True, False, True]
 
 
 def test_corrected_labels_of_a_list_give_another_gallery(trained, tmp_path):

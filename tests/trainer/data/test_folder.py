@@ -188,8 +188,9 @@ def test_groups_of_classes_are_refused_with_the_tree(tmp_path, layout, tree):
     assert text.endswith("name the folder whose folders are the classes")
 
 
-def test_a_folder_of_images_in_each_class_is_no_group(make_folder):
-    root = make_folder("train", {"cat/images": 2, "dog/images": 1})
+@pytest.mark.parametrize("inner", [("images", "images"), ("JPG", "JPG"), ("Images", "images")])
+def test_a_folder_of_images_in_each_class_is_no_group(make_folder, inner):
+    root = make_folder("train", {f"cat/{inner[0]}": 2, f"dog/{inner[1]}": 1})
     (root / "cat" / "boxes.txt").write_text("x")
     folder = scan_folder(root)
     assert folder.classes == ("cat", "dog")

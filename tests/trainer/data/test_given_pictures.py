@@ -74,6 +74,23 @@ def test_links_in_a_loop_end(shelf):
     assert names(find_pictures([str(shelf)]), shelf) == ["a.JPG", "b.png", "deep/er/c.webp"]
 
 
+@pytest.mark.parametrize("pattern", ["**/*.jpg", "**/**/*.jpg", "*/**/*.jpg", "**"])
+def test_a_pattern_goes_where_a_folder_is_walked(tmp_path, pattern):
+    """Into links, each folder once, and into nothing that is hidden."""
+    for name in ("shelf/a/1.jpg", "shelf/a/.thumbnails/1.jpg", "shelf/.git/2.jpg", "else/b/3.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "shelf/linked").symlink_to(tmp_path / "else")
+    (tmp_path / "shelf/a/up").symlink_to(tmp_path / "shelf")
+    (tmp_path / "shelf/a/again").symlink_to(tmp_path / "shelf")
+    found = find_pictures([f"{tmp_path}/shelf/{pattern}"])
+    assert names(found, tmp_path) == ["shelf/a/1.jpg", "shelf/linked/b/3.jpg"]
+    assert found["pictures"] == find_pictures([f"{tmp_path}/shelf"])["pictures"]
+    assert found["notes"] == []
+    (named,) = find_pictures([f"{tmp_path}/shelf/.git/*.jpg"])["pictures"]
+    assert named == tmp_path / "shelf/.git/2.jpg"
+
+
 def test_patterns_and_lists_name_pictures(shelf, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert names(find_pictures([str(shelf / "**" / "*.[jw]*")]), shelf) == ["deep/er/c.webp"]

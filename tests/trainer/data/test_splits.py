@@ -92,3 +92,11 @@ def test_queries_without_a_class_in_the_reference_name_the_key(make_folder, make
     spec = make_spec("", make_folder("r", {"a": 1}), make_folder("q", {"b": 1}))
     with pytest.raises(DataError, match=r"dataset\.val_dataset.query: .*no class in common"):
         load_splits(spec, need_train=False)
+
+
+def test_queries_that_are_left_out_need_no_name_in_the_class_map(make_folder, make_spec, tmp_path):
+    (tmp_path / "map.yaml").write_text("a: Zebra\nb: Ant\n")
+    folders = make_folder("r", {"a": 1, "b": 1}), make_folder("q", {"b": 2, "z": 3})
+    spec = make_spec("", *folders, class_map=str(tmp_path / "map.yaml"), ignore_unmatched=True)
+    query = load_splits(spec, need_train=False)["query"]
+    assert (query.class_names, query.labels.tolist()) == (("Zebra", "Ant"), [1, 1])
