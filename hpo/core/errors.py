@@ -19,5 +19,9 @@ class RunError(HpoError):
     """A run directory is missing, locked, damaged or in the wrong state."""
 
 
+class NoRunError(RunError):
+    """No run fits the name that was given, or there is none at all."""
+
+
 class MachineError(HpoError):
     """The machine refuses something: a disk, a folder, a limit; see `hpo.core.machine_faults`."""

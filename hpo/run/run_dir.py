@@ -22,7 +22,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from hpo.core.errors import RunError, SpecError
+from hpo.core.errors import NoRunError, RunError, SpecError
 from hpo.core.machine_faults import find_fault
 from hpo.core.spec_dicts import merged
 from hpo.core.text import nearest, quoted, shell_word, storable
@@ -177,8 +177,10 @@ class RunDir:
 
     def _store_of(self, place: Path) -> Path:
         above = place.parent.parent
-        is_workspace = (self.path / AUTOML_FACTS).exists()
-        is_above = _is_stamped(place) or (not is_workspace and (above / STORE_FILE).exists())
+        if (self.path / AUTOML_FACTS).exists():  # its user's own name for it may begin with a time
+            is_above = _STAMP.fullmatch(place.name.removeprefix(ROUTE_PREFIX)) is not None
+        else:
+            is_above = _is_stamped(place) or (above / STORE_FILE).exists()
         return above if is_above else place.parent
 
     def trial_dir(self, number: int) -> Path:
@@ -308,8 +310,16 @@ def _place(draft: Path, parent: Path, prefix: str) -> Path:
 
 def is_run(folder: Path) -> bool:
     """Whether a folder is a run: a study file alone is what `hpo init` writes."""
-    others = (folder / PLAN_FILE, folder / LEDGER_FILE)
-    return (folder / STUDY_FILE).is_file() and any(file.is_file() for file in others)
+    if not (folder / STUDY_FILE).is_file():
+        return False
+    return (folder / LEDGER_FILE).is_file() or _is_plan(folder / PLAN_FILE)
+
+
+def _is_plan(file: Path) -> bool:
+    """Whether a search wrote it, whole or in part: other programs call their files so, too."""
+    with contextlib.suppress(OSError):
+        return file.is_file() and b'"study_uuid"' in file.read_bytes()
+    return False
 
 
 def list_runs(out: Path) -> list[RunDir]:
@@ -330,7 +340,7 @@ def find_run(name: str | None, out: Path) -> RunDir:
     The path of a study's folder means its newest run.
 
     Raises:
-        RunError: when nothing fits.
+        RunError: when nothing fits (`NoRunError`), or several studies do.
     """
     if name == "":
         raise RunError("RUN: must be a run directory or a name, got nothing; `hpo ls` lists runs")
@@ -344,14 +354,14 @@ def find_run(name: str | None, out: Path) -> RunDir:
     if name is not None:
         runs = [r for r in runs if name in (r.study_name, r.place.name)]
     if name is not None and not runs and Path(name).exists():
-        raise RunError(
+        raise NoRunError(
             f"{name}: must be a run directory, with {STUDY_FILE}, {PLAN_FILE} and {LEDGER_FILE} in "
             "it; `hpo ls` lists runs"
         )
     if not runs:
         what = "no runs" if name is None else f"no run {quoted(name)}"
         known = [] if name is None else {n for r in list_runs(out) for n in (r.study_name,)}
-        raise RunError(
+        raise NoRunError(
             f"{what} below {out}/{nearest(name or '', sorted(known))}; `hpo ls` lists runs, "
             "`hpo search` makes one"
         )

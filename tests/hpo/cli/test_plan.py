@@ -48,6 +48,14 @@ def test_nothing_is_left_behind(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["study.yaml"]
 
 
+def test_a_plan_that_is_kept_beside_its_study_keeps_no_search_from_starting(tmp_path):
+    words = (write_study(tmp_path), "--budget", "2", "--in-process")
+    (tmp_path / "plan.json").write_text(call(tmp_path, "plan", *words, "--json")[1])
+    code, _, err = call(tmp_path, "search", *words, "--yes")
+    assert code == 0, err
+    assert len(list(tmp_path.glob("runs/quick/*/ledger.db"))) == 1
+
+
 def test_json_for_programs(tmp_path, json_of):
     plan = json_of("plan", write_study(tmp_path), "--budget", "9", "--in-process")
     assert plan["forecast"]["trials"] == 9

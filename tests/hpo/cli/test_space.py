@@ -187,7 +187,7 @@ def test_space_of_a_run_is_what_it_searched(capsys, tmp_path, monkeypatch):
         "schema_version: 1\nname: shop\ntrainer: tests.quick_trainer:TRAINER\n"
         "search: {over: [train.width], ranges: {train.width: [16, 99]}}\n"
     )
-    (folder / "plan.json").touch()
+    (folder / "ledger.db").touch()
     monkeypatch.chdir(tmp_path)
     for name in ("shop", "runs/shop", folder):
         data = json.loads(run(capsys, name, "--json")[1])

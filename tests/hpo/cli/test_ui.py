@@ -21,7 +21,7 @@ def out(tmp_path):
 
     def fill(folder):
         (folder / "study.yaml").write_text("schema_version: 1\nname: shelf\n")
-        (folder / "plan.json").write_text("{}")
+        (folder / "plan.json").write_text('{"study_uuid": "u"}')
 
     create_run(tmp_path / "runs", "shelf", fill)
     return tmp_path / "runs"

@@ -65,9 +65,28 @@ def test_a_renamed_run_keeps_its_store_and_a_workspace_has_its_own(tmp_path):
     (tmp_path / "mlflow.db").touch()
     run = RunDir(make(tmp_path, "shop", "baseline"))
     assert run.store_dir == tmp_path
-    (run.path / AUTOML_FACTS).parent.mkdir(parents=True)
-    (run.path / AUTOML_FACTS).touch()
+    make_workspace(run.path)
     assert run.store_dir == tmp_path / "shop"
+
+
+def make_workspace(folder):
+    (folder / AUTOML_FACTS).parent.mkdir(parents=True)
+    (folder / AUTOML_FACTS).touch()
+
+
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        ("20261130-101500-dino", "results"),
+        ("20261130-101500_lr", "results"),
+        ("run_20261130-101500", "."),
+        ("20261130-101500-2", "."),
+    ],
+)
+def test_a_workspace_whose_name_begins_with_a_time_has_its_store_beside_it(tmp_path, name, place):
+    run = RunDir(make(tmp_path, "results", name))
+    make_workspace(run.path)
+    assert run.store_dir == (tmp_path / place).resolve()
 
 
 @pytest.mark.parametrize("mask", [0o077, 0o002])
@@ -213,8 +232,21 @@ def test_a_study_file_alone_makes_no_run(tmp_path, monkeypatch):
     assert [found.path for found in list_runs(tmp_path / "runs")] == [run]
     with pytest.raises(RunError, match="must be a run directory, with study.yaml"):
         find_run(str(tmp_path), Path("runs"))
-    (run / "ledger.db").rename(run / "plan.json")  # damaged, and a run all the same
-    assert is_run(run)
+    (run / "ledger.db").unlink()
+    (run / "plan.json").write_text('{\n "study_uuid": "0f8fad5b",\n "sou')
+    assert is_run(run), "damaged, and a run all the same"
+
+
+@pytest.mark.parametrize("text", ['{"first_batch": []}', '{"ready": true, "steps": []}', "", None])
+def test_a_plan_of_another_program_beside_a_study_makes_no_run(tmp_path, text):
+    """As `hpo plan --json > plan.json` leaves one, or the AutoML skill."""
+    (tmp_path / "study.yaml").write_text("schema_version: 1\n")
+    if text is None:
+        os.mkfifo(tmp_path / "plan.json")
+    else:
+        (tmp_path / "plan.json").write_text(text)
+    assert not is_run(tmp_path)
+    assert create_run(tmp_path / "runs", "retail", fill).path.is_dir()
 
 
 def test_a_run_behind_a_link_keeps_the_names_it_has_here(tmp_path, monkeypatch):
