@@ -16,7 +16,15 @@ import tempfile
 from pathlib import Path
 
 from hpo.core.errors import RunError
-from hpo.core.events import Chosen, Event, Finished, Interrupted, Started, TrialEnded
+from hpo.core.events import (
+    Chosen,
+    Event,
+    Finished,
+    Interrupted,
+    Started,
+    TrialEnded,
+    TrialSuspended,
+)
 from hpo.run.ledger import Ledger
 from hpo.run.ledger_storage import connect_to_read
 from hpo.run.run_dir import RunDir
@@ -25,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 _LEDGERS_VARIABLE = "HPO_LEDGER_DIR"
 """Names the folder on the driver's own disk; by default one among the temporary files."""
-_COPIED_AFTER = (Started, TrialEnded, Chosen, Interrupted, Finished)
+_COPIED_AFTER = (Started, TrialEnded, TrialSuspended, Chosen, Interrupted, Finished)
 
 
 def ledgers_dir() -> Path:
@@ -63,7 +71,7 @@ def open_ledger(
 
 
 class LedgerBackup:
-    """Copies a ledger to the run after every finished trial; a `hpo.core.protocols.Listener`.
+    """Copies a ledger to the run after every trial; a `hpo.core.protocols.Listener`.
 
     Args:
         local: the ledger that is written.
@@ -75,7 +83,7 @@ class LedgerBackup:
         self._problem = ""
 
     def handle(self, event: Event) -> None:
-        """Copy where a trial has ended."""
+        """Copy where a trial has ended, or was suspended."""
         if isinstance(event, _COPIED_AFTER):
             self._copy()
 

@@ -6,6 +6,7 @@ import os
 import secrets
 import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,8 @@ from hpo.core.budget import Budget
 from hpo.core.errors import HpoError
 from hpo.core.events import Epoch
 from hpo.core.machine import Node
+from hpo.report.page import write_report
+from hpo.report.run_data import load_run_data
 from hpo.run.ledger import Ledger
 from hpo.run.ledger_backup import ledgers_dir
 from hpo.searching.session import SearchSettings, start_search
@@ -101,6 +104,23 @@ def test_a_search_goes_on_when_a_node_is_lost(cluster, tmp_path, caplog):
         assert len({one["raylet"] for one in starts}) == len(starts)  # elsewhere the second time
     assert (result.run.best_dir / "model.onnx").is_file()
     assert list(ledgers_dir().iterdir()) == []
+
+
+def test_the_report_at_the_end_knows_what_was_handed_on(cluster, tmp_path):
+    """The budget ends while trials run: their last epochs are recorded after the last end of one."""
+    study = StudySpec(
+        name="quick",
+        trainer=NAME,
+        budget=Budget(epochs=14),
+        search=SearchOptions(algorithm="random", pruner="none"),
+    )
+    settings = SearchSettings(ray_address=cluster.address, probe=False, report=True)
+    result = start_search(study, tmp_path / "runs", settings)
+    assert result.finished.suspended
+    again = write_report(load_run_data(result.run), None, tmp_path)
+    assert "Estimated from the trials alone" in again.with_suffix(".md").read_text()
+    told = Path(result.finished.report).with_suffix(".md").read_text()
+    assert told == again.with_suffix(".md").read_text()
 
 
 def test_a_cluster_is_looked_at(cluster):

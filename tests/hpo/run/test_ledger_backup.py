@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from hpo.core.events import Epoch, TrialFinished
+from hpo.core.events import Epoch, TrialFinished, TrialSuspended
 from hpo.core.trial import Measurement, Suggestion, TrialState
 from hpo.run.ledger import Ledger
 from hpo.run.ledger_backup import copy_ledger, ledgers_dir, open_ledger
@@ -64,6 +64,15 @@ def test_the_copy_is_as_of_the_last_finished_trial(run):
     backup.discard()
     assert seen(run.ledger_file) == [("complete", 3), ("running", 0)]
     assert list(ledgers_dir().iterdir()) == []
+
+
+def test_epochs_of_a_trial_that_the_budget_cuts_short_are_in_the_copy(run):
+    ledger, (backup,) = open_ledger(run, UUID, on_driver=True)
+    start(ledger, 0)
+    train(ledger, 0, 1, 2)
+    backup.handle(TrialSuspended(trial=0, epoch=2, reason="budget of epochs spent"))
+    assert seen(run.ledger_file) == [("running", 2)]
+    ledger.close()
 
 
 def test_a_killed_driver_goes_on_from_its_own_disk(run):
