@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpo.core.errors import HpoError, RunError, SpecError
+from hpo.core.errors import HpoError, NoRunError, SpecError
 
 if TYPE_CHECKING:
     from hpo.run.run_dir import RunDir
@@ -190,7 +190,7 @@ def chosen_run(args: argparse.Namespace, *, looks: bool = False) -> RunDir:
     """
     from hpo.run.run_dir import find_run
 
-    return _chosen(args, find_run, looks=looks)
+    return _chosen(args, find_run, lambda _: True, looks=looks)
 
 
 def model_run(args: argparse.Namespace, *, looks: bool = False) -> RunDir:
@@ -200,13 +200,17 @@ def model_run(args: argparse.Namespace, *, looks: bool = False) -> RunDir:
         args: with `run_name` and `out`.
         looks: as of `chosen_run`.
     """
-    from hpo.run.used_run import find_model_run
+    from hpo.run.used_run import find_model_run, is_finished
 
-    return _chosen(args, find_model_run, looks=looks)
+    return _chosen(args, find_model_run, is_finished, looks=looks)
 
 
 def _chosen(
-    args: argparse.Namespace, find: Callable[[str | None, Path], RunDir], *, looks: bool
+    args: argparse.Namespace,
+    find: Callable[[str | None, Path], RunDir],
+    is_better: Callable[[RunDir], bool],
+    *,
+    looks: bool,
 ) -> RunDir:
     from hpo.run.run_dir import is_run
 
@@ -214,12 +218,14 @@ def _chosen(
     name = None if args.run_name == "." and not is_run(Path()) else args.run_name
     try:
         return find(name, Path(args.out))
-    except RunError:
+    except NoRunError:
         known = reversed(remembered_runs(Path(args.out)) if looks else [])
-        fitting = (r for r in known if name in (None, r.study_name, r.place.name))
-        if (found := next(fitting, None)) is None:
+        fitting = [r for r in known if name in (None, r.study_name, r.place.name)]
+        if not fitting:
             raise
-    print_run(args, found)
+    found = next(filter(is_better, fitting), fitting[0])
+    print(f"run {found}", file=sys.stderr)  # to programs, too: it was not their choice
+    args.run_name = str(found)
     return found
 
 
@@ -227,13 +233,13 @@ def remembered_runs(out: Path) -> list[RunDir]:
     """Runs that this machine remembers, the newest last; none where a folder of runs is named."""
     from hpo.run.run_dir import list_runs
     from hpo.run.run_index import is_on, known_runs
-    from hpo.study.plan import kept_folder
+    from hpo.study.plan import as_user_errors, kept_folder
     from hpo.study.spec import DEFAULT_TRAINER
     from hpo.study.trainers import find_trainer
 
     if str(out) != DEFAULT_OUT or not is_on() or list_runs(out):
         return []
-    with contextlib.suppress(HpoError):
+    with contextlib.suppress(HpoError), as_user_errors():
         return known_runs(kept_folder(find_trainer(DEFAULT_TRAINER)), out)[::-1]
     return []
 

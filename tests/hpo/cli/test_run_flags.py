@@ -90,6 +90,50 @@ def test_verbs_that_look_show_the_same_runs(shelf, hpo, monkeypatch):
     assert "no runs below other/" in hpo("ls", "--out", "other")[1]
 
 
+def test_a_model_of_another_folder_is_a_finished_one_and_is_said_to_programs_too(
+    shelf, hpo, monkeypatch
+):
+    monkeypatch.chdir(shelf.path.parents[2] / "here")
+    Path("photo.jpg").touch()
+    older = shelf.path.with_name("20260101-000000")
+    (older / "best").mkdir()
+    (older / "best" / "model.onnx").touch()
+    _, _, err = hpo("predict", "photo.jpg", "--json")
+    assert err.startswith(f"run {older}\n")
+    assert str(shelf) in hpo("predict", shelf, "photo.jpg")[2], "the one that was named"
+    code, out, err = hpo("status", "--json")
+    assert (code, json.loads(out)["run_dir"], err) == (0, str(shelf), f"run {shelf}\n")
+
+
+def test_a_run_of_another_folder_is_named_once(first, hpo, tmp_path, monkeypatch):
+    monkeypatch.setenv("HPO_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.delenv("HPO_MEMORY")
+    note_run(tmp_path / "cache", RunDir(first))
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    Path("photo.jpg").touch()
+    code, out, err = hpo("predict", "photo.jpg")
+    assert (code, out) == (0, "photo.jpg: a (0.000)\n")
+    assert err.count(f"run {first}") == 1
+
+
+def test_a_pinned_run_that_is_gone_has_no_other_in_its_place(shelf, fails, monkeypatch):
+    monkeypatch.chdir(shelf.path.parents[2] / "here")
+    Path("photo.jpg").touch()
+    Path("runs").mkdir()
+    Path("runs/.used").write_text("shelf/20250101-000000\n")
+    assert "is the run that `hpo use` pinned, and is gone" in fails("predict", "photo.jpg")
+
+
+def test_a_cache_that_cannot_be_written_remembers_nothing(shelf, hpo, monkeypatch):
+    monkeypatch.chdir(shelf.path.parents[2] / "here")
+    Path("file").touch()
+    monkeypatch.setenv("HPO_CACHE_DIR", str(Path("file/cache").absolute()))
+    assert hpo("ls") == (0, "no runs below runs/; `hpo search` makes one\n", "")
+    Path("photo.jpg").touch()
+    assert "no runs below runs/" in hpo("predict", "photo.jpg")[2]
+
+
 def test_runs_that_are_here_or_a_folder_that_is_named_are_not_passed_over(shelf, monkeypatch):
     for words in (("--out", "other"), ("another",)):
         with pytest.raises(RunError, match="below"):
