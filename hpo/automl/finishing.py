@@ -206,6 +206,7 @@ def _hand_on(
         "onnx": exported.get("onnx"),
         "gallery": exported.get("gallery"),
         "default_value": default and metric_of(default, session.ledger.direction),
+        "is_default": default is not None and default.is_twin_of(best),
         # Validation pictures chose the trial: a figure on them is none of a test.
         "test": final.get("metrics") if final.get("data") == "held_out" else None,
     }

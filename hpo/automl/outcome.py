@@ -263,10 +263,12 @@ def comparison(
                 "note": baseline.get("reason", ""),
             }
         )
+    first = next((trial for trial in trials if trial.number == 0), None)
     for trial in trials:
+        is_default = first is not None and trial.is_twin_of(first)
         rows.append(
             {
-                "what": f"trial {trial.number}" + (" (default)" if trial.number == 0 else ""),
+                "what": f"trial {trial.number}" + (" (default)" if is_default else ""),
                 "value": value_of(trial),
                 "held_out": None,
                 "epochs": trial.epochs,

@@ -105,7 +105,7 @@ def _gain(best: Mapping[str, Any]) -> str:
     default = best.get("default_value")
     if default is None:
         return ""
-    if best["trial"] == 0:
+    if best.get("is_default", best["trial"] == 0):  # earlier releases told of the trial alone
         return ", the default configuration"
     return f" ({best['value'] - default:+z.4f} over the default)"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import singledispatchmethod
 
@@ -107,6 +107,8 @@ class Progress:
         self.best: Best | None = None
         self._default: dict[int, float] = {}
         """Epoch -> best value of the default configuration by then."""
+        self._defaults: dict[int, tuple[Mapping[str, object], int | None]] = {}
+        """Trial of the default configuration -> its parameters and parent."""
         self._repeats: defaultdict[int, list[float]] = defaultdict(list)
         """Finalist -> values of its repeats."""
         self._ended_repeats = self._expected_repeats = 0
@@ -165,10 +167,11 @@ class Progress:
 
     def gain(self) -> float | None:
         """How much better the best is than the default configuration was by the same epoch."""
-        if self.best is None or self.best.trial == 0:
+        if self.best is None or self.best.trial in self._defaults:
             return None
         if self.best.repeats:
-            default = self._repeats.get(0, [])[: self.best.repeats]
+            own = (found for number, found in self._repeats.items() if number in self._defaults)
+            default = next(own, [])[: self.best.repeats]
             return self.best.value - statistics.fmean(default) if default else None
         return self.gain_of(self.best.value, self.best.epoch)
 
@@ -269,6 +272,7 @@ class Progress:
         if row.purpose != Purpose.SEARCH or row.is_refused:
             return
         stage = row.stage or ONLY_STAGE
+        self._know(row.trial, row.params, stage)
         if not stage.is_counted(row.trial):
             return
         self._counted.add(row.trial)
@@ -278,9 +282,9 @@ class Progress:
                 self.causes[row.error["kind"]] += 1
         if row.value is None or stage.left:
             return
-        if row.trial == 0:
+        if row.trial in self._defaults:
             known = range(row.best_epoch or row.epoch, row.epoch + 1)
-            self._default = dict.fromkeys(known, row.value)
+            self._default = dict.fromkeys(known, row.value) | self._default
         self._rate(row.trial, row.epoch, row.value)
 
     @handle.register
@@ -304,6 +308,7 @@ class Progress:
         )
         if is_repeat:
             return
+        self._know(number, event.params, stage)
         self._paces[_pace_name(stage)].begin(self._now())
         if stage.is_counted(number):
             self._counted.add(number)
@@ -329,10 +334,16 @@ class Progress:
         )
         if trial.is_repeat or trial.stage.left:
             return
-        if number == 0:
-            better = max if self.direction == Direction.MAXIMIZE else min
-            self._default[event.epoch] = better([*self._default.values(), value])
+        if number in self._defaults:
+            by_then = [value, *(v for at, v in self._default.items() if at <= event.epoch)]
+            self._default[event.epoch] = max(by_then, key=lambda v: self.sign * v)
         self._rate(number, event.epoch, value)
+
+    def _know(self, number: int, params: Mapping[str, object], stage: TrialStage) -> None:
+        """Note a trial of the default configuration."""
+        own = (params, stage.parent)
+        if number == 0 or (params and own == self._defaults.get(0)):
+            self._defaults[number] = own
 
     def _take_repeat(self, finalist: int | None, value: float | None) -> None:
         """Lead with the best mean over repeats, once there are any, as `best_trial` does."""

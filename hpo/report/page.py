@@ -60,7 +60,7 @@ def write_report(facts: RunData, executor: Executor | None, folder: Path | None 
     winner = default = None
     if executor and facts.best:
         winner = mistakes.look(facts, facts.best, executor, with_map=True)
-    if executor and winner and facts.default and facts.default is not facts.best:
+    if executor and winner and facts.default and not facts.is_default_best:
         default = mistakes.look(facts, facts.default, executor, with_map=False)
     if winner:
         winner = {**winner, "unknowns": _calibrated(facts) or winner.get("unknowns")}
@@ -132,7 +132,7 @@ def _cards(facts: RunData) -> list[tuple[str, str, str]]:
         value, default = mean, own
     if default is not None:
         gain = "" if value is None else f"{value - default:+z.3f} gained{over * is_compared}"
-        if facts.best is not None and facts.best is facts.default:
+        if facts.is_default_best:
             gain = "it is the best"
         cards.append((f"default {word}", f"{default:.3f}", gain))
     if test is not None:

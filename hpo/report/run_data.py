@@ -76,6 +76,12 @@ class RunData:
         return default_trial(self.trials, self.direction)
 
     @property
+    def is_default_best(self) -> bool:
+        """Whether the winner is the default configuration, by whichever trial of it."""
+        best, default = self.best, self.default
+        return best is not None and default is not None and best.is_twin_of(default)
+
+    @property
     def metric_word(self) -> str:
         """What the values are, in short."""
         return metric_word(self.trainer.monitoring_metric)

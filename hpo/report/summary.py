@@ -37,7 +37,7 @@ def _found(facts: RunData) -> str:
     where, name = "on the validation queries", facts.metric_word
     if facts.handed_on.get("confirmation"):  # its words tell the rest
         return f"Trial {best.number} is the best: {name} {value:.4f} {where}{FOUND}."
-    if best is facts.default:
+    if facts.is_default_best:
         return f"The default configuration is still the best: {name} {value:.4f} {where}."
     if default is None:
         return f"Trial {best.number} is the best: {name} {value:.4f} {where}."

@@ -136,6 +136,7 @@ def hand_on(
         "onnx": exported["onnx"],
         "gallery": exported.get("gallery"),
         "default_value": _default_value(ledger),
+        "is_default": first is not None and first.is_twin_of(best),
         "confirmation": confirmation and confirmation.to_json(),
         "unconfirmed": _unconfirmed(ledger, plan.confirm) if confirmation is None else None,
         "expected": expected and expected.to_json(),

@@ -58,7 +58,7 @@ def register_winner(client: MlflowClient, study: Study, run_id: str) -> str | No
         source=f"{client.get_run(run_id).info.artifact_uri}/{PLACE}",
         run_id=run_id,
         tags={_STAMP_TAG: stamp, **_facts(folder)},
-        description=f"Winner of {study.run.path.name}; a column `image` of paths or data URIs",
+        description=f"Winner of {study.run.home.name}; a column `image` of paths or data URIs",
     )
     client.set_registered_model_alias(name, ALIAS, made.version)
     return str(made.version)

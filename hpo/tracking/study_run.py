@@ -97,7 +97,7 @@ class StudyRun:
         created = self._client.create_run(
             self._experiment_id,
             start_time=rows.milliseconds(began),
-            run_name=f"search {run.path.name}",
+            run_name=f"search {run.home.name}",
             tags={
                 **rows.SOURCE_TAGS,
                 rows.STUDY_TAG: self._study.uuid,

@@ -99,7 +99,7 @@ def describe(study: Study, records: list[TrialRecord], state: str) -> str:
     repeats = sum(r.is_repeat for r in records)
     if repeats:
         tally += f" {count_of(repeats, 'repeat')} of the best with new seeds."
-    command = f"`hpo best {shell_word(study.run.path.name)}`"
+    command = f"`hpo best {shell_word(study.run.home.name)}`"
     reached = None if best is None else best.best_measurement(study.direction)
     if best is None or reached is None:
         return f"{tally}\n\n{command}"
@@ -124,7 +124,7 @@ def _outcome(
         f"{reached.epoch} of {best.until_epoch}"
     )
     default = default_trial(records, study.direction)
-    if best is default:
+    if default is not None and best.is_twin_of(default):
         return f"{words}; it is the default configuration."
     compared = any(r.is_repeat for r in records)  # repeats say the gain better
     before = None if default is None else default.best_measurement(study.direction)

@@ -58,7 +58,7 @@ def view_tag(study: Study, records: list[TrialRecord]) -> str:
     packed = zlib.compress(json.dumps(state, separators=(",", ":")).encode(), 9)
     return json.dumps(
         {
-            "name": f"Trials of {study.run.path.name}",
+            "name": f"Trials of {study.run.home.name}",
             "createdAt": 0,
             "state": f"deflate;{base64.b64encode(packed).decode()}",
         }

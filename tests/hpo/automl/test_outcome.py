@@ -21,9 +21,10 @@ def ledger():
     return Ledger.create(None, "maximize")
 
 
-def add(ledger, values, *, state=TrialState.COMPLETE, error=None, until=3):
+def add(ledger, values, *, state=TrialState.COMPLETE, error=None, until=3, rate=None):
     number = ledger.next_number
-    suggestion = Suggestion(number=number, params={"a": number}, latents={}, until_epoch=until)
+    params = {"a": number if rate is None else rate}
+    suggestion = Suggestion(number=number, params=params, latents={}, until_epoch=until)
     ledger.start(suggestion, now=0.0, clock=0.0)
     for epoch, value in enumerate(values, 1):
         ledger.record(number, Measurement(epoch=epoch, value=value), clock=0.0)
@@ -87,6 +88,13 @@ def test_the_table_shows_baseline_trials_and_best(ledger, tmp_path):
     assert "| baseline (untrained start) | 0.1000 | 0.2000" in lines[2]
     assert "trial 0 (default) *" in lines[3]
     assert len({len(line) for line in lines}) == 1, "aligned"
+
+
+def test_the_default_is_marked_in_every_trial_of_it(ledger, tmp_path):
+    for rate in (0.1, 0.2, 0.1):
+        add(ledger, [0.25], rate=rate)
+    rows = [row["what"] for row in result(ledger, tmp_path)["comparison"]]
+    assert rows[:3] == ["trial 0 (default)", "trial 1", "trial 2 (default)"]
 
 
 def test_notes_stand_below_the_table_and_do_not_widen_it():

@@ -88,6 +88,10 @@ def test_the_default_configuration_as_winner():
     assert page(best=BEST | {"trial": 0})[0] == (
         "best      trial 0: P@1 0.7500, the default configuration"
     )
+    again = BEST | {"trial": 9, "default_value": 0.75, "is_default": True}
+    assert page(best=again)[0] == "best      trial 9: P@1 0.7500, the default configuration"
+    other = BEST | {"trial": 0, "is_default": False}
+    assert page(best=other)[0] == "best      trial 0: P@1 0.7500 (+0.2500 over the default)"
 
 
 def test_no_result():

@@ -28,8 +28,10 @@ def progress_of(budget, *, slots=1, epochs=10, spent=None, trials=(), **review):
     return progress, clock
 
 
-def run_trial(progress, clock, number, values, seconds=2.0, state="complete", error=None):
-    progress.handle(TrialStarted(trial=number))
+def run_trial(
+    progress, clock, number, values, seconds=2.0, state="complete", error=None, params=None
+):
+    progress.handle(TrialStarted(trial=number, params=params or {}))
     for epoch, value in enumerate(values, 1):
         clock.time += seconds
         progress.handle(Epoch(trial=number, epoch=epoch, value=value, seconds=seconds))
@@ -43,6 +45,35 @@ def test_the_best_and_its_gain():
     assert progress.gain() is None  # the default itself is the best
     run_trial(progress, clock, 1, [0.5, 0.75, 0.625])
     assert (progress.best.value, progress.best.trial, progress.gain()) == (0.75, 1, 0.25)
+
+
+def test_the_default_is_known_by_its_parameters_whichever_trial_trains_it():
+    """As where a rung trains what it promotes in a trial of its own."""
+    progress, clock = progress_of("9trials", epochs=4)
+    run_trial(progress, clock, 0, [0.25, 0.5], params={"lr": 0.1})
+    run_trial(progress, clock, 1, [0.25, 0.375], params={"lr": 0.2})
+    run_trial(progress, clock, 2, [0.125, 0.25, 0.375, 0.625], params={"lr": 0.1})
+    assert (progress.best.trial, progress.gain()) == (2, None)
+    assert [progress.gain_of(1.0, epoch) for epoch in (1, 2, 3, 4)] == [0.75, 0.5, 0.5, 0.375]
+    run_trial(progress, clock, 3, [0.25, 0.5, 0.75, 0.875], params={"lr": 0.3})
+    assert (progress.best.trial, progress.gain()) == (3, 0.25)
+    repeat(progress, clock, 4, 3, [0.75, 0.75, 0.75, 0.75])
+    repeat(progress, clock, 5, 2, [0.5, 0.5, 0.5, 0.5])
+    assert (progress.best.trial, progress.gain()) == (3, 0.25)
+
+
+def test_a_resumed_search_knows_the_default_by_its_parameters():
+    rows = [
+        TrialRow(
+            trial=number, state=TrialState.COMPLETE, value=value, epoch=epoch, params={"lr": lr}
+        )
+        for number, value, epoch, lr in ((0, 0.5, 2, 0.1), (1, 0.25, 2, 0.2), (2, 0.75, 4, 0.1))
+    ]
+    progress, clock = progress_of("9trials", epochs=4, trials=rows)
+    assert (progress.best.trial, progress.gain()) == (2, None)
+    assert [progress.gain_of(1.0, epoch) for epoch in (2, 3, 4)] == [0.5, None, 0.25]
+    run_trial(progress, clock, 3, [0.25, 0.5, 0.75, 1.0], params={"lr": 0.3})
+    assert (progress.best.trial, progress.gain()) == (3, 0.25)
 
 
 def test_the_best_of_a_loss_is_the_lowest():

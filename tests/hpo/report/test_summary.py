@@ -11,11 +11,11 @@ def with_trials(facts, trials, **changes):
     return replace(facts, trials=tuple(trials), **changes)
 
 
-def make_trial(number, values, state=TrialState.COMPLETE, **changes):
+def make_trial(number, values, state=TrialState.COMPLETE, rate=0.1, **changes):
     return TrialRecord(
         number=number,
         state=state,
-        params={"train.lr": 0.1},
+        params={"train.lr": rate},
         latents={},
         until_epoch=9,
         measurements=[Measurement(epoch=i, value=v) for i, v in enumerate(values, 1)],
@@ -24,7 +24,7 @@ def make_trial(number, values, state=TrialState.COMPLETE, **changes):
 
 
 def test_the_gain_is_told_with_its_sign(facts):
-    default, better = make_trial(0, [0.25, 0.5]), make_trial(1, [0.5, 0.75])
+    default, better = make_trial(0, [0.25, 0.5]), make_trial(1, [0.5, 0.75], rate=0.2)
     told = summary.sentences(with_trials(facts, [default, better], best=better))[0]
     assert told == (
         "Trial 1 is the best: P@1 0.7500 on the validation queries, 0.2500 above the default "
@@ -32,6 +32,9 @@ def test_the_gain_is_told_with_its_sign(facts):
     )
     told = summary.sentences(with_trials(facts, [better, default], best=default))[0]
     assert told.startswith("The default configuration is still the best: P@1 0.5000")
+    again = make_trial(2, [0.5, 0.625])
+    told = summary.sentences(with_trials(facts, [default, better, again], best=again))[0]
+    assert told.startswith("The default configuration is still the best: P@1 0.6250")
 
 
 def test_what_stopping_early_saved_is_counted(facts):

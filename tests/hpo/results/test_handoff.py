@@ -76,6 +76,7 @@ def test_the_best_folder_holds_spec_checkpoint_model_and_report(searched):
     assert (result["trial"], result["value"], result["params"]) == (1, best.value, best.params)
     assert result["epoch"] == best.best_measurement("maximize").epoch
     assert result["default_value"] == engine.ledger.trial(0).value
+    assert not result["is_default"]
     said = expect(engine.ledger.trials(), "maximize", 1, share_of=400)
     assert result["expected"] == said.to_json()
     spec = read_yaml(run.best_dir / "spec.yaml")
@@ -150,6 +151,16 @@ def test_a_default_that_failed_is_compared_with_nothing_or_stands_by_its_twin(
     value = None if default is None else engine.ledger.trial(default).value
     assert (result["default_value"], asked.exists()) == (value, default is not None)
     assert (result["test"]["held_out"]["default"] is None) == (default is None)
+
+
+@pytest.mark.parametrize("rates", [[0.012, 0.1], [0.012, 0.1, 0.012]])
+def test_the_default_that_wins_is_told_so_whichever_trial_of_it_does(tmp_path, rates):
+    """Noise by the trial's seed lets one of two runs of a configuration be the better one."""
+    engine = make_engine(tmp_path, Listed(rates), budget=Budget(trials=len(rates)))
+    InProcessExecutor(NAME).run(engine)
+    values = [trial.value for trial in engine.ledger.trials()]
+    result, _ = hand((RunDir(tmp_path), engine))
+    assert (result["trial"], result["is_default"]) == (values.index(max(values)), True)
 
 
 def test_a_test_split_that_cannot_be_read_does_not_cost_the_winner(searched, caplog):

@@ -8,7 +8,7 @@ import pytest
 
 from hpo.core.selection import best_trial
 from hpo.core.trial import Measurement, TrialRecord, TrialStage, TrialState
-from hpo.run.run_dir import RunDir
+from hpo.run.run_dir import RunDir, find_run
 from hpo.tracking import summary
 from hpo.tracking.rows import Study
 from tests.count_calls import count_calls
@@ -98,7 +98,8 @@ def test_a_failed_trial_never_wins(study):
 
 
 def test_what_leads_while_it_runs_is_told_as_hpo_status_does(study):
-    records = [trial(0, 0.1, 0.2, 0.3), trial(1, 0.2, 0.4, state=TrialState.RUNNING)]
+    ahead = trial(1, 0.2, 0.4, state=TrialState.RUNNING, params={"lr": 0.2})
+    records = [trial(0, 0.1, 0.2, 0.3), ahead]
     text = summary.describe(study, records, "running")
     assert text.startswith("**Trial 1 is the best so far: p1 0.4000** in epoch 2 of 3, +0.1000")
 
@@ -144,8 +145,25 @@ def test_the_description_compares_the_winner_with_the_default(study):
 
 
 def test_the_description_says_when_the_default_wins(study):
-    text = summary.describe(study, [trial(0, 0.5, 0.6, 0.7), trial(1, 0.5, 0.5, 0.5)], "finished")
-    assert "it is the default configuration" in text
+    default, other = trial(0, 0.5, 0.6, 0.7), trial(1, 0.5, 0.5, 0.5, params={"lr": 0.2})
+    again = trial(2, 0.5, 0.6, 0.8)
+    for trials in ([default, other], [default, other, again]):
+        text = summary.describe(study, trials, "finished")
+        assert "it is the default configuration" in text
+
+
+def test_the_command_names_the_run_as_it_is_found(tmp_path):
+    """Not as the folder is called that a link leads to."""
+    (tmp_path / "disk" / "x7").mkdir(parents=True)
+    (tmp_path / "runs" / "shop").mkdir(parents=True)
+    place = tmp_path / "runs" / "shop" / "20260101-101500"
+    place.symlink_to(tmp_path / "disk" / "x7")
+    for file in ("study.yaml", "ledger.db"):
+        (place / file).touch()
+    run = find_run("shop", tmp_path / "runs")
+    study = Study(run=run, name="shop", uuid="u", direction="maximize", metric="p1", summary={})
+    text = summary.describe(study, [], "running")
+    assert find_run(text.split("`hpo best ")[1].rstrip("`"), tmp_path / "runs").path == run.path
 
 
 def test_the_description_of_a_search_without_a_result(study):
