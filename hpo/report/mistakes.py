@@ -71,6 +71,8 @@ def look(
     model = "-average" if checkpoint.parent == facts.run.best_dir else ""
     name = f"{trial.number:04d}{model}{'-held-out' if held_out else ''}.json"
     kept = facts.run.evaluations_dir / "looks" / name
+    if trial is facts.best:
+        _tell_of_lists(facts)
     is_gone = was_removed(facts.run, trial.number)
     places = held_out or facts.plan.sources
     sources = [places[split] for split in ("reference", "query") if split in places]
@@ -123,6 +125,20 @@ def _describe(sources: Sequence[str], trainer: Trainer) -> list[Any] | None:
         return [*sources, *pictures, *(file.st_mtime_ns for file in files)]
     except OSError:
         return None
+
+
+def _tell_of_lists(facts: RunData) -> None:
+    """Warn of lists of which the search took rows of its own, and which were written since."""
+    data, began = facts.study.data, facts.trials[0].started
+    for place in {data.folder, *data.splits.values()} - {"", *facts.plan.sources.values()}:
+        with contextlib.suppress(OSError):
+            found = Path(place).stat()
+            if S_ISREG(found.st_mode) and found.st_mtime > began:
+                logger.warning(
+                    "%s was written after the search had begun, which keeps what it took from it; "
+                    "a new search takes what was corrected",
+                    place,
+                )
 
 
 def looked_up_by_both(

@@ -3,15 +3,21 @@
 import json
 import os
 import tempfile
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from hpo.executors.inprocess import InProcessExecutor
 from hpo.report import mistakes
 from hpo.run.run_dir import RunDir
+from hpo.study.plan import resolve_sources
+from hpo.study.sections import DataSources
 from tests.nobody import as_nobody
-from tests.quick_trainer import QuickTrainer
+from tests.quick_trainer import NAME, QuickTrainer
+from trainer.session import TRAINER
 
 
 class Looking(QuickTrainer):
@@ -142,6 +148,42 @@ def test_a_list_whose_labels_were_corrected_is_looked_up_again(look, tmp_path):
         for _ in range(2):
             assert look(trainer, False)["last.png"] == name
     assert trainer.looks == 2
+
+
+@pytest.mark.parametrize("splits", [True, False])
+def test_a_list_of_which_the_search_has_rows_of_its_own_is_told_once_corrected(
+    facts, tmp_path, caplog, splits
+):
+    rows = [
+        (f"{n}.png", ("pear", "plum")[n % 2], ("train", "gallery", "val")[n % 3]) for n in range(60)
+    ]
+    for path, *_ in rows:
+        Image.new("RGB", (8, 8)).save(tmp_path / path)
+    heads = ("path", "label", "split")[: 2 + splits]
+    list_file = tmp_path / "shots.csv"
+    list_file.write_text("\n".join(",".join(row[: len(heads)]) for row in (heads, *rows)))
+    data = DataSources(folder=str(list_file))
+    study = replace(facts.study, data=data)
+    sources = resolve_sources(study, TRAINER)
+    own = replace(
+        facts, study=study, plan=replace(facts.plan, sources=sources), run=RunDir(tmp_path / "run"),
+        trials=(replace(facts.trials[0], started=time.time() + 1), *facts.trials[1:]),
+    )  # fmt: skip
+    executor = InProcessExecutor(NAME)
+    caplog.clear()
+    mistakes.look(own, own.best, executor, with_map=True)
+    assert caplog.text == ""
+    list_file.write_text(list_file.read_text().replace("2.png,pear", "2.png,plum"))
+    os.utime(list_file, (own.trials[0].started + 9,) * 2)
+    for trial, count in ((own.best, 1), (own.trials[0], 0)):
+        caplog.clear()
+        mistakes.look(own, trial, executor, with_map=True)
+        said = f"{list_file} was written after the search had begun, which keeps what it took"
+        assert caplog.text.count(said) == count
+    given = replace(own, plan=replace(own.plan, sources={**sources, "train": str(list_file)}))
+    caplog.clear()
+    mistakes.look(given, given.best, executor, with_map=True)
+    assert caplog.text == "", "a list that is used itself is looked at again"
 
 
 def test_counts_of_confusions():
