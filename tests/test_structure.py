@@ -47,7 +47,6 @@ TESTED_ELSEWHERE = {
     "hpo/core/repeats": "tests/hpo/searching/test_engine.py",
     "hpo/core/route_events": "tests/hpo/core/test_event_json.py",
     "hpo/executors/ray_worker": "tests/hpo/executors/test_ray.py",
-    "hpo/results/gallery": "tests/hpo/tracking/test_registry.py",
     "hpo/run/ledger_{rows,storage}": "tests/hpo/run/test_ledger.py",
     "hpo/run/replay": "tests/hpo/searching/test_engine_replay.py",
     "hpo/run/trial_specs": "tests/hpo/searching/test_pinned_values.py",

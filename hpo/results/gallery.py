@@ -9,11 +9,16 @@ from typing import Any, TypeVar
 
 from hpo.core.trainer_extras import GalleryEditor, GalleryKeeper, GalleryMeter
 from hpo.results.export import trainer_of_export
+from hpo.run.lock_file import hold
 from hpo.run.run_dir import Holder, RunDir
 from hpo.study.plan import as_user_errors
 from hpo.study.trainers import demand
 
 T = TypeVar("T")
+
+_LOCK_FILE = ".gallery.lock"
+_LONGEST_S = 600
+"""How long a change by another process is waited for."""
 
 
 def list_gallery(run: RunDir) -> dict[str, int]:
@@ -102,8 +107,10 @@ def undo_gallery(run: RunDir) -> dict[str, Any]:
 def _changing(run: RunDir, extra: type[T]) -> Iterator[T]:
     """Keep searches and exports off a run's gallery while a trainer changes it.
 
-    Changes by others may go on, too: the trainer has each wait for the one before it.
+    Changes wait for each other, as a trainer may read the gallery, change and write it.
     """
     trainer = demand(trainer_of_export(run), extra)
-    with run.lock(Holder.GALLERY), as_user_errors():
+    said = f"{run}: its gallery has been changed by others for {_LONGEST_S} s; wait for them"
+    alone = hold(run.path / _LOCK_FILE, lambda: said, attempts=100 * _LONGEST_S)
+    with run.lock(Holder.GALLERY), alone, as_user_errors():
         yield trainer
