@@ -320,6 +320,7 @@ def _train_plainly(args: argparse.Namespace, skill: Skill, routed: Routed) -> in
     from hpo.automl.plain_run import run_directly
     from hpo.cli.automl_console import print_job, print_route
     from hpo.cli.job_views import exit_code
+    from hpo.jobs.parents import find_parent
 
     if args.max_hours is not None:
         raise SpecError("--max-hours: does not limit a plain training; leave it out")
@@ -329,17 +330,21 @@ def _train_plainly(args: argparse.Namespace, skill: Skill, routed: Routed) -> in
         names = ", ".join(flag for flag, value in unused.items() if value)
         print(f"hpo automl: a plain training does not use {names}", file=sys.stderr)
     out = "." if args.out == DEFAULT_OUT else args.out
+    root = Path(args.workspace or out).expanduser()
+    parent = args.parent
+    if parent and root.resolve() != Path.cwd():  # the job is to find it from there
+        parent = str(find_parent(Path.cwd(), parent, root).place)
     with machine_output() as output:
         stream = output if args.json else None
         print_route(routed, stream)
         job = run_directly(
             skill,
             args.action,
-            root=Path(args.workspace or out).expanduser(),
+            root=root,
             overrides=_overrides(args, skill),
             roots=data_roots(args),
             base_checkpoint=args.weights,
-            parent_job_id=args.parent,
+            parent_job_id=parent,
             review_only=args.review_only,
         )
         print_job(job, stream)

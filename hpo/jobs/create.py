@@ -150,7 +150,7 @@ class JobMaker:
     def _write(self, job: Job, page: Skill, request: JobRequest, context: JobContext) -> Job:
         trainer = registered_trainer(page.network_arch)
         also = None if trainer is None else load_skill(trainer.skill_dir).known_spec(request.action)
-        line = list(lineage(self.root, context.parent))
+        line = list(lineage(context.parent))
         composed = compose(page, request, context, line, also)
         spec, found = composed.spec, Adjusted()
         if trainer is not None and request.action == "train":

@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from hpo.core.errors import RunError
+from hpo.core.errors import NoRunError, RunError
 from hpo.core.text import nearest
 from hpo.core.yaml_io import read_yaml
 from hpo.run.lock_file import hold, is_locked
@@ -254,13 +254,14 @@ def find_job(root: Path, job_id: str, kind: str = "job") -> Job:
         kind: what was looked for, in the message.
 
     Raises:
-        RunError: when there is none, naming the nearest.
+        NoRunError: when there is none, naming the nearest.
+        RunError: when its record is damaged.
     """
     for folder in (root / RESULTS / job_id, Path(job_id)):
         if (folder / JOB_FILE).is_file():
             return read_job(folder)
     known = [job.id for job in list_jobs(root)]
     listed = f"; there are {', '.join(known[-8:])}" if known else "; there are none"
-    raise RunError(
+    raise NoRunError(
         f"{job_id}: no such {kind} in {root.absolute() / RESULTS}{nearest(job_id, known) or listed}"
     )

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from hpo.core.errors import HpoError, RunError
+from hpo.core.errors import HpoError, NoRunError, RunError
 from hpo.core.spec_dicts import flatten
 from hpo.core.trial import Direction
 from hpo.core.yaml_io import read_yaml
@@ -42,6 +42,8 @@ class Parent:
 
     name: str
     action: str
+    place: Path
+    """By which it is found from anywhere: the folder of a job, a run or a trial."""
     folder: Path
     """Where its files lie."""
     skill_dir: Path
@@ -79,7 +81,8 @@ def find_parent(root: Path, name: str, *more: Path) -> Parent:
         *more: further roots, tried where the first knows no such name.
 
     Raises:
-        RunError: when there is none, or it still runs.
+        NoRunError: when there is none.
+        RunError: when it still runs, or has left no model.
     """
     place = Path(name)
     if is_run(place) and not (place / JOB_FILE).is_file():
@@ -88,15 +91,15 @@ def find_parent(root: Path, name: str, *more: Path) -> Parent:
         return _of_trial(*found, name)
     try:
         job = find_job(root, name, "search, nor a job of that id")
-    except RunError as error:
+    except NoRunError as error:
         for out in (root / "runs", root):
-            with contextlib.suppress(RunError):
+            with contextlib.suppress(NoRunError):
                 return _of_run(find_run(name, out), name)
         if (known := _by_id(root, name)) is not None:
             run, trial = known
             return _of_run(run, name) if trial is None else _of_trial(run, trial, name)
         for other in more:
-            with contextlib.suppress(RunError):
+            with contextlib.suppress(NoRunError):
                 return find_parent(other, name)
         raise error from None
     if job.status in (PENDING, RUNNING):
@@ -125,17 +128,17 @@ def _by_id(root: Path, name: str) -> tuple[RunDir, int | None] | None:
     return None
 
 
-def lineage(root: Path, parent: Parent | None) -> Iterator[Parent]:
+def lineage(parent: Parent | None) -> Iterator[Parent]:
     """The parent, its parent, and so on; a link that is gone ends it."""
-    seen: set[str] = set()
-    while parent is not None and parent.name not in seen:
+    seen: set[Path] = set()
+    while parent is not None and parent.place not in seen:
         yield parent
-        seen.add(parent.name)
-        above = parent.parent_job_id
+        seen.add(parent.place)
+        above, place = parent.parent_job_id, parent.place
         parent = None
-        if above:
+        if above:  # of a job, which lies at `<root>/results/<job_id>`
             with contextlib.suppress(HpoError):
-                parent = find_parent(root, above)
+                parent = find_parent(place.parents[1], above)
 
 
 def model_of(parent: Parent, checkpoint: str | int = "best_model") -> Model:
@@ -170,6 +173,7 @@ def _of_job(job: Job) -> Parent:
     return Parent(
         name=job.id,
         action=job.action,
+        place=job.folder,
         folder=job.results_dir,
         skill_dir=Path(job.skill_dir),
         spec=job.spec(),
@@ -195,7 +199,7 @@ def _of_run(run: RunDir, name: str) -> Parent:
     best = run.read_state().get("best")
     if not isinstance(best, dict):
         raise RunError(f"{name}: no trial of {run} has a result yet, so there is no best model")
-    parent = _of_trial(run, int(best["trial"]), name)
+    parent = replace(_of_trial(run, int(best["trial"]), name), place=run.path)
     report = read_handed_on(run)
     is_average = report.get("trial") == best["trial"] and (report.get("average") or {}).get(
         "is_used"
@@ -218,6 +222,7 @@ def _of_trial(run: RunDir, trial: int, name: str) -> Parent:
     return Parent(
         name=name,
         action="train",
+        place=run.trial_dir(trial),
         folder=folder,
         skill_dir=skill_dir,
         spec=_spec_of(run, trial, is_elsewhere=bool(elsewhere)),

@@ -244,6 +244,17 @@ def test_another_action_goes_straight_to_the_trainer_from_its_parent(here, capfd
     assert finished["job"]["parent_job_id"] == trained
 
 
+def test_a_plain_job_has_its_parent_where_one_stands_and_lies_where_out_says(here, capfd):
+    assert main([*QUICK, "--policy", "off", "--set", "num_epochs=2"]) == 0
+    words = ["--action", "evaluate", "--parent", "train-1", "--out", "lab", "--json"]
+    words += ["--set", "evaluate.checkpoint=results/train-1/train/model_epoch_002.pth"]
+    capfd.readouterr()
+    assert main([*QUICK, *words]) == 0
+    job = events_of(capfd.readouterr().out)[-1]["job"]
+    assert job["folder"] == str(here / "lab/results/evaluate-1")
+    assert job["parent_job_id"] == str(here / "results/train-1")
+
+
 def test_a_plain_training_lies_where_out_says_and_tells_what_it_does_not_use(here, capfd):
     words = ["--policy", "off", "--out", "exp", "--no-baseline", "--trials-per-gpu", "2"]
     words += ["--eval-set", "dataset.val=x", "--set", "num_epochs=1"]

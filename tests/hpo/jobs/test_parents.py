@@ -131,8 +131,32 @@ def test_an_unknown_parent_is_named_with_those_there_are(jobs, trained):
 def test_the_line_goes_back_to_the_first_job(jobs, trained):
     exported = run(jobs, "export", parent_job_id=trained.id)
     engine = run(jobs, "gen_trt_engine", parent_job_id=exported.id)
-    line = list(lineage(jobs.root, find_parent(jobs.root, engine.id)))
+    line = list(lineage(find_parent(jobs.root, engine.id)))
     assert [parent.name for parent in line] == [engine.id, exported.id, trained.id]
+
+
+def test_the_line_goes_on_where_the_parent_lies(jobs, trained, tmp_path):
+    exported = run(jobs, "export", parent_job_id=trained.id)
+    elsewhere = LocalJobs(tmp_path / "elsewhere", jobs.skill_dir)
+    engine = run(elsewhere, "gen_trt_engine", parent_job_id=str(exported.folder))
+    line = list(lineage(find_parent(elsewhere.root, engine.id)))
+    assert [parent.place for parent in line] == [engine.folder, exported.folder, trained.folder]
+
+
+def test_a_parent_of_a_further_root_that_runs_is_told_so(jobs, data, tmp_path):
+    pending = jobs.prepare_job(JobRequest(action="train", roots={"train_dataset_uri": str(data)}))
+    with pytest.raises(RunError, match="train-1: is pending; wait for it to end"):
+        find_parent(tmp_path / "here", pending.id, jobs.root)
+
+
+def test_a_search_without_a_result_is_told_so_by_its_name(tmp_path):
+    run_dir = tmp_path / "lab" / "runs" / "shop" / "20260101-101500"
+    run_dir.mkdir(parents=True)
+    for name in ("study.yaml", "ledger.db"):
+        (run_dir / name).touch()
+    for roots in ((tmp_path / "lab",), (tmp_path, tmp_path / "lab")):
+        with pytest.raises(RunError, match="shop: no trial of .* has a result yet"):
+            find_parent(roots[0], "shop", *roots[1:])
 
 
 def test_a_job_that_lost_its_file_hands_on_nothing(jobs, trained):
