@@ -32,7 +32,12 @@ _LONGEST_S = 600
 
 
 def export_run(
-    run: RunDir, *, trial: int | None, file: Path | None, forms: Sequence[str] = ()
+    run: RunDir,
+    *,
+    trial: int | None,
+    file: Path | None,
+    forms: Sequence[str] = (),
+    is_once: bool = False,
 ) -> dict[str, Any]:
     """Export one trial of a run.
 
@@ -40,10 +45,10 @@ def export_run(
         run: the run.
         trial: its number; None takes the best.
         file: where the ONNX file is to lie (its gallery beside it); None means the run's own
-            folder, `best/` for the
-            best trial and `exports/NNNN/` for another.
-        forms: further forms (`pixels`, `timm`, `triton`), put beside the ONNX file. An export of
-            the trial that is there is used as it is, its gallery too.
+            folder, `best/` for the best trial and `exports/NNNN/` for another.
+        forms: further forms (`pixels`, `timm`, `triton`), put beside the ONNX file.
+        is_once: whether an export of the trial that is there is used as it is, its gallery too; so
+            it is where further forms are asked for.
 
     Raises:
         RunError: when there is no such trial, or it has no checkpoint; for the best also when a
@@ -65,17 +70,20 @@ def export_run(
     told = _evaluated_facts(run, record.number) if is_best else {}
     if forms:
         demand(trainer, FormExporter)
-    is_there = forms and _is_whole(folder) and (not is_best or told)
-    if is_there:
-        result: dict[str, Any] = {"onnx": str(folder / "model.onnx")}
-    else:
+
+    def is_there() -> bool:
+        return bool(forms or is_once) and _is_whole(folder) and (not is_best or bool(told))
+
+    result: dict[str, Any] = {"onnx": str(folder / "model.onnx")}
+    if not is_there():
         executor = InProcessExecutor(study.trainer)
         model = averaged_checkpoint(run, record, trainer.direction) if is_best else None
         spec = specs.trained_spec(record)
         with run.lock(Holder.EXPORT) if is_best else _one_at_a_time(folder):
-            result = export_trial(
-                run, trainer, record, spec, executor, folder, model=model, is_anew=not forms
-            )
+            if not is_there():  # who was waited for may have made it
+                result = export_trial(
+                    run, trainer, record, spec, executor, folder, model=model, is_anew=not forms
+                )
             if told:
                 told["onnx"] = result["onnx"]
                 write_atomically(folder / REPORT_FILE, json.dumps(told, indent=1) + "\n")

@@ -64,7 +64,7 @@ def label_with_run(
     if trial is not None:
         folder = run.path / "exports" / f"{trial:04d}"
         if not (folder / "model.onnx").is_file():
-            export_run(run, trial=trial, file=None)
+            export_run(run, trial=trial, file=None, is_once=True)
     with as_user_errors():
         found = _find_pictures(trainer, sources)
     pictures = [Path(path) for path in found["pictures"]]

@@ -74,6 +74,28 @@ def test_an_export_of_the_same_trial_waits_for_the_one_before_it(run):
     assert history(folder / "model.onnx")
 
 
+def test_who_waits_for_an_export_to_label_by_it_makes_none_of_its_own(run, tmp_path):
+    folder = run.path / "exports" / "0000"
+    shutil.rmtree(folder, ignore_errors=True)
+    (tmp_path / "a.jpg").touch()
+    rows = []
+
+    def label():
+        rows.extend(label_with_run(run, [str(tmp_path / "a.jpg")], trial=0).rows)
+
+    waiting = threading.Thread(target=label)
+    with hold(folder.parent / ".0000.lock", lambda: "taken"):
+        waiting.start()
+        waiting.join(0.3)
+        folder.mkdir(parents=True)
+        for name in ("model.onnx", "model.ckpt", "spec.yaml"):
+            (folder / name).write_text("of the one before")
+    waiting.join()
+    assert (folder / "model.onnx").read_text() == "of the one before"
+    assert [row["labels"] for row in rows] == [["a"]]
+    shutil.rmtree(folder)
+
+
 def test_any_trial_can_be_exported(run):
     result = export_run(run, trial=0, file=None)
     folder = run.path / "exports" / "0000"
