@@ -17,6 +17,7 @@ from hpo.core.text import count_of, printable
 from hpo.study.sections import SPLITS
 
 if TYPE_CHECKING:
+    from hpo.core.protocols import Trainer
     from hpo.study.spec import StudySpec
 
 HELP = "look for faults of this machine and of pictures before a search"
@@ -82,11 +83,9 @@ def run(args: argparse.Namespace) -> int:
     for check in examine_machine(Path(args.out), trainer):
         checks.append(check)
         screen.mark(check.status, check.name, check.text, check.advice)
-    diagnosis = (
-        _look_at(args, study, screen)
-        if trainer and (study.data.splits or study.data.folder)
-        else None
-    )
+    diagnosis = None
+    if trainer and (study.data.splits or study.data.folder):
+        diagnosis = _look_at(args, study, trainer, screen)
     states = [check.status for check in checks]
     states += [found["severity"] for found in (diagnosis or {}).get("findings", [])]
     if args.json:
@@ -108,21 +107,26 @@ def study_from(args: argparse.Namespace) -> StudySpec:
     return laid_over(study, given, needed=(), spell=flag_of)
 
 
-def _look_at(args: argparse.Namespace, study: StudySpec, screen: _Screen) -> dict[str, Any]:
+def _look_at(
+    args: argparse.Namespace, study: StudySpec, trainer: Trainer, screen: _Screen
+) -> dict[str, Any] | None:
+    """Tell what is found of the pictures; None where the trainer cannot look at them."""
     from hpo.core.trainer_extras import DataDoctor, SourceSettler
     from hpo.study.plan import as_user_errors
-    from hpo.study.trainers import demand, find_trainer
+    from hpo.study.trainers import demand
 
-    found_trainer, data = find_trainer(study.trainer), study.data
+    data = study.data
     sources = data.splits | ({"images": data.folder} if data.folder else {})
     seed = study.search.seed if data.folder else 0
     asked: dict[str, Any] = {"group_by": data.group_by, "class_disjoint": data.class_disjoint}
     asked = {name: value for name, value in (asked | {"seed": seed}).items() if value}
-    trainer = demand(found_trainer, DataDoctor)
     began = time.monotonic()
     screen.line("\npictures")
+    if not isinstance(trainer, DataDoctor):
+        screen.mark("info", "not looked at", f"trainer {trainer.name} has no diagnose_data")
+        return None
     if data.group_by:
-        demand(found_trainer, SourceSettler)
+        demand(trainer, SourceSettler)
     with as_user_errors():
         diagnosis = dict(trainer.diagnose_data(sources, screen.progress, **asked))
     screen.clear()

@@ -216,5 +216,11 @@ def test_the_trainer_is_the_studys(tmp_path, capsys):
     file = tmp_path / "s.yaml"
     data = "data: {train: t, reference: r, query: q}"
     file.write_text(f"schema_version: 1\ntrainer: tests.quick_trainer:TRAINER\n{data}\n")
-    assert main(["doctor", str(file)]) == 2
-    assert "quick" in capsys.readouterr().err
+    plain = main(["doctor", "--trainer", "tests.quick_trainer:TRAINER"])
+    capsys.readouterr()
+    assert main(["doctor", str(file)]) == plain
+    assert "note  not looked at   trainer quick has no diagnose_data" in capsys.readouterr().out
+    assert main(["doctor", str(file), "--json"]) == plain
+    told = json.loads(capsys.readouterr().out)
+    assert told["machine"]
+    assert told["data"] is None
