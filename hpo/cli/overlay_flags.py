@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from hpo.study.skill import Skill
     from search_spaces import Overlay
 
+_QUOTED = re.compile(r"[\[\]{}\"']")
+"""Signs of YAML by which a comma may stand within one of several values."""
 Parse = Callable[[str, str], Any]
 """Reads YAML; the second word begins messages."""
 
@@ -127,8 +130,10 @@ def _table(
 
 def _choices(text: str, parse: Parse) -> tuple[str, list[Any]]:
     name, value = _split("--options", text, "NAME=A,B,C")
-    listed = parse(value if value.startswith("[") else f"[{value}]", f"--options {name}")
-    return name, list(listed)
+    words, where = value.split(","), f"--options {name}"
+    if _QUOTED.search(value) or not all(map(str.strip, words)):
+        return name, list(parse(value if value.startswith("[") else f"[{value}]", where))
+    return name, [parse(word, where) for word in words]
 
 
 def _fixed(text: str, parse: Parse) -> tuple[str, Any]:

@@ -31,7 +31,7 @@ _NUMBERS = {
     ),
 }
 """What is read as a number. YAML 1.1 also takes 010 for 8 and 1:30 for 90; here both are text."""
-_PLAIN_WORD = re.compile(r"(?!\s*(?:['\"\[{!]|(?:~|null|Null|NULL)?\s*$))")
+_PLAIN_WORD = re.compile(r"(?!\s*(?:['\"\[{!]|(?:(?:~|null|Null|NULL)(?:\s+#.*)?)?\s*$))")
 """A word that is neither quoted, nor tagged, nor a collection, nor null."""
 _OTHER = {f"tag:yaml.org,2002:{name}" for name in (*_NUMBERS, "timestamp", "value")}
 _TAG = re.compile(r"could not determine a constructor for the tag '(.+)'")
@@ -156,7 +156,7 @@ def as_written(data: Any, texts: Any) -> Any:
     """
     if isinstance(data, list) and isinstance(texts, list) and len(data) == len(texts):
         return [as_written(value, text) for value, text in zip(data, texts, strict=True)]
-    is_other = data is not None and not isinstance(data, str | list | Mapping)
+    is_other = data is not None and not isinstance(data, str | list)
     return texts if is_other and isinstance(texts, str) else data
 
 

@@ -30,7 +30,7 @@ _NUMBERS = {
     ),
 }
 """What is read as a number. YAML 1.1 also takes 010 for 8 and 1:30 for 90; here both are text."""
-_PLAIN = re.compile(r"(?!\s*(?:['\"\[{!]|(?:~|null|Null|NULL)?\s*$))")
+_PLAIN = re.compile(r"(?!\s*(?:['\"\[{!]|(?:(?:~|null|Null|NULL)(?:\s+#.*)?)?\s*$))")
 """What is taken as text without a look at YAML: no quotes, tag, collection or null."""
 _OTHER = {f"tag:yaml.org,2002:{name}" for name in (*_NUMBERS, "timestamp", "value")}
 

@@ -5,6 +5,8 @@ import pytest
 from hpo.cli.overlay_flags import add_overlay_arguments, overlay_changes, overlay_from_args
 from hpo.core.errors import SpecError
 from hpo.study.sections import SearchOptions
+from hpo.study.skill import load_skill
+from trainer.session import TRAINER
 
 
 def parsed(*words):
@@ -56,6 +58,27 @@ def test_every_flag_lands_in_the_overlay():
 def test_options_that_are_lists():
     overlay = overlay_from_args(parsed("--options", "a.s=[[10, 20], [30, 40]]"))
     assert overlay.options == {"a.s": ([10, 20], [30, 40])}
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("/data/lot #5/a.yaml,/b.yaml", ["/data/lot #5/a.yaml", "/b.yaml"]),
+        ("#b, *c ,1e-4,null,true", ["#b", "*c", 1e-4, None, True]),
+        ("'a,b',\"c #d\"", ["a,b", "c #d"]),
+        ("{x: 1},{x: 2}", [{"x": 1}, {"x": 2}]),
+        ("[1, 2]", [1, 2]),
+        ("16,32,", [16, 32]),
+    ],
+)
+def test_each_of_several_values_is_a_word(text, values):
+    assert overlay_changes(parsed("--options", f"a.x={text}")) == {"options": {"a.x": values}}
+
+
+def test_values_of_a_key_that_holds_text_are_taken_whole():
+    words = ("--options", "dataset.class_map=/data/a: b/1.yaml,007,yes")
+    options = overlay_changes(parsed(*words), lambda: load_skill(TRAINER.skill_dir))["options"]
+    assert options == {"dataset.class_map": ["/data/a: b/1.yaml", "007", "yes"]}
 
 
 def test_last_word_on_a_parameter_counts():

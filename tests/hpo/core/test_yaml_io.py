@@ -11,6 +11,7 @@ from hpo.core.yaml_io import (
     MOST_VALUES,
     as_written,
     parse_texts,
+    parse_word,
     parse_yaml,
     read_yaml,
     to_yaml,
@@ -133,3 +134,18 @@ def test_paths_of_any_bytes_are_written_and_read_again():
     assert parse_texts(text, "x")["data"] == path
     with pytest.raises(SpecError, match="is given twice"):
         parse_yaml(text + "data: 1\n", "x")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("null # none", None),
+        ("~  # none", None),
+        ("null#1", "null#1"),
+        ("# null", "# null"),
+        ("nullable # a word", "nullable # a word"),
+        ("3 # three", 3),
+    ],
+)
+def test_a_word_is_text_whole_or_what_yaml_has_for_it(text, value):
+    assert parse_word(text, "x") == value

@@ -105,6 +105,8 @@ def test_override_without_key_or_sign_is_refused(word):
         ("'it''s'", "it's"),
         ("~", None),
         ("null", None),
+        ("null # none", None),
+        ("# null", "# null"),
     ],
 )
 def test_text_is_taken_as_the_command_line_has_it(text, value):
