@@ -57,7 +57,8 @@ class SearchOptions:
     algorithm: str = "auto"
     """`hpo algorithms` lists them."""
     algorithm_options: Mapping[str, Any] = field(default_factory=dict)
-    """Options of the algorithm by name (`hpo algorithms` lists them)."""
+    """Options of the algorithm by name (`hpo algorithms` lists them); those of a file are left out
+    where another algorithm is named."""
     pruner: str = "auto"
     """What ends trials early: auto, successive_halving, hyperband, median, patient, none."""
     seed: int = 0
@@ -119,6 +120,7 @@ class SearchOptions:
         """Return a copy with `given` in place; tables and options are merged by name.
 
         The last word on a parameter counts, so one that is given is taken out of the other tables.
+        Options of an algorithm go where another one is given.
         `stages` that are given take the place of `earlier_stages`. Who names a seed wants the same
         search again, whatever was searched in between, so memory is off where it is not named too.
         """
@@ -128,8 +130,10 @@ class SearchOptions:
             return {n: value for n, value in getattr(self, table).items() if n not in others}
 
         laid = {table: {**kept(table), **given.get(table, {})} for table in _TABLES}
-        own = given.get("algorithm_options", {})
-        laid["algorithm_options"] = {**self.algorithm_options, **own}
+        named, before = given.get("algorithm", self.algorithm), self.algorithm_options
+        if self.algorithm != "auto" and str(named).lower() != self.algorithm.lower():
+            before = {}
+        laid["algorithm_options"] = {**before, **given.get("algorithm_options", {})}
         if "stages" in given:
             earlier = given.get("earlier_stages", {})
             laid["earlier_stages"] = {} if given["stages"] == (NONE,) else earlier

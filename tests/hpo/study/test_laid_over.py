@@ -1,9 +1,11 @@
 """The command line and Python lay what is given over a study alike."""
 
 import argparse
+from pathlib import Path
 
 import pytest
 
+from hpo.algorithms.registry import check_options
 from hpo.cli.search import add_arguments
 from hpo.cli.study_flags import study_from_args
 from hpo.core.errors import SpecError
@@ -103,6 +105,33 @@ def test_what_a_call_leaves_out_stays():
     assert set(moved.ranges) == {"train.optim.trunk.base_lr", "train.optim.gamma"}
     merged = of_call("s.yaml", options={"algorithm_options": {"a": 1}}).search
     assert merged.algorithm_options == {"reduction_factor": 4, "a": 1}
+
+
+@pytest.mark.parametrize(
+    ("options", "kept"),
+    [
+        ({"algorithm": "random"}, {}),
+        ({"algorithm": "random", "algorithm_options": {}}, {}),
+        ({"algorithm": "auto"}, {}),
+        (
+            {"algorithm": "bohb", "algorithm_options": {"reduction_factor": 3}},
+            {"reduction_factor": 3},
+        ),
+        ({"algorithm": "ASHA"}, {"reduction_factor": 4}),
+        ({"pruner": "none"}, {"reduction_factor": 4}),
+    ],
+)
+def test_options_go_with_their_algorithm(options, kept):
+    search = of_call("s.yaml", options=options).search
+    assert search.algorithm_options == kept
+    check_options(search.algorithm, search.algorithm_options)  # as a search does at its start
+
+
+def test_options_stand_in_a_file_that_leaves_its_algorithm_to_the_call():
+    text = FILE.replace("  algorithm: asha\n", "")
+    Path("s.yaml").write_text(text)
+    search = of_words("s.yaml", "--algorithm", "asha").search
+    assert search.algorithm_options == {"reduction_factor": 4}
 
 
 def test_stages_that_are_named_take_the_place_of_those_of_the_file():
