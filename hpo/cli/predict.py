@@ -31,7 +31,8 @@ label. Distances of two models do not compare. With --unknown-at a picture that 
 it is far from the nearest one or no nearer to it than to others, is `unknown`, with the nearest
 class beside it: the limit is calibrated on the validation queries, so that this share of pictures
 of classes outside the gallery is taken for known. The report of the search shows how many known
-pictures that costs.
+pictures that costs. In --json and --out `unknown` is true of such a picture, as a class may be
+called so, too.
 Pictures that cannot be read stop nothing: they are named, and are rows with `error` in --json and
 --out. @FILE is a list: a path a line, or of a .csv or .parquet file the column `path` or `image`;
 paths are relative to it.

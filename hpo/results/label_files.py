@@ -31,7 +31,8 @@ img { width: 100%; aspect-ratio: 1; object-fit: contain; background: #f2f3f5; }
 def table(rows: Iterator[dict[str, Any]], path: Path) -> Iterator[dict[str, Any]]:
     """Write `image`, `label`, and class, score and distance of each of the nearest, row by row.
 
-    A picture without a label has its reason in `error`.
+    A picture without a label has its reason in `error`; `unknown` is true of one that no class
+    fits, and so tells it from a class of that name.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="", encoding="utf-8") as file:
@@ -54,17 +55,18 @@ def table(rows: Iterator[dict[str, Any]], path: Path) -> Iterator[dict[str, Any]
 
 def _start(writer: Any, width: int, rows: list[dict[str, Any]]) -> None:
     names = [f"{name}_{k}" for k in range(1, width + 1) for name in ("class", "score", "distance")]
-    writer.writerow(["image", "label", *names, "error"])
+    writer.writerow(["image", "label", *names, "error", "unknown"])
     writer.writerows(_cells(row, width) for row in rows)
 
 
 def _cells(row: dict[str, Any], width: int) -> list[str]:
     if "error" in row:
-        return [storable(row["image"]), "", *[""] * (3 * width), row["error"]]
+        return [storable(row["image"]), "", *[""] * (3 * width), row["error"], ""]
     scores = row.get("scores") or [1 - d * d / 2 for d in row["distances"]]
     nearest = zip(row["labels"], scores, row["distances"], strict=True)
     cells = [text for c, s, d in nearest for text in (c, f"{s:.6f}", f"{d:.6f}")]
-    return [storable(row["image"]), row.get("label", row["labels"][0]), *cells, ""]
+    told = ["", str(is_unknown(row)).lower()]
+    return [storable(row["image"]), row.get("label", row["labels"][0]), *cells, *told]
 
 
 def is_unknown(row: Mapping[str, Any]) -> bool:

@@ -19,9 +19,11 @@ def test_a_table_has_a_row_a_picture_broken_ones_too(tmp_path):
         found = list(csv.DictReader(file))
     assert list(found[0]) == [
         "image", "label", "class_1", "score_1", "distance_1", "class_2", "score_2", "distance_2", "error",
+        "unknown",
     ]  # fmt: skip
     assert [row["label"] for row in found] == ["", "unknown", "bun"]
     assert [row["class_1"] for row in found] == ["", "ale", "bun"]
+    assert [row["unknown"] for row in found] == ["", "true", "false"]
     assert (found[0]["error"], found[1]["error"]) == ("it is cut off", "")
     assert (float(found[1]["score_2"]), float(found[2]["score_1"])) == (-0.25, 0.98)  # 1 - d²/2
     assert found[2]["distance_2"] == "2.000000"
@@ -30,8 +32,8 @@ def test_a_table_has_a_row_a_picture_broken_ones_too(tmp_path):
 def test_a_table_of_broken_pictures_alone_has_its_head(tmp_path):
     assert len(list(table(iter(ROWS[:1]), tmp_path / "t.csv"))) == 1
     assert (tmp_path / "t.csv").read_text().splitlines() == [
-        "image,label,error",
-        "broken.jpg,,it is cut off",
+        "image,label,error,unknown",
+        "broken.jpg,,it is cut off,",
     ]
 
 
@@ -52,8 +54,13 @@ def test_a_sheet_shows_pictures_labels_and_what_is_unknown(tmp_path):
     assert text.endswith("</html>\n")
 
 
-def test_a_class_may_be_called_unknown():
+def test_a_class_may_be_called_unknown(tmp_path):
     fitting = {"image": "a.jpg", "label": "unknown", "labels": ["unknown"], "distances": [0.5]}
     assert [is_unknown(row) for row in (*ROWS, fitting)] == [False, True, False, False]
     assert is_unknown({**fitting, "unknown": True})
     assert not is_unknown({**fitting, "unknown": False})
+    rows = [{**fitting, "unknown": unknown} for unknown in (True, False)]
+    list(table(iter(rows), tmp_path / "t.csv"))
+    with (tmp_path / "t.csv").open(newline="") as file:
+        found = [(row["label"], row["unknown"]) for row in csv.DictReader(file)]
+    assert found == [("unknown", "true"), ("unknown", "false")]
