@@ -12,7 +12,7 @@ CALIBRATION = "gen_trt_engine.tensorrt.calibration.cal_image_dir"
 
 
 def parent(action="train", spec=None, **more):
-    facts = {"folder": Path(), "skill_dir": OWN_SKILL, "status": "success"}
+    facts = {"place": Path(), "folder": Path(), "skill_dir": OWN_SKILL, "status": "success"}
     return Parent(name="p", action=action, spec=spec or {}, **(facts | more))
 
 
