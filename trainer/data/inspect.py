@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from trainer.data.class_map import read_class_map
 from trainer.data.folder import ImageFolder
 from trainer.data.framing import framing_of, input_size
 from trainer.data.names import alike, name_bytes, name_key, told_alike
@@ -81,8 +82,9 @@ def inspect_data(spec: Spec, progress: Progress | None = None) -> dict[str, Any]
 
 
 def _signature(spec: Spec, folders: dict[Split, ImageFolder]) -> str:
-    """Digest of a spec and of the names, sizes and times of its files."""
-    found = hashlib.sha256(repr(spec).encode("utf-8", "surrogateescape"))
+    """Digest of a spec, of its class map, and of the names, sizes and times of its files."""
+    asked = f"{spec!r} {read_class_map(spec.dataset.class_map)} {noted(folders)}"
+    found = hashlib.sha256(name_bytes(asked))
     for name, folder in folders.items():
         found.update(f"{name} {folder.root} {folder.classes}".encode("utf-8", "surrogateescape"))
         for relative, label in zip(folder.paths, folder.labels, strict=True):

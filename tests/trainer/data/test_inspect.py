@@ -80,6 +80,29 @@ def test_a_picture_replaced_at_its_old_size_and_time_is_looked_at_again(folders,
         inspect_data(spec)
 
 
+def test_an_answer_is_kept_as_long_as_class_map_and_other_files_are_the_same(
+    folders, make_spec, tmp_path
+):
+    mapped = tmp_path / "names.yaml"
+    mapped.write_text("a: Apple\nb: Bread\n")
+    spec = make_spec(**folders, class_map=str(mapped))
+    assert "class_map" in repr(spec)
+    assert inspect_data(spec) == inspect_data(spec)
+    mapped.write_text("a: Apple\n")
+    with pytest.raises(DataError, match="every class must be named"):
+        inspect_data(spec)
+    mapped.unlink()
+    with pytest.raises(DataError, match="class_map"):
+        inspect_data(spec)
+    mapped.write_text("a: Apple\nb: Bread\n")
+    before = kinds(inspect_data(spec))
+    (folders["train"] / "stray.png").write_bytes((folders["train"] / "a" / "0.png").read_bytes())
+    found = kinds(inspect_data(spec))
+    assert len(found) == len(before) + 1
+    (folders["train"] / "stray.png").unlink()
+    assert kinds(inspect_data(spec)) == before
+
+
 def test_sound_data_have_no_findings_but_their_small_size(folders, make_spec):
     result = inspect_data(make_spec(**folders))
     assert kinds(result) == ["small_image"] * 3  # 24 x 20 where the input is 16 x 32
