@@ -141,6 +141,8 @@ class EpochReporter(pl.Callback):
 
     Attributes:
         embedded: what validation takes in place of the module's own forward pass; None for that.
+        replaces_best: whether `best.ckpt` is of an epoch that is trained again, so that the next
+            validated one takes its place.
     """
 
     def __init__(
@@ -157,6 +159,7 @@ class EpochReporter(pl.Callback):
     ) -> None:
         self._is_first = is_first
         self.embedded: Embedded | None = None
+        self.replaces_best = False
         self.history = history
         self._spec = spec
         self._data = data
@@ -287,7 +290,8 @@ class EpochReporter(pl.Callback):
     def _record(self, module: RecognitionModule, entry: dict[str, Any]) -> None:
         """Write the checkpoints that are due, then the status line."""
         previous = self.best()
-        has_file = self._held is not None or (self._folder / checkpoints.BEST).exists()
+        is_there = (self._folder / checkpoints.BEST).exists() and not self.replaces_best
+        has_file = self._held is not None or is_there
         is_best = entry["value"] is not None and (
             previous is None or entry["value"] > previous["value"] or not has_file
         )
@@ -298,6 +302,7 @@ class EpochReporter(pl.Callback):
         is_due = is_due and self._held is None
         names = [checkpoints.LAST] * (is_due or entry["epoch"] == train.num_epochs)
         names += [checkpoints.BEST] * is_best
+        self.replaces_best &= not is_best
         entry["checkpoint"] = names[-1] if names else None
         self.history.append(entry)
         if names:

@@ -103,18 +103,24 @@ def best_entry(history: list[dict[str, Any]]) -> dict[str, Any] | None:
     return kept[-1] if kept else None
 
 
-def adopt_best(payload: checkpoints.Payload, path: Path, folder: Path) -> None:
+def adopt_best(payload: checkpoints.Payload, path: Path, folder: Path) -> bool:
     """Let `best.ckpt` of the folder that a run goes on in be of the epoch that its history names.
 
     Where no such checkpoint is there or beside the one that is resumed, the next validated epoch
-    takes its place; one of another epoch or run is removed.
+    takes its place; one of another epoch or run is removed. One of a later epoch of this very run
+    has been reported, and stays until then.
+
+    Returns:
+        Whether it is such a one.
     """
     target, best = folder / checkpoints.BEST, best_entry(payload["history"])
+    if _is_ahead(target, payload["history"]):
+        return True
     for source in (target, path, path.with_name(target.name)) if best else ():
         if source.is_file() and _is_end_of(source, best):
             if source != target:
                 write_atomically(target, partial(link_or_copy, source))
-            return
+            return False
     target.unlink(missing_ok=True)
     if best:
         logger.warning(
@@ -122,6 +128,16 @@ def adopt_best(payload: checkpoints.Payload, path: Path, folder: Path) -> None:
             path,
             best["epoch"],
         )
+    return False
+
+
+def _is_ahead(path: Path, history: list[dict[str, Any]]) -> bool:
+    """Whether a checkpoint was written when this run had gone beyond these epochs."""
+    try:
+        held = checkpoints.load(path)["history"] if path.is_file() and history else []
+    except CheckpointError:
+        return False
+    return len(held) > len(history) and held[: len(history)] == history
 
 
 def _is_end_of(path: Path, entry: dict[str, Any] | None) -> bool:

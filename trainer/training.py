@@ -140,11 +140,11 @@ class _Run:
 
     def go(self, path: Path | None, *, is_own: bool) -> dict[str, Any]:
         """Replay, train, and return the receipt."""
-        payload = self.payload
+        payload, replaces_best = self.payload, False
         if payload is not None and path is not None:
             restore(self.module, payload, path)
             if is_own and self.place.is_first:
-                adopt_best(payload, path, Path(self.spec.results_dir))
+                replaces_best = adopt_best(payload, path, Path(self.spec.results_dir))
         load_features(self.data, self.module, use_bf16=self.use_bf16, progress=self.progress)
         first_epoch = self.module.progress.epoch
 
@@ -157,6 +157,7 @@ class _Run:
             history=payload["history"] if payload is not None and is_own else [],
             is_first=self.place.is_first,
         )  # fmt: skip
+        reporter.replaces_best = replaces_best
         loop = self._loop(self.spec.train.num_epochs - first_epoch, reporter)
         with reporter.closing():
             if reporter.replay() and first_epoch < self.spec.train.num_epochs:

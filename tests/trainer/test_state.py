@@ -81,3 +81,16 @@ def test_a_best_of_another_run_is_none(run, tmp_path):
     assert not adopted(tmp_path / "second" / checkpoints.LAST, run)
     write(tmp_path / "second" / checkpoints.BEST, entries[:2])
     assert adopted(tmp_path / "second" / checkpoints.LAST, run) == (2, "best.ckpt")
+
+
+def test_a_best_of_a_later_epoch_of_this_run_stays_until_the_next_one(run, caplog):
+    """It has been reported; before, a second stop left the trial without it."""
+    entries = history(0.5, 0.9, 0.7)
+    for more in ({}, {"batch": 4}):
+        last = write(run / checkpoints.LAST, entries[:1], **more)
+        assert adopt_best(last, run / checkpoints.LAST, run)
+        assert checkpoints.load(run / checkpoints.BEST)["progress"]["epoch"] == 2
+    assert not caplog.records
+    other = write(run / checkpoints.LAST, history(0.5, run="second"), batch=4)
+    assert not adopt_best(other, run / checkpoints.LAST, run)
+    assert not (run / checkpoints.BEST).exists()

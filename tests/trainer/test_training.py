@@ -219,6 +219,29 @@ def test_a_run_killed_within_an_epoch_goes_on_from_the_step(splits, tmp_path, ch
     assert [r["metrics"] for r in rest] == [r["metrics"] for r in whole]
 
 
+def test_a_best_of_an_epoch_that_is_trained_again_stays_until_that_has_ended(splits, tmp_path):
+    """It has been reported, and `last.ckpt` is written less often."""
+    spec = train_spec(splits, tmp_path, train__num_epochs=3)
+    last, best = tmp_path / "ckpt" / "last.ckpt", tmp_path / "ckpt" / "best.ckpt"
+    contents = []
+    for until in (1, 2):
+        fit(spec, Reports(until=until), last if contents else None)
+        contents.append(last.read_bytes())
+    for path, content in zip((last, best), contents, strict=True):
+        path.unlink()  # they may be one file
+        path.write_bytes(content)
+
+    def die(_message):
+        raise SystemExit
+
+    with pytest.raises(SystemExit):
+        fit(spec, die, last)
+    assert checkpoints.load(best)["progress"]["epoch"] == 2
+    reports = Reports(until=2)
+    fit(spec, reports, last)
+    assert [r["checkpoint"] for r in reports][1] == "ckpt/best.ckpt"
+
+
 def test_a_finished_run_only_repeats_its_history(splits, tmp_path):
     fit(train_spec(splits, tmp_path), Reports())
     again = Reports()
