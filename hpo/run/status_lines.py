@@ -3,7 +3,8 @@
 Two kinds of trainers are read: those whose lines hold an epoch with its metrics, and those with the
 published logger. That one repeats the newest metrics on every line. New ones stand on a line that
 names no epoch; the line that names it comes before or behind, and counts in its own way: from 0, or
-from 2 where the training has not been resumed.
+from 2 where the training has not been resumed. A trainer whose lines are as these, and whose first
+epoch is 1, counts from 1 in names of checkpoints, too.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ class StatusLines:
         """The last epoch whose metrics were told."""
         self._offset: int | None = None
         """What turns an epoch that is named into one counted from 1."""
+        self._is_from_1 = False
+        """Whether the very first epoch is named 1, as the published logger never names it."""
         self._first: tuple[int, bool] | None = None
         """The first epoch that was named before that was known, and whether beside a step."""
         self._epoch: int | None = None
@@ -72,7 +75,7 @@ class StatusLines:
         found = line.get("kpi")
         metrics = found if isinstance(found, dict) else {}
         named = next((line[key] for key in _EPOCH_KEYS if _is_epoch(line.get(key))), None)
-        is_new = bool(metrics) and not self._repeats(metrics, line.get("message"), named)
+        is_new = bool(metrics) and not self._repeats(metrics, line, named)
         if is_new:
             self._newest = (repr(metrics), line.get("message"), named is not None)
         if named is not None and not metrics and self._newest[0]:
@@ -97,13 +100,18 @@ class StatusLines:
         if self._offset is None:
             self._first = None
 
-    def _repeats(self, metrics: dict[str, Any], message: Any, named: int | None) -> bool:
-        """Whether the metrics of a line are those that an earlier line has brought."""
+    def _repeats(self, metrics: dict[str, Any], line: Mapping[str, Any], named: int | None) -> bool:
+        """Whether the metrics of a line are those that an earlier line has brought.
+
+        Of a trainer that names no epoch, each line but the last is one: its metrics may be equal.
+        """
         text, first_message, was_named = self._newest
         if repr(metrics) != text:
             return False
         if named is None:
-            return bool(message != first_message)
+            has_names = self.is_published or self._first is not None
+            is_other = line.get("message") != first_message
+            return is_other and (has_names or line.get("status") == "SUCCESS")
         return bool(self._is_repeated) if was_named else True
 
     def _from_one(self, named: int, *, is_own: bool = False) -> int:
@@ -113,12 +121,13 @@ class StatusLines:
             self._offset = int(0 in (first, named) or (is_beside_step and not is_own))
             if first == 2 and self._start != 1 and not (self._offset or is_own):
                 self._offset = -1
+            self._is_from_1 |= first == 1 and self._offset == self._start == 0
         return named + self._offset
 
     def _name(self, named: int) -> list[Told]:
         """Take the number of an epoch that has ended."""
         told: list[Told] = [(self._from_one(named), metrics) for metrics in self._waiting]
-        self.is_published |= bool(told)
+        self.is_published |= bool(told) and not self._is_from_1
         self._epoch, self._is_open, self._waiting = named, not told, []
         self._is_counted = False
         return told
@@ -128,8 +137,10 @@ class StatusLines:
             return [(None, metrics)]
         is_last = "train" in message.lower()  # "Train metrics generated." ends an epoch's lines
         if self._epoch is not None and (self._is_open or is_last):
-            self.is_published, self._is_open = True, self._is_open and not is_last
-            return [(self._from_one(self._epoch), metrics)]
+            epoch = self._from_one(self._epoch)
+            self.is_published |= not self._is_from_1
+            self._is_open = self._is_open and not is_last
+            return [(epoch, metrics)]
         self._waiting.append(metrics)
         if not any(metrics.keys() & earlier.keys() for earlier in self._waiting[:-1]):
             return []

@@ -136,3 +136,21 @@ def test_equal_metrics_are_no_repetition_where_steps_have_none():
 def test_where_no_line_names_an_epoch_none_is_told():
     lines = [{"kpi": {"acc": n / 4}, "message": EVAL} for n in (1, 2, 2, 3)]
     assert read(lines)[0] == [(None, n / 4) for n in (1, 2, 2, 3)]
+
+
+def test_a_first_epoch_of_1_on_a_line_apart_is_none_of_the_published_logger():
+    """So its names count from 1, also once it has gone on after being cut off."""
+    lines = [line for n in range(1, 6) for line in ({"epoch": n}, {"kpi": {"acc": n / 8}})]
+    for told in (lines, [*lines[:6], {"status": "STARTED"}, *lines[6:]], lines[:2]):
+        values, reader = read(told)
+        assert values == [(line["epoch"], line["epoch"] / 8) for line in told if "epoch" in line]
+        assert (reader.is_published, reader.shift) == (False, 0)
+
+
+@pytest.mark.parametrize(
+    "values", [(0.5, 0.5, 0.6), (0.1, 0.5, 0.5, 0.5, 0.6), (0.5, 0.5, 0.5), (0.1, 0.2, 0.2)]
+)
+def test_equal_values_in_a_row_are_epochs_where_no_line_names_one(values):
+    lines = [{"message": f"epoch {n}", "kpi": {"acc": v}} for n, v in enumerate(values, 1)]
+    done = {"status": "SUCCESS", "message": "done", "kpi": {"acc": values[-1]}}
+    assert read([*lines, done])[0] == [(None, value) for value in values]
