@@ -157,23 +157,25 @@ def _active(folder: Path, rows: list[dict[str, Any]], *, is_running: bool) -> li
 def _live_status(folder: Path, state: Mapping[str, Any]) -> str:
     """What the file says, unless it says `running` and nobody runs it.
 
-    Processes of another container or machine cannot be seen, but their lock can. Not every file
-    system shows it to other machines, so for a day the file is believed there.
+    Processes of another container or machine cannot be seen, but their lock can; a container may
+    have the name of its machine. Not every file system shows a lock to other machines, so for a day
+    the file is believed there.
     """
     status, pid = str(state.get("status") or "new"), state.get("pid")
     if status != "running" or not isinstance(pid, int):
         return status
-    here = socket.gethostname()
-    if state.get("host", here) != here:
+    here, now = socket.gethostname(), started_at(pid)
+    is_here = state.get("host", here) == here
+    if is_here and now and now == state.get("pid_started", now):
+        return status
+    if not is_here:
         is_near = bool(boot_id()) and state.get("boot") == boot_id()
         if not is_near and time.time() - state.get("updated", 0.0) < _BELIEVED_S:
             return status
-        try:
-            return status if RunDir(folder).is_running() else "stopped"
-        except OSError:  # a file system without locks, or another user's file
-            return status
-    now = started_at(pid)
-    return status if now and now == state.get("pid_started", now) else "stopped"
+    try:
+        return status if RunDir(folder).is_running() else "stopped"
+    except OSError:  # a file system without locks, or another user's file
+        return "stopped" if is_here else status
 
 
 def _facts(folder: Path) -> WorkspaceFacts | None:

@@ -124,12 +124,17 @@ def is_workspace(folder: Path) -> bool:
 
 
 def demand_own(folder: Path) -> None:
-    """Refuse a workspace that the published package made.
+    """Refuse a workspace that the published package made, and one of ours without its study.
 
     Raises:
         RunError: naming it.
     """
-    if (folder / AUTOML_FACTS.parent).is_dir() and not (folder / STUDY_FILE).is_file():
+    study = folder / STUDY_FILE
+    if study.is_file():
+        return
+    if (folder / AUTOML_FACTS).is_file():  # which that package does not write
+        raise RunError(f"{study}: must be the study of a workspace, and is missing; restore it")
+    if (folder / AUTOML_FACTS.parent).is_dir():
         raise RunError(
             f"{folder}: is a workspace of the published package, whose searches cannot go on here; "
             "go on with that package, or start a new workspace"

@@ -1,6 +1,7 @@
 """`query_status`: from files alone, whatever they look like."""
 
 import json
+import socket
 import threading
 import time
 from pathlib import Path
@@ -96,7 +97,10 @@ def test_a_driver_that_is_gone_is_not_called_running(run):
 
 
 @pytest.mark.parametrize("holder", [Holder.SEARCH, Holder.CALLER])
-@pytest.mark.parametrize("more", [{}, {"boot": boot_id()}])
+@pytest.mark.parametrize(
+    "more",
+    [{}, {"boot": boot_id()}, {"host": socket.gethostname()}],  # a container may have that name
+)
 def test_a_search_elsewhere_that_holds_its_lock_runs(tmp_path, holder, more):
     state = {"status": "running", "pid": 1, "updated": 0.0, "trials": []}
     (tmp_path / "state.json").write_text(json.dumps(state | ELSEWHERE | more))
@@ -130,3 +134,19 @@ def test_a_workspace_of_the_published_package_is_called_one(skill, tmp_path):
             call()
         said.append(str(caught.value))
     assert all("is a workspace of the published package" in line for line in said)
+
+
+def test_a_workspace_that_has_lost_its_study_is_not_called_the_published_packages(skill, run):
+    folder = Path(run()["workspace_path"])
+    for name in ("study.yaml", "state.json"):
+        (folder / name).unlink()
+    said = [query_status(folder)["error"]]
+    for call in (
+        lambda: AutoMLRunner(skill_dir=skill, trainer=NAME).run(workspace_path=folder, resume=True),
+        lambda: AutoML(folder, str(skill), trainer=NAME, settings={}),
+    ):
+        with pytest.raises(HpoError) as caught:
+            call()
+        said.append(str(caught.value))
+    told = f"{folder}/study.yaml: must be the study of a workspace, and is missing; restore it"
+    assert said == [told] * 3
