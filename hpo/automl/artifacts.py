@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hpo.automl.metrics import find_metric, number_of, numbers_of
+from hpo.core.metric_values import find_metric, number_of, numbers_of
 from hpo.run.plain_files import json_objects, read_object, read_printed, walk_files
 
 BEST_SCORE, METRICS, STATUS = "best_score.json", "metrics.json", "status.json"

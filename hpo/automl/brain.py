@@ -15,9 +15,9 @@ from typing import Any
 from hpo.algorithms.llm_choosers import LlmChooser
 from hpo.algorithms.llm_client import LLM_OPTIONS, LlmClient, LlmError, make_client
 from hpo.algorithms.options import resolve_options
-from hpo.automl.metrics import number_of
 from hpo.automl.settings import known_algorithms, read_settings
 from hpo.core.errors import SpecError
+from hpo.core.metric_values import number_of
 from hpo.core.text import nearest
 
 LLMBrain = LlmChooser

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from hpo.automl.hooks import Hooks
-from hpo.automl.metrics import find_metric, is_monitored, monitoring_metrics, number_of
+from hpo.automl.metrics import is_monitored, monitoring_metrics
 from hpo.automl.recommendation import Recommendation
 from hpo.automl.skill_trainer import SkillTrainer
 from hpo.automl.workspace import WorkspaceFacts
+from hpo.core.metric_values import find_metric, number_of
 from hpo.core.protocols import Executor
 from hpo.core.spec_dicts import merged, nest
 from hpo.core.trainer_extras import StartSaver
@@ -34,6 +35,10 @@ TRAINER = "trainer"
 """The source of one that nobody but the trainer has made."""
 BASELINE_FILE, FINAL_FILE = "baseline.json", "final.json"
 _START_FILE = "start.ckpt"
+RECORD_PLACES = {
+    "evaluation_records_dir", "baseline_record_path", "final_evaluation_record_path",
+}  # fmt: skip
+"""Settings that say where the records lie, and nothing of what is in them."""
 _RECORD_NAMES = {BASELINE_FILE: "ptm_baseline.json", FINAL_FILE: "best_automl.json"}
 """What the records are called in `evaluation_records_dir`."""
 
@@ -338,6 +343,15 @@ def read_evaluations(run: RunDir) -> tuple[dict[str, Any], dict[str, Any]]:
     """Baseline and final evaluation as they were kept; empty where there is none."""
     folder = run.evaluations_dir
     return read_object(folder / BASELINE_FILE), read_object(folder / FINAL_FILE)
+
+
+def place_records(run: RunDir, facts: WorkspaceFacts) -> None:
+    """Write the kept records once more where they are wanted now; nothing is evaluated."""
+    names = (BASELINE_FILE, "baseline_record_path"), (FINAL_FILE, "final_evaluation_record_path")
+    for (file, told), kept in zip(names, read_evaluations(run), strict=True):
+        if kept:
+            found = {name: value for name, value in kept.items() if name != "record_path"}
+            _write(run.evaluations_dir / file, found, facts, facts.evaluations.get(told))
 
 
 def _write(

@@ -10,10 +10,11 @@ from typing import Any
 
 from hpo.automl.arguments import check_functions
 from hpo.automl.feedback import Feedback
-from hpo.automl.metrics import METRIC_NOT_FOUND, find_metric
+from hpo.automl.metrics import METRIC_NOT_FOUND
 from hpo.automl.objectives import Objectives
 from hpo.automl.recommendation import Recommendation
 from hpo.core.events import Event, TrialFinished, TrialStarted
+from hpo.core.metric_values import find_metric
 from hpo.core.protocols import TrialDriver
 from hpo.core.spec_dicts import merged
 from hpo.core.trial import Ended, Launch

@@ -1,14 +1,13 @@
-"""Finds a metric by name: its direction, and its value in logs and tables."""
+"""Finds a metric by name: its direction, and its value in logs."""
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 from hpo.automl.errors import AutoMLError
 from hpo.core.metric_direction import direction_of, name_words
+from hpo.core.metric_values import family_of, plain_name
 from hpo.core.protocols import Trainer
 from hpo.core.text import uncoloured
 from hpo.core.trial import Direction
@@ -88,31 +87,8 @@ def resolve_direction(metric: str, direction: str | None) -> tuple[str, str]:
 
 def is_monitored(name: str, trainer: Trainer, published: Iterable[str]) -> bool:
     """Whether a metric's name means the one that the trainer monitors."""
-    return _plain(name) in {_plain(other) for other in (trainer.monitoring_metric, *published)}
-
-
-def find_metric(metrics: Mapping[str, Any], name: str) -> float | None:
-    """Look a metric up in a table: by its exact name, by its letters and digits, by its last part.
-
-    A last part counts where it is unambiguous, so `loss` is found as `train_loss`. Booleans and
-    what is not finite are no values.
-    """
-    numbers = numbers_of(metrics)
-    same = _same_names(name)
-    for fits in (
-        lambda key: key == name,
-        lambda key: _plain(key) == _plain(name),
-        lambda key: _plain(key) in same,
-    ):
-        hits = [value for key, value in numbers.items() if fits(key)]
-        if hits:
-            return hits[0]
-    ends = [
-        value
-        for key, value in numbers.items()
-        if re.search(rf"[^a-zA-Z0-9]{re.escape(name)}$", key, re.IGNORECASE)
-    ]
-    return ends[0] if len(ends) == 1 else None
+    names = (trainer.monitoring_metric, *published)
+    return plain_name(name) in map(plain_name, names)
 
 
 def find_in_log(logs: str, name: str, *, is_primary: bool = True) -> float | None:
@@ -139,53 +115,10 @@ def find_in_log(logs: str, name: str, *, is_primary: bool = True) -> float | Non
 def _spellings(name: str, *, is_primary: bool) -> list[str]:
     """Patterns of all that a log may call a metric."""
     found = []
-    for own in (name, *_family(name)):
+    for own in (name, *family_of(name)):
         literal = re.sub(r"[_/]", "[_/]", re.escape(own))
         found.append(rf"{literal}(?:_epoch|_step)?")
         if match := re.match(r"val[_/ ](.+)", own, re.IGNORECASE):
             rest = re.sub(r"[_/]", "[_/ ]", re.escape(match[1]))
             found.append(rf"validation\s+{rest}")
     return found + (["kpi"] if is_primary else [])
-
-
-_FAMILIES = (
-    ("mAP", "val_mAP", "val mAP"),
-    ("latency", "latency_ms", "avg_latency", "mean_latency", "avg_latency_ms", "mean_latency_ms",
-     "runtime", "duration"),
-)  # fmt: skip
-"""Names that trainers use for one thing."""
-
-
-def _family(name: str) -> tuple[str, ...]:
-    plain = _plain(name)
-    return next((f for f in _FAMILIES if plain in {_plain(other) for other in f}), ())
-
-
-def _same_names(name: str) -> set[str]:
-    """Other names of a metric, by their letters and digits."""
-    names = {f"{own}{end}" for own in (name, *_family(name)) for end in ("", "_epoch", "_step")}
-    short = re.sub(r"(_epoch|_step)$", "", name)
-    return {_plain(other) for other in {*names, short}}
-
-
-def _plain(name: str) -> str:
-    """Letters and digits alone; the published label says `at Rank 1` for what is also `at 1`."""
-    text = re.sub(r"[^a-z0-9]+", "", str(name).lower())
-    return text.replace("atrank", "at")
-
-
-def numbers_of(table: Any) -> dict[str, float]:
-    """The finite numbers of a table by their names; none of what is no table."""
-    rows = table.items() if isinstance(table, Mapping) else ()
-    return {str(key): n for key, value in rows if (n := number_of(value)) is not None}
-
-
-def number_of(value: Any) -> float | None:
-    """A finite number, or None: booleans, NaN and infinity are no values of a metric."""
-    if isinstance(value, bool):
-        return None
-    try:
-        number = float(value)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return number if math.isfinite(number) else None

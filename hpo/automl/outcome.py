@@ -8,7 +8,7 @@ from typing import Any
 from hpo.automl.evaluation import KNOWN, NOT_RUN, read_evaluations
 from hpo.automl.feedback import read_feedback
 from hpo.automl.hooks import Show
-from hpo.automl.metrics import MAXIMIZE, number_of
+from hpo.automl.metrics import MAXIMIZE
 from hpo.automl.objectives import from_list, pareto_front
 from hpo.automl.recommendation import (
     CANCELED,
@@ -19,6 +19,7 @@ from hpo.automl.recommendation import (
     values_of,
 )
 from hpo.automl.workspace import WorkspaceFacts, objectives_of
+from hpo.core.metric_values import number_of
 from hpo.core.selection import best_trial
 from hpo.core.text import count_of
 from hpo.core.trial import TrialRecord, TrialState

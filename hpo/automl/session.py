@@ -14,7 +14,6 @@ from hpo.automl.evaluation import FAILURE, Evaluator, plan_of_final, run_baselin
 from hpo.automl.feedback import Feedback
 from hpo.automl.finishing import conclude, evaluate_again
 from hpo.automl.hooks import CallbackListener, HookedDriver, Lengths
-from hpo.automl.metrics import find_metric
 from hpo.automl.outcome import build_result, front_of_trials
 from hpo.automl.platform import PlatformExecutor, PlatformPlan
 from hpo.automl.recommendation import Recommendation, show_trial
@@ -39,6 +38,7 @@ from hpo.automl.workspace import (
 )
 from hpo.core.event_json import from_dict
 from hpo.core.events import Preparing, Review
+from hpo.core.metric_values import find_metric
 from hpo.core.protocols import Algorithm, Executor, TrialDriver
 from hpo.core.route_events import Baseline
 from hpo.core.spec_dicts import flatten
@@ -91,7 +91,8 @@ class AutoMLSession(Session):
         self.facts: WorkspaceFacts = self._current_facts()
         self.skill_trainer = cast(SkillTrainer, self.trainer)
         self.objectives = objectives_of(self.facts)
-        self._platform: PlatformExecutor | None = None
+        self._jobs = {} if self.route.platform is None else platform_jobs(self.run.path)
+        """Trial -> (job id, results folder) on a platform; the executor keeps them up to date."""
         self._algorithm: Algorithm | None = None
         known = [t.number for t in self.ledger.trials()]
         self.notes = Feedback(self.run.path)
@@ -122,7 +123,7 @@ class AutoMLSession(Session):
             first_adjustments=self._moved_defaults(),
             **self.route.changes,
         )
-        if current != facts:
+        if current != facts and not self.route.review_only:
             current.write(self.run.path)
         was, now = facts.evaluations, current.evaluations
         self._changed_evaluations = {name for name in now if now[name] != was.get(name)}
@@ -161,9 +162,7 @@ class AutoMLSession(Session):
     def _job_of(self, number: int) -> tuple[str, str]:
         """A trial's job id and folder; without a platform the folder is the id."""
         if self.route.platform is not None:
-            made = self._platform
-            jobs = platform_jobs(self.run.path) if made is None else made.job_ids
-            return jobs.get(number, ("", ""))
+            return self._jobs.get(number, ("", ""))
         folder = str(self.run.trial_dir(number))
         return folder, folder
 
@@ -199,12 +198,13 @@ class AutoMLSession(Session):
         """Build what runs trials: here, or as jobs of the platform."""
         if self.route.platform is None:
             return super().make_executor()
-        self._platform = PlatformExecutor(
+        executor = PlatformExecutor(
             self.route.platform, self._platform_plan(), self.route.hooks, self.ledger, self.run.path
         )
+        self._jobs = executor.job_ids
         if retention.is_on(self.facts, self.route.platform):
-            self.bus.add(self._cleaner(self._platform))
-        return self._platform
+            self.bus.add(self._cleaner(executor))
+        return executor
 
     def driver_of(self, engine: Engine) -> TrialDriver:
         """Put the caller's functions between what runs trials and the engine."""
@@ -353,12 +353,12 @@ class AutoMLSession(Session):
                 f"the baseline ({baseline['label']}) could not be evaluated: {baseline['reason']}; "
                 "mend that, or go on without one (accept_no_baseline)"
             )
-        elif self.route.review_only:
-            self.declined = "review only"
         if self.declined:  # told, but nobody is asked
             self.bus.emit(full)
         elif not super().confirm_review(full, executor):
             self.declined = "not confirmed"
+        elif self.route.review_only:
+            self.declined = "review only"
         return not self.declined
 
     def _first_batch(self) -> list[dict[str, Any]] | None:

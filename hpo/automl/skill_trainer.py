@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any, cast
 
 from hpo.automl.command_trainer import CommandTrainer, full_template
-from hpo.automl.metrics import MAXIMIZE, find_metric, is_monitored, monitoring_metrics
+from hpo.automl.metrics import MAXIMIZE, is_monitored, monitoring_metrics
 from hpo.automl.objectives import SCORE
 from hpo.automl.script import ScriptExecution, read_execution
 from hpo.core.errors import RunError
+from hpo.core.metric_values import find_metric
 from hpo.core.protocols import Progress, Report, Spec, Trainer
 from hpo.core.spec_dicts import flatten, lookup, merged, nest
 from hpo.core.trainer_extras import EXTRAS, Explainer, SourceSettler, StartSaver, members_of

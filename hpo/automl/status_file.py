@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hpo.automl.metrics import find_metric, numbers_of
+from hpo.core.metric_values import find_metric, numbers_of
 from hpo.run.plain_files import json_objects, read_printed
 from hpo.run.status_lines import StatusLines
 

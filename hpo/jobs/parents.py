@@ -7,6 +7,7 @@ model was built from, and where its data lay.
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -57,6 +58,9 @@ class Parent:
     monitored: str = ""
     direction: str = ""
     """Of what is monitored, where that is known."""
+    best_epoch: int | None = None
+    epochs: int | None = None
+    """Of a search's trial, by its ledger: the best one, and how many it has had once it is over."""
     parent_job_id: str = ""
 
 
@@ -161,8 +165,9 @@ def model_of(parent: Parent, checkpoint: str | int = "best_model") -> Model:
         )
     if parent.action in TRAINING:
         path, how = choose_checkpoint(
-            parent.folder, checkpoint, parent.monitored, parent.name, direction=parent.direction
-        )
+            parent.folder, checkpoint, parent.monitored, parent.name, direction=parent.direction,
+            trained=parent.epochs, best=parent.best_epoch,
+        )  # fmt: skip
         return Model(kind=CHECKPOINT, path=path, how=f"{parent.name}, {how}")
     above = f"; its own parent is {parent.parent_job_id}" if parent.parent_job_id else ""
     raise RunError(f"{parent.name}: {parent.action} leaves no model to start from{above}")
@@ -214,6 +219,7 @@ def _of_trial(run: RunDir, trial: int, name: str) -> Parent:
         RunError: when it has left no checkpoint on this machine.
     """
     facts = _automl_facts(run)
+    best_epoch, epochs = _measured(run, trial)
     skill_dir, held_out = _skill_and_held_out(run)
     elsewhere = platform_jobs(run.path).get(trial)
     folder = _job_folder(run, trial, name, *elsewhere) if elsewhere else (
@@ -230,6 +236,8 @@ def _of_trial(run: RunDir, trial: int, name: str) -> Parent:
         held_out=held_out,
         monitored=str(facts.get("metric") or ""),
         direction=_direction_of(run, facts),
+        best_epoch=best_epoch,
+        epochs=epochs,
     )
 
 
@@ -279,13 +287,41 @@ def _planned_spec(run: RunDir, trial: int) -> dict[str, Any]:
     return specs.spec_of(Ledger.read_trials(run.ledger_file)[0][trial])
 
 
+def _measured(run: RunDir, trial: int) -> tuple[int | None, int | None]:
+    """The best epoch of a trial, and the last one of one that has ended; None where not told."""
+    with contextlib.suppress(RunError, LookupError):
+        trials, direction = Ledger.read_trials(run.ledger_file)
+        record = trials[trial]
+        best = record.best_measurement(direction)
+        epochs = record.epochs if record.state.is_finished else None
+        return best.epoch if best else None, epochs
+    return None, None
+
+
 def platform_jobs(folder: Path) -> dict[int, tuple[str, str]]:
     """Trial -> id and results folder of its job on a platform; empty for trials of this machine."""
-    kept = read_object(folder / AUTOML_JOBS)
+    with contextlib.suppress(RunError):
+        return demand_platform_jobs(folder)
+    return {}
+
+
+def demand_platform_jobs(folder: Path) -> dict[int, tuple[str, str]]:
+    """The same for those who write the file anew, or delete what it does not name.
+
+    Raises:
+        RunError: when the file is there and cannot be read.
+    """
+    file = folder / AUTOML_JOBS
     try:
+        kept = json.loads(file.read_text(encoding="utf-8"))
         return {int(number): (str(pair[0]), str(pair[1])) for number, pair in kept.items()}
-    except (ValueError, LookupError, TypeError):
+    except FileNotFoundError:
         return {}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise RunError(
+            f"{file}: must say which job each trial was, and cannot be read: {error!r}; restore "
+            "it, or remove it to go on without the jobs of earlier starts"
+        ) from error
 
 
 def _skill_and_held_out(run: RunDir) -> tuple[Path, dict[str, Any]]:

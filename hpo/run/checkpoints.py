@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import gcd
 from pathlib import Path
-from typing import Any
 
 from hpo.core.errors import RunError
 from hpo.core.metric_direction import direction_of
+from hpo.core.metric_values import find_metric, number_of
 from hpo.core.trial import Direction, TrialRecord
 from hpo.run.plain_files import json_objects, read_printed, walk_files
 from hpo.run.run_dir import RunDir
@@ -35,6 +35,7 @@ def choose_checkpoint(
     *,
     direction: str = "",
     trained: int | None = None,
+    best: int | None = None,
 ) -> tuple[Path, str]:
     """Find a checkpoint below a training folder.
 
@@ -47,6 +48,7 @@ def choose_checkpoint(
         direction: of that metric; told by its name where empty, or where the metric is one of
             which the caller does not know.
         trained: how many epochs a training that is over has had; tells whether names count from 0.
+        best: the best epoch as its search knows it, where no status file tells it.
 
     Returns:
         The file, and in words how it was chosen.
@@ -59,6 +61,7 @@ def choose_checkpoint(
     if not found:
         raise RunError(f"{name}: no checkpoint in {folder}")
     told = _told(folder, found, monitored, direction)
+    told = told if best is None or told.best is not None else replace(told, best=best)
     epochs = _epochs_of(found, trained, told.shift)
     if wanted == BEST:
         return _best(found, epochs, told, name)
@@ -106,7 +109,9 @@ def best_checkpoint(
                 folder, wanted, metric, direction=told, trained=trial.epochs or None
             )[0]
         with contextlib.suppress(RunError):
-            found = choose_checkpoint(folder, BEST, metric, direction=told)[0]
+            found = choose_checkpoint(
+                folder, BEST, metric, direction=told, trained=trial.epochs or None
+            )[0]
             if found.stem != "last":  # it would have been found by its epoch
                 return found
     return None
@@ -250,7 +255,7 @@ def _told(folder: Path, found: list[Path], monitored: str, direction: str) -> _T
     files = walk_files(folder)
     for file in files:
         for line in json_objects(read_printed(file)) if file.name == "status.jsonl" else ():
-            value = _number(line.get("value"))
+            value = number_of(line.get("value"))
             if value is not None and isinstance(line.get("epoch"), int):
                 values[line["epoch"]], shift = value, 0
     for file in files if not values else ():
@@ -262,27 +267,10 @@ def _told(folder: Path, found: list[Path], monitored: str, direction: str) -> _T
     if told and not monitored:
         monitored, direction = next(iter(told[0][1])), ""
     for epoch, metrics in told:
-        value = _number(_held(metrics, monitored))
+        value = find_metric(metrics, monitored)
         if epoch is not None and value is not None:
             values[epoch] = value
     sign = Direction(direction or direction_of(monitored)).sign
     best = max(values, key=lambda epoch: (sign * values[epoch], -epoch), default=None)
     named = [epoch for epoch, _ in told if epoch is not None]
     return _Told(max((*named, *values), default=None), best, shift)
-
-
-def _held(metrics: dict[str, Any], name: str) -> Any:
-    """A metric by its name, or by the letters and digits of it."""
-    same = (value for key, value in metrics.items() if _plain(key) == _plain(name))
-    return metrics.get(name, next(same, None))
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[\W_]", "", name).casefold()
-
-
-def _number(value: Any) -> float | None:
-    """A number, also where it is written as text."""
-    with contextlib.suppress(TypeError, ValueError):
-        return None if isinstance(value, bool) else float(value)
-    return None

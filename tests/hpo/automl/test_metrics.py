@@ -7,7 +7,6 @@ import pytest
 from hpo.automl.errors import AutoMLError
 from hpo.automl.metrics import (
     find_in_log,
-    find_metric,
     is_monitored,
     monitoring_metrics,
     resolve_direction,
@@ -117,12 +116,3 @@ def test_the_last_value_of_a_literal_name_is_found_in_a_log(log, name, value):
 
 def test_a_value_that_is_no_number_is_found_as_such():
     assert math.isnan(find_in_log("acc: nan", "acc"))
-
-
-def test_tables_are_searched_by_name_then_letters_then_last_part():
-    table = {"train_loss": 2.0, "val_precision_at_1": 0.5, "epoch": True}
-    assert find_metric(table, "train_loss") == 2.0
-    assert find_metric(table, "loss") == 2.0
-    assert find_metric(table, "val Precision at Rank 1") == 0.5
-    assert find_metric(table, "epoch") is None
-    assert find_metric({"train_loss": 1.0, "val_loss": 2.0}, "loss") is None

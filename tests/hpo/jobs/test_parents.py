@@ -100,6 +100,18 @@ def test_a_job_of_a_platform_is_its_trial_where_its_results_are_here(workspace, 
         find_parent(root, "job-2")
 
 
+def test_the_ledger_tells_the_best_epoch_where_no_status_does(workspace, tmp_path):
+    root, found = workspace
+    jobs = {1: ["job-1", str(tmp_path)]}
+    (found.path / ".automl/controller/jobs.json").write_text(json.dumps(jobs))
+    for epoch in (1, 2, 3):
+        (tmp_path / f"net_epoch_{epoch:03d}.pth").touch()
+    rows = map(json.loads, found.events_file.read_text().splitlines())
+    values = {e["epoch"]: e["value"] for e in rows if e["event"] == "epoch" and e["trial"] == 1}
+    best = max(values, key=values.get)
+    assert model_of(find_parent(root, "job-1")).path.name == f"net_epoch_{best:03d}.pth"
+
+
 def test_a_search_without_a_result_has_no_model(tmp_path):
     run_dir = tmp_path / "runs" / "s" / "1"
     run_dir.mkdir(parents=True)

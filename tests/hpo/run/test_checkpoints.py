@@ -121,6 +121,20 @@ def test_checkpoints_beside_the_published_loggers_status_count_from_0(tmp_path):
         assert how.endswith("epoch, 2" if wanted == "best_model" else "epoch 2")
 
 
+def test_an_epoch_from_1_on_a_line_apart_from_its_metrics_names_its_checkpoint(tmp_path):
+    """Before, the weights of the epoch before were taken: by a rung that goes on, and as the best."""
+    fill(tmp_path, *(f"model_epoch_{number:03d}.pth" for number in (1, 2, 3)))
+    lines = [
+        line
+        for number, value in enumerate((0.1, 0.9, 0.3), 1)
+        for line in ({"epoch": number}, {"kpi": {METRIC: value}})
+    ]
+    (tmp_path / "status.json").write_text("\n".join(json.dumps(line) for line in lines))
+    for wanted in ("best_model", 2):
+        assert choose_checkpoint(tmp_path, wanted, METRIC)[0].name == "model_epoch_002.pth"
+    assert choose_checkpoint(tmp_path, 3, METRIC, trained=3)[0].name == "model_epoch_003.pth"
+
+
 @pytest.mark.parametrize("is_loop_first", [True, False])
 @pytest.mark.parametrize(
     ("sections", "names", "best"),
@@ -229,6 +243,28 @@ def test_a_searchs_direction_is_not_that_of_another_metric(tmp_path, told, epoch
     trial.measurements.append(Measurement(epoch=9, value=0.8))
     run, job = RunDir(tmp_path / "run"), str(tmp_path / "job")
     assert best_checkpoint(run, trial, "maximize", job, *told).name == f"epoch_{epoch}.pth"
+
+
+@pytest.mark.parametrize(
+    ("metric", "told"),
+    [("loss", "train_loss"), ("mAP", "val_mAP"), ("acc", "acc_epoch"), ("val acc", "Val_ACC")],
+)
+def test_the_best_epoch_is_told_by_what_the_search_finds_the_metric_as(tmp_path, metric, told):
+    values = {1: 0.9, 2: 0.2, 3: 0.3} if metric == "loss" else {1: 0.2, 2: 0.9, 3: 0.3}
+    published_status(tmp_path, values, told)
+    fill(tmp_path, "model_epoch_1.pth", "model_epoch_2.pth")
+    assert choose_checkpoint(tmp_path, "best_model", metric)[0].name == "model_epoch_2.pth"
+    fill(tmp_path / "other", "best.pth", "last.pth")
+    published_status(tmp_path / "other", values, told)
+    assert choose_checkpoint(tmp_path / "other", 2, metric)[0].name == "best.pth"
+    assert choose_checkpoint(tmp_path / "other", 3, metric)[0].name == "last.pth"
+
+
+def test_where_no_file_tells_the_best_epoch_that_of_the_search_is_taken(tmp_path):
+    fill(tmp_path, "epoch_1.pth", "epoch_2.pth")
+    assert choose_checkpoint(tmp_path, "best_model", best=1)[0].name == "epoch_1.pth"
+    published_status(tmp_path, {1: 0.1, 2: 0.9})
+    assert choose_checkpoint(tmp_path, "best_model", METRIC, best=1)[0].name == "epoch_2.pth"
 
 
 def test_epochs_of_best_and_last_are_known_from_the_status(tmp_path):
