@@ -18,6 +18,7 @@ from hpo.automl.metrics import find_in_log
 from hpo.automl.routing import read_template
 from hpo.automl.script import ScriptExecution, read_execution
 from hpo.automl.status_file import StatusFile
+from hpo.core.addresses import is_missing, is_remote, without_file
 from hpo.core.errors import RunError, SpecError
 from hpo.core.process.groups import end_group
 from hpo.core.protocols import Progress, Report, Spec
@@ -127,7 +128,7 @@ class CommandTrainer:
                 continue
             if not value:
                 problems.append(f"{name}: is mandatory and not set")
-            elif isinstance(value, str) and "://" not in value and not Path(value).exists():
+            elif isinstance(value, str) and is_missing(value):
                 problems.append(f"{name}: {value} is not there")
         if problems:
             raise SpecError("; ".join(problems))
@@ -139,9 +140,9 @@ class CommandTrainer:
         Raises:
             SpecError: for an address.
         """
-        if "://" in source:
+        if is_remote(source):
             raise SpecError(f"{source}: {self.name} has no way to fetch it; give a local path")
-        return Path(source)
+        return Path(without_file(source))
 
     def prepare(self, spec: Spec, progress: Progress | None = None) -> None:
         """Nothing can be shared between its trials."""

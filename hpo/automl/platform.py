@@ -34,11 +34,12 @@ from hpo.automl.sdk import (
     status_of,
 )
 from hpo.automl.submission import Submission
+from hpo.core.addresses import without_file
 from hpo.core.errors import RunError
 from hpo.core.protocols import TrialDriver
 from hpo.core.spec_dicts import merged, nest
 from hpo.core.trial import Ended, Launch, TrialRecord
-from hpo.jobs.parents import platform_jobs
+from hpo.jobs.parents import demand_platform_jobs
 from hpo.run.checkpoints import choose_checkpoint
 from hpo.run.ledger import Ledger
 from hpo.run.plain_files import write_json
@@ -85,7 +86,7 @@ class PlatformExecutor:
         folder: where `active_jobs.json` lies.
 
     Raises:
-        RunError: when `active_jobs.json` cannot be read.
+        RunError: when `active_jobs.json` or `jobs.json` cannot be read.
     """
 
     def __init__(
@@ -102,7 +103,7 @@ class PlatformExecutor:
         self.artifacts = ArtifactJobs(folder)
         self._values = JobValues(platform, plan.objectives, hooks, plan.action)
         self._jobs_file = folder / AUTOML_JOBS
-        self.job_ids = platform_jobs(folder)
+        self.job_ids = demand_platform_jobs(folder)
         """Trial -> (job id, results folder), also of those that have ended."""
         self._is_refused = False
 
@@ -220,10 +221,10 @@ class PlatformExecutor:
 
     def _results_dir(self, active: ActiveJob, answer: Any) -> str:
         """Where a job's results lie, by a platform's answer about it or by what it says later."""
-        if told := field_of(answer, "results_dir"):
-            return str(told)
-        found, _ = attempt_by_name(self._platform, "get_job_results_dir", active.job_id)
-        return str(found or "")
+        told = field_of(answer, "results_dir")
+        if not told:
+            told, _ = attempt_by_name(self._platform, "get_job_results_dir", active.job_id)
+        return without_file(str(told or ""))
 
     def _find_lost(self, active: ActiveJob, why: str, *, is_open: bool = True) -> None:
         """Look for a job whose submission was cut off, by the id that was asked for.

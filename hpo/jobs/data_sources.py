@@ -7,12 +7,11 @@ classes for training, classes that were never trained on for evaluation and infe
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
+from hpo.core.addresses import is_missing, is_remote, without_file
 from hpo.core.errors import DataError
 from hpo.core.spec_dicts import flatten
 from hpo.core.text import nearest_path
@@ -121,7 +120,7 @@ def is_wanted(key: str, page: Skill, action: str, flat: Mapping[str, Any]) -> bo
 
 def joined(root: str, path: str) -> str:
     """The place of a source below a root; a local archive that lies unpacked is its folder."""
-    if "://" in root and not root.startswith("file://"):
+    if is_remote(root):
         return f"{root.rstrip('/')}/{path}"
     place = _local_path(root) / path
     if not place.exists():
@@ -148,23 +147,18 @@ def _place_below(root: str, path: str, also_below: str) -> str:
     paths = ["/".join(parts[begin:]) for begin in range(max(1, len(parts) - 1))]
     paths += [f"{also_below}/{path}"] if also_below else []
     places = [joined(root, each) for each in paths]
-    there = (place for place in places if is_local(place) and Path(place).exists())
+    there = (place for place in places if not is_remote(place) and Path(place).exists())
     return next(there, places[0])
 
 
 def as_absolute(source: str) -> str:
     """A local path made absolute; addresses stay as they are."""
-    if "://" in source and not source.startswith("file://"):
-        return source
-    return str(_local_path(source))
+    return source if is_remote(source) else str(_local_path(source))
 
 
 def _local_path(source: str) -> Path:
-    """The path of a source on this machine; `file://` may stand before a plain or a quoted one."""
-    name = source.removeprefix("file://")
-    if name != source and not os.path.exists(name):  # noqa: PTH110 - no name is too long for it
-        name = unquote(name)
-    return Path(name).expanduser().absolute()
+    """The path of a source on this machine."""
+    return Path(without_file(source)).expanduser().absolute()
 
 
 def _page_of(skill: Skill, action: str) -> Skill:
@@ -222,7 +216,7 @@ def _from_roots(
             return None
         raise _NothingGiven
     source = _place_below(root, path, str(entry.get("also_below") or ""))
-    if is_optional and is_local(source) and not Path(source).exists():
+    if is_optional and is_missing(source):
         return None
     check_present(key, source)
     return [source] if entry.get("list") else source
@@ -237,17 +231,12 @@ def root_for(action: str, source: str, roots: Mapping[str, str]) -> str | None:
     return None
 
 
-def is_local(source: str) -> bool:
-    """Whether a source lies on this machine."""
-    return "://" not in source
-
-
 def check_present(key: str, source: str) -> None:
     """Demand that a local source is there; an address is left to whoever fetches it.
 
     Raises:
         DataError: naming key and path.
     """
-    if is_local(source) and not Path(source).exists():
+    if is_missing(source):
         hint = nearest_path(Path(source))
         raise DataError(f"{key}: {source}: no such folder or archive{hint}")

@@ -16,6 +16,7 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import Any
 
+from hpo.core.addresses import is_remote, without_file
 from hpo.core.errors import RunError
 from hpo.core.event_json import from_dict
 from hpo.core.protocols import Executor, Trainer
@@ -118,10 +119,11 @@ def _has_to_do(earlier: Mapping[str, Any], kept: Path) -> bool:
 
 def _describe(sources: Sequence[str], trainer: Trainer) -> list[Any] | None:
     """Tell what differs once pictures or lists of them do; None where they cannot be looked at."""
-    lists = [Path(source) for source in sources if "://" not in source]
+    places = [without_file(source) for source in sources]
+    lists = [Path(place) for place in places if not is_remote(place)]
     try:
         files = [found for path in lists if S_ISREG((found := path.stat()).st_mode)]
-        pictures = [describe_source(source, trainer) for source in sources]
+        pictures = [describe_source(place, trainer) for place in places]
         return [*sources, *pictures, *(file.st_mtime_ns for file in files)]
     except OSError:
         return None

@@ -13,16 +13,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from hpo.core.addresses import is_missing, is_remote
 from hpo.core.errors import DataError, HpoError, RunError
 from hpo.core.protocols import Trainer
 from hpo.core.spec_dicts import flatten, merged, nest, relocated
-from hpo.core.text import absolute_path, nearest_path, shell_word
+from hpo.core.text import nearest_path, shell_word
 from hpo.core.yaml_io import read_yaml, to_yaml
 from hpo.run.run_dir import RunDir, write_atomically
 from hpo.searching.resume import settle_origin
 from hpo.study.plan import StudyPlan, resolve_sources
 from hpo.study.provenance import NO_FILES, describe_source, read_origin
 from hpo.study.spec import StudySpec, parse_study
+from hpo.study.spec_paths import anchored_path
 
 
 class Given(Protocol):
@@ -128,12 +130,12 @@ def _find_gone(run: RunDir, study: StudySpec, plan: StudyPlan, trainer: Trainer)
         Name (`data` for one folder that was split) -> where it was.
     """
     folder = study.data.folder
-    if folder and "://" not in folder and _is_gone(folder, trainer):
+    if folder and not is_remote(folder) and _is_gone(folder, trainer):
         return {"data": folder}
     return {
         name: place
         for name, place in plan.sources.items()
-        if "://" not in place
+        if not is_remote(place)
         and Path(place).is_absolute()
         and not read_origin(run).get("data", {}).get(name, "").startswith(NO_FILES)
         and _is_gone(place, trainer)
@@ -231,8 +233,8 @@ def _checked(study: StudySpec, places: Mapping[str, str]) -> dict[str, str]:
             has = "one folder (--data)" if study.data.folder else "splits (--train, --query, ...)"
             has = "the embedded pictures" if study.data.is_default else has
             raise DataError(f"{flag}: the run was searched with {has}; give what it has")
-        whole = place if "://" in place else str(absolute_path(place))
-        if "://" not in whole and not Path(whole).exists():
+        whole = anchored_path(place, Path.cwd())
+        if is_missing(whole):
             hint = nearest_path(Path(whole))
             raise DataError(f"{flag}: no such folder or archive: {whole}{hint}")
         found["folder" if name == "data" else name] = whole

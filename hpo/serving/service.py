@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from unicodedata import normalize
 
+from hpo.core.addresses import is_missing, is_remote
 from hpo.core.errors import DataError, HpoError
 from hpo.core.protocols import Trainer
 from hpo.core.text import printable
@@ -230,7 +231,7 @@ def _reference_folder(run: RunDir, trainer: Trainer) -> Path | None:
     """
     try:
         place = read_plan(run.path).sources.get("reference", "")
-        if not place or "://" in place or not Path(place).exists():
+        if not place or is_remote(place) or is_missing(place):
             return None
         with as_user_errors():
             return trainer.stage(place)

@@ -15,6 +15,7 @@ from hpo.core.spec_dicts import flatten, merged
 from hpo.core.text import quoted
 from hpo.study.skill import Skill, load_skill
 from hpo.study.spec import StudySpec
+from hpo.study.spec_paths import anchored_path
 
 FOLDER = "results_dir"
 _SOURCES = ("train", "reference", "query")
@@ -110,9 +111,7 @@ def _sources(given: Mapping[str, Any], study: StudySpec, trainer: Trainer) -> It
 
 def _is_same(one: str, other: str) -> bool:
     """Whether two addresses or paths name the same place."""
-    if one == other or "://" in one or "://" in other:
-        return one == other
-    return Path(one).expanduser().resolve() == Path(other).expanduser().resolve()
+    return anchored_path(one, Path.cwd()) == anchored_path(other, Path.cwd())
 
 
 def _seed(searched: Iterable[str], trainer: Trainer) -> Iterator[str]:

@@ -21,13 +21,13 @@ from hpo.core.event_json import from_dict
 from hpo.core.machine_faults import describe_fault, find_fault
 from hpo.core.protocols import Trainer
 from hpo.core.spec_dicts import flatten, is_same, lookup, merged, nest, value_at
-from hpo.core.text import absolute_path
 from hpo.core.trainer_extras import CacheFolder, SourceSettler, SparseValidation
 from hpo.run.plain_files import read_object
 from hpo.run.run_dir import AUTOML_FACTS, PLAN_FILE, lost_facts
 from hpo.study.checks import read_epochs
 from hpo.study.skill import schema_file_of
 from hpo.study.spec import StudySpec
+from hpo.study.spec_paths import anchored_path
 from hpo.study.text_values import text_keys
 from hpo.study.trainers import demand
 from hpo.study.weights import check_weights
@@ -176,14 +176,14 @@ def resolve_sources(study: StudySpec, trainer: Trainer) -> dict[str, str]:
             out = kept_folder(trainer) / "splits" / name
             return dict(
                 trainer.split_data(
-                    _absolute(data.folder),
+                    anchored_path(data.folder, Path.cwd()),
                     out,
                     seed=study.search.seed,
                     class_disjoint=data.class_disjoint,
                     **({"group_by": data.group_by} if data.group_by else {}),
                 )
             )
-    sources = {name: _absolute(path) for name, path in data.splits.items()}
+    sources = {name: anchored_path(path, Path.cwd()) for name, path in data.splits.items()}
     if not isinstance(trainer, SourceSettler):
         return sources
     with as_user_errors():
@@ -198,10 +198,6 @@ def named_sources(study: StudySpec, plan: StudyPlan) -> dict[str, str]:
     if study.data.folder:
         return {"all": study.data.folder}
     return {**plan.sources, **study.data.splits}
-
-
-def _absolute(path: str) -> str:
-    return path if "://" in path else str(absolute_path(path))
 
 
 def build_base_spec(

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from hpo.core.addresses import is_remote, without_file
 from hpo.core.protocols import Trainer
 from hpo.core.spec_dicts import flatten, merged, nest
 from hpo.core.text import absolute_path
@@ -17,7 +18,9 @@ from hpo.study.weights import anchored_weights
 
 def anchored_path(text: str, folder: Path) -> str:
     """Make a relative path one below `folder`; `~` is the user's home, an address stays."""
-    return text if not text or "://" in text else str(absolute_path(text, folder))
+    if not text or is_remote(text):
+        return text
+    return str(absolute_path(without_file(text), folder))
 
 
 def anchored_spec(spec: Mapping[str, Any], trainer: Trainer, folder: Path) -> dict[str, Any]:

@@ -172,15 +172,20 @@ def test_a_trial_that_is_stopped_ends_its_command(tmp_path):
     assert 2 <= written < 100
 
 
-def test_a_missing_input_is_named_before_anything_starts(tmp_path):
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [("", "is mandatory and not set"), ("/missing", "/missing is not there"),
+     ("file:///missing", "file:///missing is not there")],
+)  # fmt: skip
+def test_a_missing_input_is_named_before_anything_starts(tmp_path, given, said):
     folder = make_foreign_skill(tmp_path / "skill")
     info = folder / "references/skill_info.yaml"
     info.write_text(info.read_text().replace(
         "  train:\n    command", "  train:\n    inputs:\n      dataset.train_dataset: {type: folder}\n    command"))  # fmt: skip
-    with pytest.raises(ValueError, match=r"dataset.train_dataset: is mandatory and not set"):
+    with pytest.raises(ValueError, match=f"dataset.train_dataset: {said}"):
         AutoMLRunner(skill_dir=folder).run(
             automl_settings={"algorithm": "random", "metric": "kpi"}, in_process=True,
-            workspace_path=tmp_path / "ws",
+            workspace_path=tmp_path / "ws", spec_overrides={"dataset.train_dataset": given},
         )  # fmt: skip
 
 

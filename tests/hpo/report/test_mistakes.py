@@ -53,8 +53,8 @@ def look_below(folder, facts):
     (own.run.checkpoints_dir(0) / "best.ckpt").touch()
     (folder / "r" / "lemon").mkdir(parents=True)
 
-    def looked_up(trainer, is_held_out=False):
-        sources = {"reference": str(folder / "r"), "query": str(trainer.query)}
+    def looked_up(trainer, is_held_out=False, scheme=""):
+        sources = {"reference": f"{scheme}{folder}/r", "query": f"{scheme}{trainer.query}"}
         given = replace(own, trainer=trainer, plan=replace(own.plan, sources=sources))
         held_out = sources if is_held_out else None
         if is_held_out:
@@ -184,6 +184,16 @@ def test_a_list_of_which_the_search_has_rows_of_its_own_is_told_once_corrected(
     caplog.clear()
     mistakes.look(given, given.best, executor, with_map=True)
     assert caplog.text == "", "a list that is used itself is looked at again"
+
+
+def test_a_list_of_a_file_address_is_looked_up_again_too(look, tmp_path):
+    """As the plans of earlier releases hold it."""
+    trainer = Looking(tmp_path / "q.csv")
+    for name in ("pear", "plum"):
+        trainer.query.write_text(f"1.png,{name}\n")
+        for _ in range(2):
+            assert look(trainer, scheme="file://") == {"1.png": name}
+    assert trainer.looks == 2
 
 
 def test_counts_of_confusions():

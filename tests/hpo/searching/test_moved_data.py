@@ -83,6 +83,15 @@ def test_the_same_pictures_at_a_new_place_are_gone_on_with_and_remembered(moved)
     assert sum(go_on(run, trials=5).finished.trials.values()) == 5
 
 
+def test_a_new_place_may_be_a_file_address(moved):
+    run, new = moved
+    with pytest.raises(DataError, match="no such folder or archive: /nowhere"):
+        go_on(run, {"train": "file:///nowhere"})
+    go_on(run, {name: f"file://{new}/{name}" for name in NAMES})
+    plan = json.loads((run.path / "plan.json").read_text())
+    assert plan["sources"] == {name: str(new / name) for name in NAMES}
+
+
 def test_one_folder_of_several_can_be_gone(moved):
     run, new = moved
     old = new.with_name("old")

@@ -19,12 +19,13 @@ from trainer.gallery import model_digest
 from trainer.session import RecognitionTrainer
 
 
-def test_matches_show_pictures_of_the_reference_folder(run, tmp_path):
+@pytest.mark.parametrize("scheme", ["", "file://"])
+def test_matches_show_pictures_of_the_reference_folder(run, tmp_path, scheme):
     gallery = tmp_path / "shots"
     (gallery / "red").mkdir(parents=True)
     Image.new("RGB", (900, 600), (220, 30, 30)).save(gallery / "red" / "0.png")
     plan = json.loads((run.path / "plan.json").read_text())
-    plan["sources"]["reference"] = str(gallery)
+    plan["sources"]["reference"] = f"{scheme}{gallery}"
     (run.path / "plan.json").write_text(json.dumps(plan))
     service = PictureService(run)
     assert service.thumbnail("red/0.png") is None  # no match has named it yet

@@ -139,7 +139,7 @@ def test_one_folder_is_split(tmp_path):
 
 def test_given_sources_are_absolute_and_addresses_are_left_alone(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    data = DataSources(train="a", reference="s3://bucket/r", query="/q", test_query="b/../t")
+    data = DataSources(train="a", reference="s3://bucket/r", query="file:///q", test_query="b/../t")
     assert resolve_sources(quick_study(data=data), TRAINER) == {
         "train": f"{tmp_path}/a", "reference": "s3://bucket/r", "query": "/q",
         "test_query": f"{tmp_path}/t",

@@ -17,6 +17,7 @@ TRAINER = SimpleNamespace(path_keys=("data.map", "data.folders"), weight_keys=("
     [
         ("a.yaml", "/here/a.yaml"), ("names", "/here/names"), ("./a/../b.yaml", "/here/b.yaml"),
         ("~/b.yaml", "/home/me/b.yaml"), ("/c.yaml", "/c.yaml"), ("s3://bucket/d.yaml",) * 2, ("", ""),
+        ("file:///d/a b", "/d/a b"), ("file:///d/a%20b", "/d/a b"),
     ],
 )  # fmt: skip
 def test_a_path(monkeypatch, tmp_path, text, wanted):
