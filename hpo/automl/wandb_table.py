@@ -22,6 +22,7 @@ from hpo.tracking.listener import Nothing
 logger = logging.getLogger(__name__)
 
 Listeners = tuple[Callable[..., Listener], ...]
+KEY = "WANDB_API_KEY"
 RUN_NAME, TABLE = "automl_brain", "automl_experiments"
 COLUMNS = ("experiment_id", "job_id", "status", "metric", "best_epoch_number", "parameters")
 
@@ -37,7 +38,24 @@ def wandb_listeners(config: Mapping[str, Any] | None) -> Listeners:
     Raises:
         AutoMLError: for what is no configuration of it.
     """
-    return (partial(make_listener, config or {}),) if is_wandb_on(config) else ()
+    if not is_wandb_on(config):
+        return ()
+    return partial(_LentKey, config or {}), partial(make_listener, config or {})
+
+
+class _LentKey(Nothing):
+    """Lets trials mirror themselves by the given key, where the environment has none."""
+
+    def __init__(self, config: Mapping[str, Any], *_: Any) -> None:
+        key = config.get("api_key")
+        self._is_lent = bool(key) and KEY not in os.environ
+        if self._is_lent:
+            os.environ[KEY] = str(key)
+
+    def close(self) -> None:
+        """Take it back."""
+        if self._is_lent:
+            os.environ.pop(KEY, None)
 
 
 def make_listener(
@@ -46,7 +64,7 @@ def make_listener(
     """Start the run, or warn and listen to nothing where that is impossible."""
     del study, plan
     own_key = config.get("api_key")
-    key = own_key or os.environ.get("WANDB_API_KEY")
+    key = own_key or os.environ.get(KEY)
     try:
         wandb = importlib.import_module("wandb")
     except ImportError:
