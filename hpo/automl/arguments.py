@@ -116,7 +116,8 @@ def check_platform(value: Any) -> None:
         return
     if isinstance(value, type):
         raise AutoMLError(f"sdk: must be an object, got the class; give {value.__name__}(...)")
-    creates = [name for name in ("create_job", "create_python_job") if hasattr(value, name)]
+    names = ("create_job", "create_python_job")
+    creates = [name for name in names if getattr(value, name, None) is not None]
     needed = [*(creates or ["create_job"]), "get_job_status", "get_job_logs"]
     if missing := [name for name in needed if not callable(getattr(value, name, None))]:
         raise AutoMLError(f"sdk: must have {', '.join(missing)}, got {shown(value)}")

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from hpo.automl.arguments import check_path, check_spec, check_text
-from hpo.automl.asking import build_engine, open_or_create, plan_opened, take_over
+from hpo.automl.asking import build_engine, demand_free, open_or_create, plan_opened, take_over
 from hpo.automl.outcome import build_result
 from hpo.automl.planning import as_value_errors
 from hpo.automl.recommendation import Recommendation, show_trial
@@ -45,7 +45,7 @@ from hpo.core.event_bus import EventBus, EventFile
 from hpo.core.selection import best_trial
 from hpo.core.spec_dicts import merged
 from hpo.core.trial import Ended
-from hpo.jobs.parents import platform_jobs
+from hpo.jobs.parents import demand_platform_jobs
 from hpo.run.ledger import Ledger
 from hpo.run.plain_files import write_json
 from hpo.run.run_dir import AUTOML_JOBS, Holder
@@ -110,6 +110,7 @@ class AutoML:
                 raise RunError(
                     f"{folder}: is not an AutoML workspace, so there is nothing to resume"
                 )
+            demand_free(folder)
             place = _skill_folder(network, trainer) if search_schema is None else (
                 write_skill(folder.parent, str(network), action, search_schema)
             )  # fmt: skip
@@ -137,6 +138,8 @@ class AutoML:
     def _begin(self, secrets: Mapping[str, Any], mirrors: Listeners) -> None:
         """Bring engine and algorithm to where the ledger is."""
         self.facts: WorkspaceFacts = read_facts(self.run.path)
+        known = demand_platform_jobs(self.run.path)
+        self._jobs = {number: job for number, (job, _) in known.items()}
         self._ledger = Ledger.open(self.run.ledger_file)
         self._bus = EventBus([EventFile(self.run.events_file)])
         study, plan = load_study(self.run.study_file), read_plan(self.run.path)
@@ -154,7 +157,6 @@ class AutoML:
         for make in mirrors:
             self._bus.add(make(self.run, study, plan, self._ledger))
         self._open: dict[int, Recommendation] = {}
-        self._jobs = {number: job for number, (job, _) in platform_jobs(self.run.path).items()}
         self._is_finished = False
         constants = constants_of(self.facts, study, plan)
         self._views = Views(self.run, self._ledger, self.facts, constants, self._show)

@@ -110,17 +110,27 @@ def take_over(run: RunDir, planned: Planned) -> None:
         replace(facts, **of_facts).write(run.path)
 
 
+def demand_free(folder: Path) -> None:
+    """Refuse, before anything is written, a path where there is no workspace and none can be.
+
+    Raises:
+        RunError: when something else lies there, or it lies within a run.
+    """
+    if is_workspace(folder):
+        return
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise RunError(f"{folder}: holds something else; give a folder that is new or empty")
+    demand_place(folder.resolve())
+
+
 def open_or_create(folder: Path, planned: Planned) -> RunDir:
     """The workspace at exactly this path: gone on with, or made in one step.
 
     Raises:
-        RunError: when something else lies there.
+        RunError: when another process has just made it.
     """
     if is_workspace(folder):
         return RunDir(folder)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise RunError(f"{folder}: holds something else; give a folder that is new or empty")
-    demand_place(folder.resolve())
     study = planned.study
     trainer = find_trainer(study.trainer)
     plan = plan_study(study, trainer, route_style=planned.style)

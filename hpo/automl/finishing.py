@@ -15,8 +15,10 @@ from hpo.automl.evaluation import (
     KNOWN,
     MEASURED,
     PROVIDED,
+    RECORD_PLACES,
     TRAINER,
     Evaluator,
+    place_records,
     read_evaluations,
     run_final,
 )
@@ -104,9 +106,14 @@ def evaluate_again(session: Ending, changed: set[str]) -> None:
         session: of that start.
         changed: settings of evaluations that differ from those before.
     """
+    if session.route.review_only:
+        return
     best = best_trial(session.ledger.trials(), session.ledger.direction)
     if best is not None:
         _delete_others(session)
+    if changed & RECORD_PLACES:
+        place_records(session.run, session.facts)
+    changed = changed - RECORD_PLACES
     hooks, (baseline, final) = session.route.hooks, read_evaluations(session.run)
     of_end = {name for name in changed if "baseline" not in name}
     is_known, is_measured = final.get("status") in KNOWN, final.get("status") == MEASURED

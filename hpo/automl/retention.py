@@ -38,7 +38,7 @@ def is_on(facts: WorkspaceFacts, platform: Platform | None) -> bool:
 
 def _can_delete(platform: Platform | None) -> bool:
     """Whether a platform can delete what a job has left."""
-    return hasattr(platform, "delete_job_artifacts")
+    return getattr(platform, "delete_job_artifacts", None) is not None
 
 
 def demand_deletion(
@@ -159,6 +159,7 @@ class ArtifactCleaner:
     ) -> None:
         self._platform, self._artifacts, self._ledger = platform, artifacts, ledger
         self._job_of, self._needed = job_of, needed
+        self._has_warned = False
 
     def handle(self, event: Event) -> None:
         """Delete what is no longer needed once a trial has ended."""
@@ -171,12 +172,24 @@ class ArtifactCleaner:
     def sweep(self) -> None:
         """Delete the artifacts of every ended job that nothing can need."""
         running = {t.number for t in self._ledger.trials() if not t.state.is_finished}
+        needed = {*self._needed()}
+        if lost := sorted(n for n in needed - running if not self._job_of(n)[0]):
+            self._warn(lost)
+            return
         # By ids: a platform may give that of an old job to a new one, and a trial whose job was
         # lost has had several.
-        kept = {self._job_of(number)[0] for number in {*self._needed(), *running}}
+        kept = {self._job_of(number)[0] for number in needed | running}
         for job_id, state in list(self._artifacts.states.items()):
             if state != DELETED and job_id not in kept:
                 self._delete(job_id)
+
+    def _warn(self, lost: list[int]) -> None:
+        """Say once that nothing is deleted: any job may be that of a trial that is needed."""
+        if not self._has_warned:
+            numbers = ", ".join(map(str, lost))
+            why = "which jobs these trials were is no longer known"
+            logger.warning("no artifacts of jobs are deleted: %s: %s", why, numbers)
+        self._has_warned = True
 
     def _delete(self, job_id: str) -> None:
         delete = self._platform.delete_job_artifacts  # type: ignore[attr-defined]

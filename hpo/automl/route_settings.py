@@ -26,6 +26,7 @@ class RouteSettings:
     accept_no_baseline: bool = False
     """Whether to go on when the baseline could not be evaluated."""
     review_only: bool = False
+    """Whether to change nothing but what a review needs, and to end behind it."""
     routed: Routed | None = None
     """Which way the request went and why."""
     changes: Mapping[str, Any] = field(default_factory=dict)

@@ -122,6 +122,7 @@ class AutoMLRunner:
         confirm: Callable[[dict[str, Any]], bool] | None = None,
         max_hours: float | None = None,
         accept_no_baseline: bool = False,
+        review_only: bool = False,
         in_process: bool = False,
         trials_per_gpu: int | str | None = None,
         ray_address: str = "",
@@ -158,6 +159,7 @@ class AutoMLRunner:
             confirm: asked with the review before the first trial; False ends the run.
             max_hours: longer searches stop at the review.
             accept_no_baseline: go on when the baseline cannot be evaluated.
+            review_only: end behind the review, whatever `confirm` says.
             in_process: one trial at a time in this process, without workers.
             trials_per_gpu: how many trials share a GPU, or `auto`; None leaves one on each.
             ray_address: a Ray cluster that is up already: `auto`, or `host:port` of its head.
@@ -191,6 +193,7 @@ class AutoMLRunner:
         check_spec(spec_overrides, "spec_overrides")
         check_truth(resume, "resume")
         check_truth(in_process, "in_process")
+        check_truth(review_only, "review_only")
         check_functions({"confirm": confirm, "should_stop": should_stop})
         check_listeners(listeners)
         if workspace_path and workspace_dir and Path(workspace_path) != Path(workspace_dir):
@@ -259,6 +262,7 @@ class AutoMLRunner:
             poll_s=poll_s,
             max_hours=max_hours,
             accept_no_baseline=accept_no_baseline,
+            review_only=review_only,
         )
         search = SearchSettings(
             executor="inprocess" if in_process else "ray",
@@ -276,6 +280,8 @@ class AutoMLRunner:
     def review(self, *given: Any, **arguments: Any) -> dict[str, Any]:
         """Do everything up to the review and return it; nothing is trained.
 
+        A search that is over has none: what comes back is empty, and nothing is changed.
+
         Args:
             *given: those of `run`.
             **arguments: those of `run`.
@@ -287,7 +293,7 @@ class AutoMLRunner:
             return False
 
         try:
-            self.run(*given, **{**arguments, "confirm": keep})
+            self.run(*given, **{**arguments, "confirm": keep, "review_only": True})
         except ReviewDeclinedError:
             if not seen:
                 raise

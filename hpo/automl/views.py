@@ -1,7 +1,6 @@
 """Writes the `.automl/` files that published tools look for, derived from the ledger.
 
 ```
-.automl/controller/facts.json            constants of the search
 .automl/controller/<session>.json        every recommendation, all its attributes
 .automl/best_rec/<session>.json          {rec_number, rec_data} of the best so far
 .automl/brain/<session>.json             algorithm, options, seed
@@ -9,7 +8,8 @@
 .automl/current_rec/<session>.json       {rec_id} of the newest
 .automl/custom_ranges/<experiment>.json  the caller's ranges
 ```
-They are written for readers; nothing is restored from them but `facts.json`.
+They are written for readers; nothing is restored from them. What a search itself needs lies beside
+them: `.automl/controller/facts.json`, its constants, and `jobs.json`, which job each trial was.
 """
 
 from __future__ import annotations

@@ -199,11 +199,13 @@ def _search(args: argparse.Namespace, skill: Skill, routed: Routed) -> int:
     def start(search: SearchSettings) -> SearchResult:
         listeners = (*search.listeners, lambda *_: RouteConsole(sys.stderr))
         search = replace(search, listeners=listeners)
+        if args.review_only:  # nobody is asked
+            search = replace(search, confirm_start=lambda _review: True)
         ended.append(execute(request, settings, search, resume=bool(args.resume)))
         return ended[-1]
 
     args.no_report = True
-    args.ask_always = not args.review_only
+    args.ask_always = True
     code = drive(args, start)
     declined, found = (ended[-1].declined, ended[-1].result) if ended else ("", {})
     return _exit_code(code, declined, found, args)

@@ -9,7 +9,7 @@ import pytest
 from hpo import AutoML, AutoMLRunner
 from hpo.automl.arguments import describe_others, digests_of, is_wandb_on
 from hpo.core.errors import MachineError
-from tests.hpo.automl.contract.pretended import Sdk
+from tests.hpo.automl.contract.pretended import Cleaner, Sdk, make_skill
 from tests.quick_trainer import NAME
 
 SETTINGS = {"algorithm": "random", "metric": "kpi", "automl_max_recommendations": 2}
@@ -142,6 +142,20 @@ def test_the_runner_itself_refuses(skill, more):
     with pytest.raises(ValueError, match="must be|must have") as caught:
         AutoMLRunner(**{"skill_dir": skill} | more)
     assert "\n" not in str(caught.value)
+
+
+class Without(Cleaner):
+    """A platform whose class switches off what another one can."""
+
+    create_python_job = delete_job_artifacts = validate_artifact_retention = None
+
+
+def test_what_a_platform_has_as_none_it_does_not_have(tmp_path):
+    sdk = Without()
+    runner = AutoMLRunner(sdk, make_skill(tmp_path / "skill"), "train", 0.001)
+    settings = SETTINGS | {"metric": "accuracy", "automl_max_recommendations": 2}
+    result = runner.run(automl_settings=settings, workspace_path=tmp_path / "ws")
+    assert [entry["status"] for entry in result["history"]] == ["success"] * 2
 
 
 def test_weights_may_be_a_path_and_are_looked_at(skill, data, tmp_path):

@@ -188,6 +188,31 @@ def test_a_workspace_lies_in_no_other_and_on_a_path_of_text(make, skill, tmp_pat
         AutoMLRunner(skill_dir=str(skill)).run(workspace_path=tmp_path / "ws", resume=True)
 
 
+@pytest.mark.parametrize("inside", ["", "ws"])
+def test_a_bare_schema_is_written_beside_no_plain_run(tmp_path, inside):
+    """Before, that run was taken for a damaged workspace from then on."""
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    for name in ("study.yaml", "ledger.db"):
+        (plain / name).touch()
+    schema = {
+        "type": "object",
+        "properties": {"rate": {"type": "number", "minimum": 0, "maximum": 1, "default": 0.5,
+                                "automl_enabled": True}},
+    }  # fmt: skip
+    with pytest.raises(RunError, match="must lie outside other runs|holds something else"):
+        AutoML(plain / inside, "net", settings=SETTINGS | {"metric": "acc"}, search_schema=schema)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["ledger.db", "plain", "study.yaml"]
+
+
+def test_what_jobs_the_trials_were_must_be_readable(make, tmp_path):
+    """They say which checkpoints the caller may delete."""
+    make().finish()
+    (tmp_path / "ws/.automl/controller/jobs.json").write_text('{"0": ["job-0"')
+    with pytest.raises(RunError, match="must say which job each trial was, and cannot be read"):
+        make()
+
+
 def test_a_folder_with_something_else_is_left_alone(make, tmp_path):
     (tmp_path / "ws").mkdir()
     (tmp_path / "ws/mine.txt").write_text("precious")
@@ -250,6 +275,16 @@ def test_weights_and_biases_gets_the_ids_of_jobs_by_the_given_key(make, wandb):
         assert [row[:4] for row in run.rows] == [[0, "job-7", "complete", 0.5]]
     assert run.rows[-1] == "finished"
     assert os.environ["WANDB_API_KEY"] == "of-another-account"
+
+
+def test_the_given_key_is_that_of_trials_where_the_environment_has_none(make, wandb, monkeypatch):
+    monkeypatch.delenv("WANDB_API_KEY")
+    look = [sys.executable, "-c", "import os; print(os.environ.get('WANDB_API_KEY'))"]
+    for project in ("p", "mistyped"):
+        config = {"enabled": True, "api_key": "mine", "project": project}
+        with make(wandb_config=config, workspace=project):
+            assert subprocess.check_output(look, text=True) == "mine\n"
+        assert "WANDB_API_KEY" not in os.environ
 
 
 def test_weights_and_biases_that_cannot_be_reached_ends_no_search(make, wandb, caplog):

@@ -80,3 +80,15 @@ def test_an_id_that_a_platform_gave_twice_is_not_deleted_while_one_job_is_needed
     for number, value in enumerate((0.3, 0.5, 0.9)):
         add(ledger, number, 0.1, 0.2, value)
     assert sweep(ledger, job_of=lambda number: (f"job{number % 2}", "")) == ["job1"]
+
+
+def test_nothing_is_deleted_while_the_job_of_a_needed_trial_is_unknown(ledger, caplog):
+    for number, value in enumerate((0.9, 0.5, 0.3)):
+        add(ledger, number, 0.1, 0.2, value)
+    known = {1: ("job1", ""), 2: ("job2", "")}
+    job_of = lambda number: known.get(number, ("", ""))  # noqa: E731
+    assert sweep(ledger, lost=["job0"], job_of=job_of) == []
+    assert "which jobs these trials were is no longer known: 0" in caplog.text
+    add(ledger, 3, 0.1)  # one that waits for its first job hinders nothing
+    known[0] = ("job0", "")
+    assert sweep(ledger, job_of=job_of) == ["job1", "job2"]

@@ -420,6 +420,20 @@ def test_a_review_alone_trains_nothing(skill, data, tmp_path):
     assert not (Path(review["workspace"]) / "trials").exists()
 
 
+def test_a_review_of_a_search_that_is_over_changes_nothing(run, skill):
+    """Before, the best trial was evaluated anew, and checkpoints were deleted."""
+    place = Path(run()["workspace_path"])
+    (facts,), folders = place.glob(".automl/*/facts.json"), ("trials", "evaluations", "best")
+    before, calls = [digest(facts.parent), *(digest(place / name) for name in folders)], []
+    review = AutoMLRunner(skill_dir=skill, trainer=NAME).review(
+        automl_settings={"automl_delete_intermediate_ckpt": True, "baseline_metric": 0.25},
+        workspace_path=place, resume=True, in_process=True,
+        final_eval_fn=lambda rec, job: calls.append(rec) or 0.5,
+    )  # fmt: skip
+    assert (review, calls) == ({}, [])
+    assert [digest(facts.parent), *(digest(place / name) for name in folders)] == before
+
+
 def test_a_search_that_is_not_confirmed_says_so(run):
     with pytest.raises(ReviewDeclinedError, match="not confirmed"):
         run(confirm=lambda review: False)

@@ -8,7 +8,8 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from tests.hpo.automl.contract.pretended import Builder, Sdk, make_skill
+from tests.count_calls import count_calls
+from tests.hpo.automl.contract.pretended import Builder, Cleaner, Sdk, make_skill
 
 
 def test_36_the_callers_image_beats_the_actions_beats_the_skills(go, tmp_path):
@@ -243,6 +244,36 @@ def test_60_active_jobs_that_cannot_be_read_stop_a_resume(go):
     assert sdk.jobs == []
 
 
+@pytest.mark.parametrize("text", ["{", "[]", '{"0": ["job-0", ""], "1": null}'])
+def test_60_jobs_that_cannot_be_told_apart_stop_a_resume(go, text):
+    from hpo.core.errors import RunError
+
+    folder = Path(go(trials=2)["workspace_path"])
+    (folder / ".automl/controller/jobs.json").write_text(text)
+    sdk = Sdk()
+    with pytest.raises(RunError, match="must say which job each trial was, and cannot be read"):
+        go(sdk, workspace_path=folder, resume=True, settings={"automl_max_recommendations": 4})
+    assert sdk.jobs == []
+
+
+def test_60_where_it_is_lost_which_job_the_best_was_nothing_is_deleted(go):
+    sdk = Cleaner(lambda number: ("Complete", f"accuracy: {0.9 - number / 100}"))
+    folder = Path(go(sdk)["workspace_path"])
+    assert sdk.deleted == ["job-1", "job-2"]
+    (folder / ".automl/controller/jobs.json").unlink()
+    go(sdk, workspace_path=folder, resume=True, settings={"automl_max_recommendations": 5})
+    assert len(sdk.jobs) == 5
+    assert sdk.deleted == ["job-1", "job-2"]
+
+
+def test_a_finished_search_is_told_again_by_one_look_at_its_jobs(go, tmp_path):
+    def looks(trials):
+        folder = go(trials=trials, workspace_path=tmp_path / f"{trials}")["workspace_path"]
+        return count_calls(go, workspace_path=folder, resume=True, of="platform_jobs")
+
+    assert looks(3) == looks(9) > 0
+
+
 def test_61_resume_extends_and_repeats_nothing(go):
     folder = go()["workspace_path"]
     sdk = Sdk(lambda n: ("Complete", f"accuracy: {0.8 + n / 100}"))
@@ -369,3 +400,11 @@ def test_73_the_workspace_id_stays_here(go):
     sdk = Sdk()
     go(sdk, trials=1, workspace_id="ws-4")
     assert sdk.jobs[0].workspace_id == "unset"
+
+
+def test_a_folder_of_results_may_be_a_file_address(go, tmp_path):
+    (tmp_path / "my results").mkdir()
+    (tmp_path / "my results/metrics.json").write_text('{"accuracy": 0.9}')
+    sdk = Sdk(lambda number: ("Complete", ""))
+    sdk.folders = {0: (tmp_path / "my results").as_uri()}
+    assert go(sdk, trials=1)["best"]["metric_value"] == 0.9

@@ -169,6 +169,25 @@ def test_23_record_paths(go, tmp_path):
     assert result["final_evaluation"]["record_path"] == "/b.json"
 
 
+def test_23_record_paths_that_are_told_once_the_search_is_over(go, tmp_path):
+    """Before, they were written down and not used."""
+    folder = go(baseline_fn=lambda specs: 0.4, final_eval_fn=lambda rec, job: 0.5)["workspace_path"]
+    records = tmp_path / "records"
+    later = {"evaluation_records_dir": str(records), "final_evaluation_record_path": "/b.json"}
+    result = go(settings=later, workspace_path=folder, resume=True)
+    assert result["baseline"]["record_path"] == str(records / "ptm_baseline.json")
+    assert result["final_evaluation"]["record_path"] == "/b.json"
+    assert (result["baseline"]["metric_value"], result["final_evaluation"]["metric_value"]) == (
+        0.4,
+        0.5,
+    )
+    values = [json.loads(file.read_text())["metric_value"] for file in sorted(records.iterdir())]
+    assert values == [0.5, 0.4]
+    told = go(settings={"baseline_record_path": "/a.json"}, workspace_path=folder, resume=True)
+    assert told["baseline"]["record_path"] == "/a.json"
+    assert told["final_evaluation"] == result["final_evaluation"]
+
+
 def test_24_a_made_up_result_as_text():
     from tao_automl import format_result
 
