@@ -16,6 +16,7 @@ from hpo.automl.command_trainer import CommandTrainer, full_template
 from hpo.automl.metrics import MAXIMIZE, is_monitored, monitoring_metrics
 from hpo.automl.objectives import SCORE
 from hpo.automl.script import ScriptExecution, read_execution
+from hpo.core.addresses import is_remote
 from hpo.core.errors import RunError
 from hpo.core.metric_values import find_metric
 from hpo.core.protocols import Progress, Report, Spec, Trainer
@@ -241,7 +242,7 @@ class SkillTrainer:
         """As the trainer does, where it does anything; an address stays, as others may read it."""
         if not isinstance(self._inner, SourceSettler):
             return dict(sources)
-        elsewhere = [n for n, p in sources.items() if "://" in p and not p.startswith("file://")]
+        elsewhere = [name for name, place in sources.items() if is_remote(place)]
         local = {name: place for name, place in sources.items() if name not in elsewhere}
         return {**sources, **self._inner.settle_sources(local, out, group_by=group_by)}
 
