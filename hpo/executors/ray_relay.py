@@ -83,14 +83,20 @@ class RelaySearcher(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Report to the driver how the trial ended; Tune calls this by keyword."""
+        """Report to the driver how the trial ended; Tune calls this by keyword.
+
+        One that a fault of the driver has cut off has not ended: it stays open for a resume.
+        """
         del result  # the outcome came through the scheduler
         numbers, cause = self.numbers.pop(trial_id, ()), self.errors.pop(trial_id, None)
         is_lost = error and not self.outcomes.keys() >= set(numbers)
         lost = {"failure": self.losses.describe(cause)} if is_lost else {}
         for number in numbers:
+            is_cut_off = self.fault is not None and number not in self.outcomes
             outcome = self.outcomes.pop(number, lost)
             self.stopped.discard(number)
+            if is_cut_off:
+                continue
             try:
                 self.driver.on_end(number, Ended(**outcome))
             except Exception as fault:  # noqa: BLE001 - kept and raised after fit

@@ -5,8 +5,10 @@ from dataclasses import replace
 
 import pytest
 
+from hpo.core.budget import Budget
 from hpo.core.events import TrialProgress
 from hpo.core.trial import Ended, Launch
+from tests.quick_runs import Listed, make_engine, receipt_of, run_all
 
 tune = pytest.importorskip("ray.tune")
 
@@ -173,6 +175,64 @@ def test_a_fault_of_the_driver_ends_the_experiment_and_is_raised_after_it(breaks
     assert scheduler.on_trial_result(None, None, epoch(4)) == "STOP"
     with pytest.raises(KeyError, match=breaks):
         searcher.raise_fault()
+
+
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_a_trial_that_a_fault_of_the_driver_cuts_off_stays_open(is_lost):
+    members = (launch(5), launch(6))
+    driver = Driver([launch(3), launch(4), replace(launch(5), members=members)])
+    searcher, scheduler = relay(driver)
+    for name in ("t1", "t2", "t3"):
+        searcher.suggest(name)
+    done = {"number": 4, "outcome": json.dumps({"receipt": {"a": 1}})}
+    half = {"number": 5, "outcome": json.dumps({"receipt": {"a": 2}})}
+    assert scheduler.on_trial_result(None, None, done) == "CONTINUE"
+    assert scheduler.on_trial_result(None, None, half) == "CONTINUE"
+    driver.breaks = "next_launch"
+    searcher.suggest("t4")
+    assert scheduler.on_trial_result(None, None, epoch(3)) == "STOP"
+    for name in ("t1", "t2", "t3"):
+        searcher.on_trial_complete(trial_id=name, error=is_lost)
+    ends = [h[1:] for h in driver.heard if h[0] == "on_end"]
+    # What had ended has ended; trial 3 and the other half of the batch go on after a resume.
+    assert ends == [(4, Ended(receipt={"a": 1})), (5, Ended(receipt={"a": 2}))]
+
+
+def test_after_a_fault_the_ledger_has_the_other_trials_to_go_on_with(tmp_path):
+    """With the engine itself: a search of two slots whose algorithm breaks at the third proposal."""
+
+    class Breaking(Listed):
+        def ask(self, number):
+            if number == 2:
+                raise RuntimeError("the endpoint is away")
+            return super().ask(number)
+
+    engine = make_engine(tmp_path, Breaking([0.01] * 3), budget=Budget(trials=3))
+    searcher, scheduler = relay(engine)
+    launches = [Launch.of(searcher.suggest(name)["launch"]) for name in ("t0", "t1")]
+
+    def report(launch, number):
+        told = {"epoch": number, "value": number / 10, "receipt": receipt_of(launch)}
+        result = {"number": launch.number, "payload": json.dumps(told)}
+        return scheduler.on_trial_result(None, None, result)
+
+    for number in range(1, 10):
+        assert report(launches[0], number) == "CONTINUE"
+    assert report(launches[1], 1) == "CONTINUE"
+    told = {"number": 0, "outcome": json.dumps({"receipt": receipt_of(launches[0])})}
+    scheduler.on_trial_result(None, None, told)
+    searcher.on_trial_complete(trial_id="t0")
+    searcher.suggest("t2")
+    assert report(launches[1], 2) == "STOP"
+    searcher.on_trial_complete(trial_id="t1")
+    with pytest.raises(RuntimeError, match="the endpoint is away"):
+        searcher.raise_fault()
+    assert [(str(t.state), t.epochs) for t in engine.ledger.trials()] == [
+        ("complete", 9), ("running", 1),
+    ]  # fmt: skip
+    again = make_engine(tmp_path, Listed([0.01] * 3), ledger=engine.ledger, budget=Budget(trials=3))
+    assert [launch.number for launch in run_all(again)] == [1, 2]
+    assert {str(t.state) for t in again.ledger.trials()} == {"complete"}
 
 
 class Failing:
