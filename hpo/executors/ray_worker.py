@@ -69,6 +69,27 @@ def train(config: dict[str, Any]) -> None:
         raise WornOutError
 
 
+class Settling:
+    """Part of Tune's trainable: ends a worker only when a stopped trial has written all it has.
+
+    Tune itself waits before it gives a worker the next trial, and not before it ends one: the last
+    checkpoint, which may be the best, would be lost on its way to the disk.
+    """
+
+    def cleanup(self) -> None:
+        """Let `fit` end, where it was stopped out of a report; then as Tune does."""
+        from ray.train._internal.session import get_session
+
+        # As long as between two trials; Tune itself loses patience after 10 s.
+        session: Any = get_session()
+        session.finish(timeout=int(os.environ.get("TUNE_FUNCTION_THREAD_TIMEOUT_S", "120")))
+        super().cleanup()  # type: ignore[misc]  # Tune's trainable comes after this class
+
+
+# Where Tune looks for what else the trainable of a function inherits from.
+train.__mixins__ = (Settling,)  # type: ignore[attr-defined]
+
+
 def _is_worn(outcome: Mapping[str, Any]) -> bool:
     """Whether the process should not go on: what a failed allocation leaves is nobody's guess."""
     kind = (outcome.get("failure") or {}).get("kind")

@@ -208,6 +208,15 @@ def test_what_a_worker_prints_is_in_its_trials_log(searched):
         assert f"worker {worker['pid']} trains {number:04d}" in log
 
 
+def test_what_stopped_trials_still_write_is_there_when_the_search_is_over(executor, tmp_path):
+    stops = {(0, 2), (1, 3), (2, 1)}
+    spec = {"fault.kind": "writes_late"}
+    engine = run(executor, tmp_path, Listed([0.01] * 3, stops), spec, budget=Budget(trials=3))
+    assert states(engine) == ["pruned"] * 3
+    for number, epoch in stops:  # the last checkpoint of a trial may be its best
+        assert lines(tmp_path / f"trials/{number:04d}/written.txt")[-1] == str(epoch)
+
+
 @pytest.mark.slow
 def test_broken_plumbing_ends_the_search_and_nothing_is_printed(executor, tmp_path, capfd):
     spec = {"fault.kind": "wrong_receipt", "fault.trial": 1}
