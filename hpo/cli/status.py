@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from hpo.cli.run_flags import add_run_argument, chosen_run, print_json, print_table
-from hpo.core.budget import parse_budget
+from hpo.core.budget import early_end, gave_up, parse_budget
 from hpo.core.event_json import from_dict
 from hpo.core.selection import shown_role
 from hpo.core.text import metric_word
@@ -53,6 +53,7 @@ def describe(run: RunDir) -> dict[str, Any]:
         "stages": state.get("stages", []),
         "forecasts": state.get("forecasts", []),
         "paused": state.get("paused", "") if status == "running" else "",
+        "ended_because": (state.get("finished") or {}).get("ended_because", ""),
     }
 
 
@@ -72,6 +73,8 @@ def run(args: argparse.Namespace) -> int:
     print(f"run     {row['run_dir']}")
     rest = f"; {row['running']} {waiting}" if row["running"] else ""
     print(f"status  {row['status']}; {counts or 'no trial has ended'}{rest}")
+    if why := early_end(row["ended_because"]):
+        print(f"ended   {why}")
     if row["paused"]:
         print(f"paused  {row['paused']}")
     print(f"budget  {parse_budget(str(row['budget'])) if row['budget'] else 'unknown'}")
@@ -90,11 +93,17 @@ def run(args: argparse.Namespace) -> int:
     extent = extent_of_rows(row["trials"])
     for number, line in enumerate(read_story(chosen, extent)):
         print(f"{'' if number else 'winner':<8}{line}")
-    if row["status"] == "damaged":
-        print(f"\nstate.json cannot be read; `{chosen.resume_command}` writes it anew")
-    if row["status"] in ("stopped", "interrupted", "declined", "failed"):
-        print(f"\ngo on with: {chosen.resume_command}")
+    _print_resume(row, chosen.resume_command)
     return 0
+
+
+def _print_resume(row: dict[str, Any], command: str) -> None:
+    """Print how a search that has not come to its end goes on."""
+    if row["status"] == "damaged":
+        print(f"\nstate.json cannot be read; `{command}` writes it anew")
+    is_open = row["status"] in ("stopped", "interrupted", "declined", "failed")
+    if is_open or gave_up(row["ended_because"]):
+        print(f"\ngo on with: {command}")
 
 
 def _print_trials(row: dict[str, Any], waiting: str) -> None:

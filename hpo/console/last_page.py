@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo.console.review_lines import render_front, render_outcome
-from hpo.core.budget import render_seconds
+from hpo.core.budget import CONVERGED, early_end, gave_up, render_seconds
 from hpo.core.bytes import render_bytes
 from hpo.core.events import Finished
 from hpo.core.expected import expected_words
@@ -128,9 +128,13 @@ def _search(event: Finished, seen: Seen) -> Iterator[str]:
         f"finished  {counts or 'no trials'}{repeats} in {render_seconds(whole)}{rest}"
         f"{render_outcome(seen.expected, took)}"
     )
-    cause, _, rule = event.ended_because.partition(": ")
-    if cause == "converged":
-        yield f"converged {rule}"
+    if event.ended_because.startswith(CONVERGED):
+        yield f"converged {event.ended_because.removeprefix(CONVERGED)}"
+    elif cause := gave_up(event.ended_because):
+        yield f"gave up   {cause}"
+        yield f"{BESIDE}go on, once that is mended: hpo resume {shell_word(event.run_dir)}"
+    elif why := early_end(event.ended_because):
+        yield f"ended     {why}"
     if seen.removed_bytes:
         freed = render_bytes(seen.removed_bytes)
         yield f"disk      {freed} of checkpoints that nothing needs were removed (keep: best)"

@@ -203,3 +203,31 @@ _WORDS: dict[str, Callable[[Any], str]] = {
     "gpu_seconds": _render_gpu_hours,
     "epochs": lambda number: count_of(number, "epoch"),
 }
+
+
+RAN_DRY = "algorithm"
+"""`ended_because` of a search whose algorithm has no more trials to propose."""
+CONVERGED = "converged: "
+"""Begins that of one that went on for too little."""
+
+
+def gave_up(because: str) -> str:
+    """Return the cause for which a search has given up; empty where it came to an end of its own.
+
+    Args:
+        because: `ended_because` of its `finished` event.
+    """
+    ends = {"", "interrupted", RAN_DRY, *Budget.__dataclass_fields__}
+    return "" if because in ends or because.startswith(CONVERGED) else because
+
+
+def early_end(because: str) -> str:
+    """Say why a search ended although its budget was not used up; empty where a limit ended it.
+
+    Args:
+        because: as of `gave_up`.
+    """
+    if because == RAN_DRY:
+        return "the algorithm has no more trials to propose"
+    cause = gave_up(because)
+    return f"gave up: {cause}" if cause else because if because.startswith(CONVERGED) else ""

@@ -17,6 +17,7 @@ from hpo.core.text import count_of, shell_word
 from hpo.core.ties import FOUND
 from hpo.core.trial import TrialState
 from hpo.core.trial_counts import REFUSED, state_word
+from hpo.core.trial_failures import shared_cause
 from hpo.report.optuna_view import short_name
 from hpo.report.run_data import RunData
 
@@ -121,11 +122,14 @@ def _failed(facts: RunData) -> list[str]:
 
 
 def _unfinished(facts: RunData) -> str:
+    resume = facts.run.resume_command
     if facts.status == "finished":
-        return ""
+        ended = sorted((t for t in facts.trials if t.ended is not None), key=lambda t: t.ended or 0)
+        cause = shared_cause(ended)
+        return cause and f"The search gave up: {cause}; mend that, and `{resume}` goes on."
     return (
         f"The search has not ended ({facts.status}), so this is how it stands; go on with "
-        f"`{facts.run.resume_command}`."
+        f"`{resume}`."
     )
 
 

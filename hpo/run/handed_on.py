@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hpo.core.budget import Budget, gave_up
 from hpo.core.errors import RunError
 from hpo.core.event_json import from_dict
+from hpo.core.events import Finished
 from hpo.core.expected import Expected
 from hpo.core.held_out import HeldOut
 from hpo.core.spec_dicts import relocated
@@ -148,6 +150,22 @@ def read_end(run: RunDir) -> dict[str, Any] | None:
     files = [best[name] for name in _FILES if isinstance(best.get(name), str)]
     own = [Path(file) for file in files if Path(file).is_relative_to(run.best_dir)]
     return done if all(file.is_file() for file in own) else None
+
+
+def has_ended(run: RunDir, budget: Budget) -> bool:
+    """Whether a search has come to its end, so that without another budget it is only told again.
+
+    One that gave up goes on, once its cause is mended.
+
+    Args:
+        run: the run.
+        budget: as its study says now.
+    """
+    done = read_end(run) if run.read_state().get("status") == "finished" else None
+    if done is None:
+        return False
+    finished = from_dict(Finished, done)
+    return finished.budget == budget and not gave_up(finished.ended_because)
 
 
 def handed_on_checkpoint(run: RunDir, trial: TrialRecord, direction: str) -> Path | None:

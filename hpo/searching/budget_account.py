@@ -8,8 +8,17 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from hpo.core.budget import Budget, Spent, exhausted, fraction_used, render_seconds
-from hpo.core.text import count_of
+from hpo.core.budget import (
+    CONVERGED,
+    Budget,
+    Spent,
+    early_end,
+    exhausted,
+    fraction_used,
+    gave_up,
+    render_seconds,
+)
+from hpo.core.text import count_of, shell_word
 from hpo.core.trial import TrialRecord
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import RunDir
@@ -105,7 +114,7 @@ class Account:
         if limit is not None or self._until_converged is None:
             return limit
         gain = self._gain()
-        return f"converged: {gain}" if gain is not None and gain.has_converged else None
+        return f"{CONVERGED}{gain}" if gain is not None and gain.has_converged else None
 
     def _gain(self) -> Gain | None:
         """What the last part of the search has brought, measured once per ended trial."""
@@ -151,8 +160,18 @@ def _less_confirmations(budget: Budget) -> Budget:
 
 
 def remark_on(budget: Budget, run: RunDir, confirm: int) -> None:
-    """Say that the search's part of a new budget is used up already, if it is."""
-    told = run.read_state().get("spent") or {}
+    """Say that a new budget brings no trial: its part for the search is used up, or not all was."""
+    state = run.read_state()
+    because = (state.get("finished") or {}).get("ended_because", "")
+    if (why := early_end(because)) and not gave_up(because):
+        logger.warning(
+            "the search has not used its budget up (%s), so a larger one brings no more trials; "
+            "begin a new search with --warm-start %s, which tries the best of this one first",
+            why,
+            shell_word(run),
+        )
+        return
+    told = state.get("spent") or {}
     spent = Spent(**{name: told[name] for name in Spent.__dataclass_fields__ if name in told})
     if exhausted(_less_confirmations(budget) if confirm else budget, spent):
         logger.warning(

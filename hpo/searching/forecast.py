@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpo.algorithms.for_study import build_algorithm
 from hpo.algorithms.registry import find_algorithm
-from hpo.core.budget import WHOLE, Budget, Spent
+from hpo.core.budget import RAN_DRY, WHOLE, Budget, Spent
 from hpo.core.forecast import Forecast
 from hpo.core.protocols import Trainer
 from hpo.core.trial import Launch, TrialRecord, TrialState
@@ -117,7 +117,7 @@ def forecast(
         )  # fmt: skip
         if len({run.epochs_of(run.trained) for run in runs}) == 1:
             break  # no chance in it, so others would be the same
-    if all(run.ended_because == "algorithm" for run in runs):
+    if all(run.ended_because == RAN_DRY for run in runs):
         factor = 1.0  # the algorithm ends by itself, whatever the budget
     elif not math.isfinite(factor):
         return None

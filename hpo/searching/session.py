@@ -23,7 +23,7 @@ from hpo.results.handoff import hand_on
 from hpo.results.model_costs import Architectures
 from hpo.run.disk_errors import explain_disk_faults
 from hpo.run.disk_space import DiskSpace
-from hpo.run.handed_on import read_end
+from hpo.run.handed_on import has_ended, read_end
 from hpo.run.ledger import Ledger
 from hpo.run.ledger_backup import open_ledger
 from hpo.run.run_dir import LEDGER_FILE, STUDY_FILE, RunDir, create_run, write_atomically
@@ -78,6 +78,7 @@ class SearchSettings:
     """Builds the `Session` from its arguments; None means `Session` itself."""
     route_style: str | None = None
     """See `hpo.study.plan.StudyPlan`."""
+    is_over: bool = False  # set by `resume_search`: its result is told again, nothing is searched
     name_prefix: str = ""
     """Stands before the timestamp in the name of a new run directory."""
     fill: Callable[[Path], None] = lambda _folder: None
@@ -149,9 +150,9 @@ def resume_search(
     if budget is not None:
         remark_on(budget, run, study.search.confirm)
     plan, trainer = open_plan(run, study.trainer, is_route=settings.make_session is not None)
-    # A finished run that is only told again trains nothing that would have to compare.
     is_changed = bool(budget or settings.places or settings.moved)
-    is_over = not is_changed and run.read_state().get("status") == "finished" and read_end(run)
+    is_over = not is_changed and has_ended(run, study.budget)  # nothing is trained beside it
+    settings = replace(settings, is_over=is_over)
     return _drive(
         run, study, plan, trainer, settings, is_resumed=not is_over, is_changed=bool(changes)
     )
@@ -240,7 +241,7 @@ class Session:
         state = StateWriter(self.run, self.study, engine, self.ledger)
         self.bus.add(state)
         keeper = self._watch_disk(algorithm)
-        is_over = engine.is_over() and not engine.was_interrupted
+        is_over = self.settings.is_over or (engine.is_over() and not engine.was_interrupted)
         if is_over and (done := read_end(self.run)):
             if keeper is not None:
                 keeper.sweep()

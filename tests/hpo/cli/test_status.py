@@ -39,11 +39,31 @@ def test_a_paused_run_says_how_to_go_on(hpo, second):
     assert out.splitlines()[-1] == f"go on with: hpo resume {second}"
 
 
+def test_a_search_that_gave_up_says_why_and_how_to_go_on(hpo, json_of, first):
+    file = first / "state.json"
+    state = json.loads(file.read_text())
+    assert "ended  " not in hpo("status", "first")[1]
+    assert (
+        state["finished"]["ended_because"]
+        == json_of("status", "first")["ended_because"]
+        == "trials"
+    )
+    for because, said in (
+        ("train: no images", "ended   gave up: train: no images"),
+        ("algorithm", "ended   the algorithm has no more trials to propose"),
+    ):
+        state["finished"]["ended_because"] = because
+        file.write_text(json.dumps(state))
+        lines = hpo("status", "first")[1].splitlines()
+        assert lines[2] == said
+        assert (f"go on with: hpo resume {first}" in lines) == (because != "algorithm")
+
+
 def test_the_same_for_programs(json_of, first):
     row = json_of("status", "first")
     assert set(row) == {
         "run_dir", "study", "status", "metric", "budget", "spent", "counts", "running", "best", "updated",
-        "trials", "rungs", "stages", "forecasts", "paused", "untrained",
+        "trials", "rungs", "stages", "forecasts", "paused", "ended_because", "untrained",
     }  # fmt: skip
     assert row["run_dir"] == str(first)
     assert row["counts"]["failed"] == 1

@@ -109,6 +109,17 @@ def test_what_was_expected_and_why_it_ended():
     assert page(Seen(expected=nothing))[-1] == "finished  3 complete, 1 failed in 1m 05s"
 
 
+def test_a_search_that_gave_up_says_so_and_how_to_go_on():
+    assert page(ended_because="train: no images")[-2:] == [
+        "gave up   train: no images",
+        "          go on, once that is mended: hpo resume '/a run'",
+    ]
+    assert page(ended_because="algorithm")[-1] == (
+        "ended     the algorithm has no more trials to propose"
+    )
+    assert page(ended_because="gpu_seconds")[-1] == "finished  3 complete, 1 failed in 1m 05s"
+
+
 def test_a_link():
     assert linked("/a b/é.html") == (
         "\x1b]8;;file:///a%20b/%C3%A9.html\x1b\\/a b/é.html\x1b]8;;\x1b\\"

@@ -4,9 +4,11 @@ from hpo.core.budget import (
     DEFAULT_BUDGET,
     Budget,
     Spent,
+    early_end,
     exhausted,
     extend_budget,
     fraction_used,
+    gave_up,
     parse_budget,
     render_seconds,
 )
@@ -167,3 +169,16 @@ def test_fraction_follows_the_nearest_limit():
 )
 def test_durations_for_people(seconds, words):
     assert render_seconds(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("because", "cause", "said"),
+    [
+        *((name, "", "") for name in ("", "trials", "seconds", "gpu_seconds", "epochs")),
+        ("algorithm", "", "the algorithm has no more trials to propose"),
+        ("converged: nothing gained", "", "converged: nothing gained"),
+        ("train: no images", "train: no images", "gave up: train: no images"),
+    ],
+)
+def test_why_a_search_ended_early(because, cause, said):
+    assert (gave_up(because), early_end(because)) == (cause, said)

@@ -110,6 +110,21 @@ def test_an_unfinished_search_says_how_to_go_on(facts):
     assert f"hpo resume {facts.run}" in told
 
 
+def test_a_search_that_gave_up_says_why(facts):
+    failed = [t for t in facts.trials if t.error]
+    causes = {t.number: {"kind": "data", "message": "no images"} for t in failed}
+    late = max(t.ended for t in facts.trials)
+    trials = tuple(
+        replace(t, error=causes[t.number], ended=late + t.number) if t.error else t
+        for t in facts.trials
+    )
+    told = summary.sentences(replace(facts, trials=trials))[-1]
+    assert told == (
+        f"The search gave up: no images; mend that, and `hpo resume {facts.run}` goes on."
+    )
+    assert not any("gave up" in text for text in summary.sentences(facts))
+
+
 def test_held_out_figures_come_from_the_hand_off(facts):
     expected = {
         **{"value": 0.7, "trials": 3, "drop": 0.05, "drop_error": 0.02, "noise": 0.02},

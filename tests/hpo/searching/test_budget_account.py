@@ -170,3 +170,22 @@ def test_a_budget_of_which_the_search_has_had_its_part_is_told(
     if advice:
         remark_on(parse_budget(advice), run, confirm)
     assert not caplog.messages
+
+
+@pytest.mark.parametrize(
+    ("because", "said"),
+    [
+        ("algorithm", "(the algorithm has no more trials to propose)"),
+        ("converged: nothing gained in 8 trials", "(converged: nothing gained in 8 trials)"),
+        ("trials", None),
+        ("train: no images", None),  # mended, it goes on
+    ],
+)
+def test_a_budget_that_brings_no_trial_however_large_is_told(tmp_path, caplog, because, said):
+    run = RunDir(tmp_path / "my run")
+    run.write_state({"finished": {"run_dir": str(run), "ended_because": because}})
+    remark_on(Budget(trials=40), run, 0)
+    assert len(caplog.messages) == bool(said)
+    if said:
+        assert f"has not used its budget up {said}" in caplog.text
+        assert f"--warm-start '{run}'" in caplog.text

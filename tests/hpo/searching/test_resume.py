@@ -119,6 +119,23 @@ def test_changed_pictures_are_refused_and_a_finished_run_is_still_told(tmp_path,
     assert sum(go_on(run, force=True).finished.trials.values()) == 4
 
 
+def test_a_search_that_gave_up_is_compared_before_it_goes_on(tmp_path, pictures):
+    """Its cause is mended by then, often in the pictures themselves."""
+    folder, study = pictures
+    fault = {"fault.kind": "raise@1:1 raise@2:1 raise@3:1"}
+    run = search(tmp_path / "runs", replace(study, spec=fault, budget=Budget(trials=6)))
+    assert len(records(run)) == 4
+    told = run.read_state()["finished"]
+    assert told["ended_because"] == "RuntimeError: the loss exploded on purpose"
+    (folder / "train" / "a" / "1.png").write_bytes(b"mended")
+    with pytest.raises(RunError, match="the data have changed since the search began"):
+        resume_search(run, Ear().settings())
+    assert len(records(run)) == 4
+    finished = resume_search(run, Ear().settings(force=True)).finished
+    assert sum(finished.trials.values()) == 6
+    assert resume_search(run, Ear().settings()).finished == finished  # by its budget, so only told
+
+
 def test_what_leaves_the_pictures_as_they_are_changes_nothing(pictures):
     folder, _ = pictures
     before = describe_source(str(folder / "train"))

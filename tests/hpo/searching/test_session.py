@@ -292,6 +292,25 @@ def test_a_finished_search_only_tells_its_result_again(tmp_path):
     assert {p: p.stat().st_mtime_ns for p in first.run.best_dir.iterdir()} == before
 
 
+def test_a_search_that_its_algorithm_ended_is_told_again_and_not_made_again(tmp_path, caplog):
+    study = quick_study(budget=Budget(trials=20), search=SearchOptions(algorithm="pbt"))
+    first, _ = search(tmp_path, study)
+    trials = rows(first.run)
+    assert first.finished.ended_because == "algorithm"
+    assert len(trials) < 20
+    again, ear = resume(first.run)
+    assert ear.names() == ["finished"]
+    assert data_of(again.finished) == data_of(first.finished)
+    assert not caplog.text
+    longer, _ = resume(first.run, budget=Budget(trials=40))
+    assert "has not used its budget up (the algorithm has no more trials to propose)" in caplog.text
+    assert rows(first.run) == trials
+    assert longer.finished.budget == Budget(trials=40)
+    again, ear = resume(first.run)
+    assert ear.names() == ["finished"]
+    assert data_of(again.finished) == data_of(longer.finished)
+
+
 def test_twenty_more_trials(tmp_path, done):
     first, _ = search(tmp_path, replace(STUDY, budget=Budget(trials=3)))
     second, ear = resume(first.run, budget=Budget(trials=6))
