@@ -12,6 +12,8 @@ from hpo.core.trial import FAILURE_KINDS, Measurement, TrialRecord
 
 _MAX_SAME_FAILURES = 3
 """This many trials in a row with the same cause end the search."""
+_MAX_REFUSED = 500
+"""This many proposals in a row that are all refused end it: the algorithm has no others to make."""
 MAX_RETRIES = 2
 """How often a trial whose worker was lost is started again without having trained an epoch more."""
 INFEASIBLE = frozenset({"out_of_memory", "diverged"})
@@ -22,8 +24,8 @@ LOST = {"kind": "infrastructure", "message": "the worker process was lost"}
 
 
 def is_infeasible(trial: TrialRecord) -> bool:
-    """Whether a trial has failed by its parameters, and another one need not."""
-    return trial.error is not None and trial.error["kind"] in INFEASIBLE
+    """Whether a trial failed by its parameters or was refused for them; another one need not."""
+    return trial.is_refused or (trial.error is not None and trial.error["kind"] in INFEASIBLE)
 
 
 def describe_failure(error: BaseException, folder: Path | None = None) -> dict[str, str]:
@@ -91,14 +93,19 @@ def describe_not_finite(measurement: Measurement) -> dict[str, str]:
 
 
 def shared_cause(ended: Iterable[TrialRecord]) -> str:
-    """The message that the last trials have all failed with, if that is enough to give up.
+    """What the last trials have all failed with, or were refused for, if that is enough to give up.
 
     A cause that lies in the parameters is enough only while no trial at all has a result.
 
     Args:
         ended: the trials that have ended, in that order.
     """
-    able = [t for t in ended if not t.is_refused]
+    trials = list(ended)
+    newest = trials[-_MAX_REFUSED:]
+    if len(newest) == _MAX_REFUSED and all(t.is_refused for t in newest):
+        why = (newest[-1].error or {})["message"]
+        return f"the last {_MAX_REFUSED} proposals were refused, the newest by: {why}"
+    able = [t for t in trials if not t.is_refused]
     last = able[-_MAX_SAME_FAILURES:]
     causes = {_cause(t) for t in last}
     if len(last) < _MAX_SAME_FAILURES or len(causes) != 1 or last[-1].error is None:

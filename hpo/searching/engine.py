@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 from hpo.core.asking import ask
-from hpo.core.budget import Spent
+from hpo.core.budget import RAN_DRY, Spent
 from hpo.core.events import Confirmed, Epoch, Event, TrialFinished, TrialStarted, TrialSuspended
 from hpo.core.protocols import Algorithm, Emit, EventSource, OptunaView, StagedSearch
 from hpo.core.repeats import propose_repeat
@@ -95,25 +95,28 @@ class Engine:
 
     def next_launch(self) -> Launch | None:
         """Return an interrupted trial, else a new one while the budget lasts, else a repeat."""
-        launch = self._next_launch()
-        if launch is None and not self._live:  # what follows the last trial is not charged
+        while records := self._next_records():
+            if (launch := self._launch(*records)) is not None:
+                return launch  # else none of them can start
+        if not self._live:  # what follows the last trial is not charged
             self._account.stop_clock()
-        return launch
+        return None
 
-    def _next_launch(self) -> Launch | None:
+    def _next_records(self) -> list[TrialRecord]:
+        """What is to start now: an interrupted trial, a new one or its batch, or a repeat."""
         self._close_decided()
         if self._pausing() or self._waits_for_space():
-            return None
+            return []
         self._complete_batch()
         if (waiting := self._next_waiting()) is not None:
             self._waiting.remove(waiting.number)
-            return self._launch(waiting) or self._next_launch()
+            return [waiting]
         if self._limit_reached() is None and not self._confirming:
-            launch = self._next_search_launch()
-            if launch is not None or not self._ran_dry:
-                return launch
+            records = self._next_search_trials()
+            if records or not self._ran_dry:
+                return records
         if self._shared_cause or any(not self._ledger.trial(n).is_repeat for n in self._live):
-            return None
+            return []
         return self._next_confirmation()
 
     def is_over(self) -> bool:
@@ -220,13 +223,12 @@ class Engine:
         records = (self._ledger.trial(number) for number in self._waiting)
         return next((r for r in records if self._account.limit_of(r) is None), None)
 
-    def _next_search_launch(self) -> Launch | None:
+    def _next_search_trials(self) -> list[TrialRecord]:
         self._account.start_clock()
-        record = self._next_search_trial()
-        if record is None:
+        if (record := self._next_search_trial()) is None:
             self._ran_dry = not self._live
-            return None
-        return self._launch(record, *self._rest_of_batch()) or self._next_launch()
+            return []
+        return [record, *self._rest_of_batch()]
 
     def _next_search_trial(self) -> TrialRecord | None:
         """Ask the algorithm for a trial and write it down; None where it has none to start now."""
@@ -252,14 +254,13 @@ class Engine:
         """
         self._waiting += [record.number for record in self._rest_of_batch()]
 
-    def _next_confirmation(self) -> Launch | None:
+    def _next_confirmation(self) -> list[TrialRecord]:
         self._confirming = True
-        pending = self._open_confirmations()
-        if not pending:
-            return None
+        if not (pending := self._open_confirmations()):
+            return []
         trials, study_seed = self._ledger.trials(), self._plan.study_seed
         suggestion, seed = propose_repeat(pending, trials, study_seed=study_seed)
-        return self._launch(self._start(suggestion, seed=seed, purpose=Purpose.CONFIRM))
+        return [self._start(suggestion, seed=seed, purpose=Purpose.CONFIRM)]
 
     def _open_confirmations(self) -> list[TrialRecord]:
         """Finalists that are still to be trained again, next one first."""
@@ -395,5 +396,5 @@ class Engine:
     def _limit_reached(self) -> str | None:
         """The limit that keeps new search trials from starting."""
         if self._ran_dry:
-            return "algorithm"
+            return RAN_DRY
         return self._account.limit_of_search()

@@ -2,12 +2,13 @@ import math
 
 import pytest
 
-from hpo.core.trial import Measurement, TrialRecord, TrialState
+from hpo.core.trial import OVER_LIMIT, Measurement, TrialRecord, TrialState
 from hpo.core.trial_failures import (
     INFEASIBLE,
     MAX_RETRIES,
     Retries,
     describe_not_finite,
+    is_infeasible,
     shared_cause,
 )
 
@@ -74,3 +75,14 @@ def test_a_metric_that_is_no_number_says_which(value):
     assert said == {
         "kind": "diverged", "message": f"the metric of epoch 4 is {value}, not a number",
     }  # fmt: skip
+
+
+def test_nothing_but_refused_proposals_is_a_cause_of_its_own():
+    fine, refused = trial(0, 0.0), [trial(n, 1.0, "2 ms", OVER_LIMIT) for n in range(1, 502)]
+    fine.value = 0.5
+    cause = "the last 500 proposals were refused, the newest by: 2 ms"
+    assert shared_cause([fine, *refused[:499]]) == ""
+    assert shared_cause([fine, *refused[:500]]) == cause
+    assert shared_cause([*refused, fine]) == ""
+    assert is_infeasible(refused[0])
+    assert not is_infeasible(trial(0, 0.0, "m", "data"))

@@ -8,7 +8,8 @@ from hpo.core.trial import Measurement, TrialRecord, TrialState
 from hpo.results.model_costs import Architectures, cost_of, pareto, read_costs
 from hpo.run.run_dir import RunDir
 from hpo.study.model_limits import ModelLimits, parse_limits, render_count
-from tests.quick_runs import Listed, make_engine, run_all
+from tests.quick_runs import Listed, make_engine, optuna_algorithm, run_all, train_to_end
+from tests.quick_trainer import value_at
 from tests.search_spaces.building import number, space_of
 
 COSTS = {("a", 1): (2.0, 1e6), ("a", 2): (3.0, 2e6), ("b", 1): (8.0, 1e6), ("b", 2): (9.0, 30e6)}
@@ -191,6 +192,40 @@ def test_a_refused_trial_counts_as_none_and_the_search_goes_on(tmp_path):
     assert [t.error["message"] for t in refused] == ["too large"] * 4
     # To the algorithm they are trials that failed, so that a replay tells it the same.
     assert ("end", 1, "failed", None) in engine._algorithm.heard
+
+
+def test_however_many_proposals_are_refused_the_search_goes_on_or_ends(tmp_path):
+    def refuse(params):
+        return "too large" if params["train.lr"] == 0.9 else ""
+
+    made = []
+    for refused in (499, 500):
+        rates = [0.1, *[0.9] * refused, 0.2, 0.3]
+        facts = {"budget": Budget(trials=3), "refuse": refuse}
+        engine = make_engine(tmp_path / str(refused), Listed(rates), **facts)
+        launches = run_all(engine)
+        made.append(([launch.spec["train"]["lr"] for launch in launches], engine.ended_because))
+    cause = "the last 500 proposals were refused, the newest by: too large"
+    assert made == [([0.1, 0.2, 0.3], "trials"), ([0.1], cause)]
+    assert engine.is_over()
+    # A resume asks once more.
+    again = make_engine(tmp_path / "500", Listed(rates), ledger=engine.ledger, **facts)
+    assert [launch.spec["train"]["lr"] for launch in run_all(again)] == [0.2, 0.3]
+
+
+@pytest.mark.parametrize("name", ["tpe", "mfbo"])
+def test_an_algorithm_learns_what_is_refused(tmp_path, name):
+    """The best values lie beyond the limit, so a model that knows of none there would go there."""
+    engine = make_engine(
+        tmp_path, optuna_algorithm(name), budget=Budget(trials=20),
+        refuse=lambda params: "too wide" if params["train.width"] > 100 else "",
+    )  # fmt: skip
+    while (launch := engine.next_launch()) is not None:
+        assert engine.ledger.next_number < 200
+        params = launch.spec["train"]
+        train_to_end(engine, launch, lambda epoch, p=params: value_at(p, epoch, 1))
+    assert engine.ended_because == "trials"
+    assert sum(t.is_refused for t in engine.ledger.trials()) < 20
 
 
 def trial(number, net, size, value, epochs=3):
