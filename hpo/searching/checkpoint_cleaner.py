@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 import logging
+import math
+import time
 from collections.abc import Callable, Collection
 
-from hpo.core.events import Averaged, CheckpointsRemoved, Chosen, Event, Started, TrialEnded
+from hpo.core.events import (
+    Averaged,
+    CheckpointsRemoved,
+    Chosen,
+    Event,
+    Exported,
+    Started,
+    TrialEnded,
+)
 from hpo.core.protocols import Algorithm, Emit
 from hpo.core.trial import TrialRecord
 from hpo.results.average import best_trained, is_averaged
@@ -17,8 +27,10 @@ from hpo.run.run_dir import RunDir
 
 logger = logging.getLogger(__name__)
 
-MOMENTS = (Started, TrialEnded, Chosen, Averaged)
+MOMENTS = (Started, TrialEnded, Chosen, Averaged, Exported)
 """Events after which checkpoints may have become useless; results are on disk by then."""
+WRITES_S = 60.0
+"""A trial's end is told before its worker is: so long it may still write what it was about to."""
 
 
 class Keeper:
@@ -34,6 +46,7 @@ class Keeper:
         confirm: how many finalists are trained again.
         averages: whether the best trials are averaged at the end.
         emit: receives `CheckpointsRemoved`.
+        now: a clock in seconds that never goes back.
     """
 
     def __init__(
@@ -46,17 +59,23 @@ class Keeper:
         confirm: int,
         averages: bool = False,
         emit: Emit,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._now = now
         self._run, self._ledger, self._algorithm = run, ledger, algorithm
         self._keep, self._confirm, self._emit = keep, confirm, emit
         self._averages = averages
         self.also: Callable[[list[TrialRecord]], Collection[int]] = lambda _trials: ()
         """What else is asked for, among these trials."""
+        self._removed_at: dict[int, float] = {}
+        """When something of a trial was last removed."""
         self._gone: set[int] = set()
         self._is_refused = False
 
     def handle(self, event: Event) -> None:
         """Remove after an end."""
+        if isinstance(event, Exported):  # no worker trains any more, whatever was late is there
+            self._gone.clear()
         if isinstance(event, MOMENTS):
             self.sweep()
 
@@ -99,6 +118,10 @@ class Keeper:
                 logger.warning("trial %d: its checkpoints were not removed: %s", number, error)
             self._is_refused = True
             return
-        self._gone.add(number)
+        now = self._now()
+        if freed is not None:
+            self._removed_at[number] = now
+        elif now - self._removed_at.get(number, -math.inf) > WRITES_S:
+            self._gone.add(number)
         if freed:
             self._emit(CheckpointsRemoved(trial=number, bytes=freed))

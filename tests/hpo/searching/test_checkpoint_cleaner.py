@@ -9,10 +9,12 @@ import pytest
 
 import hpo.run.disk_space
 from hpo.core.budget import Budget
-from hpo.core.events import Paused
+from hpo.core.events import Exported, Paused, TrialFinished
+from hpo.core.trial import TrialState
 from hpo.core.yaml_io import read_yaml, to_yaml
 from hpo.run.checkpoint_retention import MARK
 from hpo.run.ledger import Ledger
+from hpo.searching.checkpoint_cleaner import Keeper
 from hpo.searching.session import resume_search, start_search
 from hpo.searching.warm_start import NoCheckpointError, find_start
 from hpo.study.sections import SearchOptions
@@ -107,6 +109,36 @@ def test_a_search_that_was_killed_in_a_removal_removes_the_rest_when_it_goes_on(
     resume_search(run, Ear().settings(probe=False))
     assert [path.name for path in folder.iterdir()] == [MARK]
     assert kept(run) == kept(whole)
+
+
+def test_what_a_stopped_trial_writes_after_its_end_goes_too(tmp_path):
+    """With Ray an end is told before the worker is: it may be about to write a checkpoint."""
+    run = start_search(STUDY, tmp_path, Ear().settings(probe=False)).run
+    victim = min(set(range(8)) - kept(run))
+    file, clock, removed = run.checkpoints_dir(victim) / "last.ckpt", [0.0], []
+    keeper = Keeper(
+        run, Ledger.open(run.ledger_file), object(),
+        keep="best", confirm=0, emit=removed.append, now=lambda: clock[0],
+    )  # fmt: skip
+
+    def is_removed_by(event, after_s):
+        clock[0] += after_s
+        file.write_text("late")
+        keeper.handle(event)
+        return not file.exists()
+
+    ended = TrialFinished(trial=victim, state=TrialState.PRUNED)
+    assert is_removed_by(ended, after_s=0.0)
+    keeper.handle(ended)  # an end of another trial, with nothing there at this moment
+    assert is_removed_by(ended, after_s=2.0)
+    keeper.handle(ended)
+    clock[0] += 1000.0  # no trial has ended for long
+    assert is_removed_by(ended, after_s=1000.0)
+    clock[0] += 1000.0
+    keeper.handle(ended)
+    assert not is_removed_by(ended, after_s=1.0)  # nobody looks again and again
+    assert is_removed_by(Exported(trial=0, result={}), after_s=1.0)
+    assert [(event.trial, event.bytes > 0) for event in removed] == [(victim, True)] * 4
 
 
 def test_a_run_of_an_earlier_release_keeps_what_it_has(tmp_path):
