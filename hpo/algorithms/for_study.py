@@ -66,7 +66,7 @@ def build_algorithm(
             route=is_route,
             first=_usable(space, [*(start["latents"] for start in plan.first), *plan.learned]),
             restart_keys=restart_keys(trainer),
-            stops_by=None if plan.route_style == "rungs" else getattr(trainer, "stops_by", None),
+            stops_by=stops_by(plan, trainer),
             notes=notes,
             is_rehearsal=is_rehearsal,
         ),
@@ -75,6 +75,11 @@ def build_algorithm(
     if not stages:
         return algorithm
     return _staged(algorithm, stages, plan, trainer, space, slots=slots, is_rehearsal=is_rehearsal)
+
+
+def stops_by(plan: StudyPlan, trainer: Trainer) -> tuple[str, float] | None:
+    """What trials are stopped by where that is not their value: see `Context.stops_by`."""
+    return None if plan.route_style == "rungs" else getattr(trainer, "stops_by", None)
 
 
 def _staged(

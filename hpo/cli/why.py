@@ -40,7 +40,8 @@ def run(args: argparse.Namespace) -> int:
     chosen = chosen_run(args, looks=True)
     ledger = Ledger.read(chosen.ledger_file)
     try:
-        found = explain(ledger, args.trial, _maker(chosen))
+        make, judged = _maker(chosen)
+        found = explain(ledger, args.trial, make, stops_by=judged)
         trials, direction = ledger.trials(), ledger.direction
     finally:
         ledger.close()
@@ -60,9 +61,9 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _maker(chosen: RunDir) -> MakeAlgorithm:
-    """How the run's algorithm is built again."""
-    from hpo.algorithms.for_study import build_algorithm
+def _maker(chosen: RunDir) -> tuple[MakeAlgorithm, tuple[str, float] | None]:
+    """How the run's algorithm is built again, and what it stops trials by."""
+    from hpo.algorithms.for_study import build_algorithm, stops_by
     from hpo.study.plan import build_space, read_plan
     from hpo.study.spec import load_study
     from hpo.study.trainers import find_trainer
@@ -74,4 +75,4 @@ def _maker(chosen: RunDir) -> MakeAlgorithm:
     def make() -> Algorithm:
         return build_algorithm(study, plan, trainer, space)
 
-    return make
+    return make, stops_by(plan, trainer)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hpo.core.errors import RunError
 from hpo.core.protocols import Algorithm, GroupedPruning
 from hpo.core.rungs import best_by, curve_of
-from hpo.core.trial import Decision, TrialRecord, TrialState
+from hpo.core.trial import Decision, Direction, Measurement, TrialRecord, TrialState
 from hpo.run.ledger import Ledger
 from hpo.run.ledger_rows import Change
 from hpo.run.replay import replay
@@ -22,13 +22,20 @@ from hpo.run.replay import replay
 MakeAlgorithm = Callable[[], Algorithm]
 
 
-def explain(ledger: Ledger, number: int, make_algorithm: MakeAlgorithm) -> dict[str, Any]:
+def explain(
+    ledger: Ledger,
+    number: int,
+    make_algorithm: MakeAlgorithm,
+    *,
+    stops_by: tuple[str, float] | None = None,
+) -> dict[str, Any]:
     """Say why a trial ended as it did.
 
     Args:
         ledger: the study.
         number: of the trial.
         make_algorithm: builds the study's algorithm, without any trial.
+        stops_by: see `hpo.algorithms.entry.Context`.
 
     Returns:
         `{"trial", "state", "purpose", "epoch", "until_epoch", "value", "lines"}`, for a pruned
@@ -52,7 +59,7 @@ def explain(ledger: Ledger, number: int, make_algorithm: MakeAlgorithm) -> dict[
         "value": trial.value,
     }
     if trial.state is TrialState.PRUNED and not trial.is_repeat:
-        found |= _pruned(ledger, trial, make_algorithm)
+        found |= _pruned(ledger, trial, make_algorithm, _judged_by(ledger, trial, stops_by))
     else:
         found["lines"] = _EXPLAIN[trial.state](ledger, trial)
     if trial.stage.name:
@@ -64,10 +71,42 @@ def explain(ledger: Ledger, number: int, make_algorithm: MakeAlgorithm) -> dict[
     return found
 
 
-def _pruned(ledger: Ledger, trial: TrialRecord, make_algorithm: MakeAlgorithm) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Judged:
+    """What the algorithm stops trials by."""
+
+    metric: str
+    """The first of several objectives; empty for the value itself."""
+    direction: Direction
+
+    def seen(self, trial: TrialRecord) -> TrialRecord:
+        """The trial with this in place of its values."""
+        if not self.metric:
+            return trial
+        told = (replace(m, value=m.metrics.get(self.metric, m.value)) for m in trial.measurements)
+        return replace(trial, measurements=list(told))
+
+    def shown(self, measured: Measurement, value: float) -> Measurement:
+        """A measurement that tells another one."""
+        if not self.metric:
+            return replace(measured, value=value)
+        return replace(measured, metrics={**measured.metrics, self.metric: value})
+
+
+def _judged_by(ledger: Ledger, trial: TrialRecord, stops_by: tuple[str, float] | None) -> _Judged:
+    metric, sign = stops_by or ("", 0.0)
+    if not trial.measurements or metric not in trial.measurements[-1].metrics:
+        return _Judged(metric="", direction=ledger.direction)
+    direction = Direction.MAXIMIZE if sign > 0 else Direction.MINIMIZE
+    return _Judged(metric=metric, direction=direction)
+
+
+def _pruned(
+    ledger: Ledger, trial: TrialRecord, make_algorithm: MakeAlgorithm, judged: _Judged
+) -> dict[str, Any]:
     """Against whom a stopped trial stood at its last epoch, and what would have saved it."""
-    trials = {t.number: t for t in ledger.trials()}
-    sign = ledger.direction.sign
+    trials = {t.number: judged.seen(t) for t in ledger.trials()}
+    sign = judged.direction.sign
     earlier = _measured_before(ledger, trial)
 
     def brought() -> Algorithm:
@@ -88,17 +127,18 @@ def _pruned(ledger: Ledger, trial: TrialRecord, make_algorithm: MakeAlgorithm) -
     peers = algorithm.peers(trial.number) if isinstance(algorithm, GroupedPruning) else None
     rows = []
     for other in sorted({*earlier, trial.number}):
-        value = best_by(curve_of(trials[other], trials), trial.epochs, ledger.direction)
+        value = best_by(curve_of(trials[other], trials), trial.epochs, judged.direction)
         if value is not None and (peers is None or other in peers):
             rows.append({"trial": other, "value": value})
     rows.sort(key=lambda row: (-sign * row["value"], row["trial"]))
     own = next(row["value"] for row in rows if row["trial"] == trial.number)
     place = 1 + sum(sign * row["value"] > sign * own for row in rows)
+    name = f"{judged.metric} " if judged.metric else ""
     lines = [
-        f"stopped at epoch {trial.epochs} of {trial.until_epoch}: best {own:.4f} by then, place "
-        f"{place} of {len(rows)} measured at this epoch before or with it"
+        f"stopped at epoch {trial.epochs} of {trial.until_epoch}: best {name}{own:.4f} by then, "
+        f"place {place} of {len(rows)} measured at this epoch before or with it"
     ]
-    reason, needed = _ask(copied, trial, [row["value"] for row in rows])
+    reason, needed = _ask(copied, trial, judged, [row["value"] for row in rows])
     lines += [f"the algorithm said: {reason}"] if reason else []
     if needed is not None:
         than = "at least" if sign > 0 else "at most"
@@ -111,19 +151,20 @@ def _pruned(ledger: Ledger, trial: TrialRecord, make_algorithm: MakeAlgorithm) -
 
 
 def _ask(
-    copied: MakeAlgorithm, trial: TrialRecord, values: list[float]
+    copied: MakeAlgorithm, trial: TrialRecord, judged: _Judged, values: list[float]
 ) -> tuple[str, float | None]:
     """Ask for the reason of the decision, and for the least of the values that would go on.
 
     Args:
         copied: gives the algorithm as it was before the decision.
         trial: that was stopped.
+        judged: what it was stopped by.
         values: that may have saved it, the best first.
     """
 
     def decide(value: float | None) -> Decision:
         measured = trial.measurements[-1]
-        shown = measured if value is None else replace(measured, value=value)
+        shown = measured if value is None else judged.shown(measured, value)
         return copied().report(trial.number, shown)
 
     reason = decide(None).reason

@@ -4,13 +4,14 @@ from dataclasses import replace
 
 import pytest
 
+from hpo.algorithms.entry import Context
 from hpo.core.budget import Budget
 from hpo.core.errors import RunError
 from hpo.core.trial import Ended, TrialState
 from hpo.report.why import explain
 from hpo.run.ledger import Ledger
 from tests.count_calls import count_calls
-from tests.quick_runs import Listed, make_engine, optuna_algorithm, run_all, train
+from tests.quick_runs import Listed, make_engine, optuna_algorithm, receipt_of, run_all, train
 
 
 def searched(tmp_path, name="random", pruner="successive_halving", trials=12):
@@ -77,6 +78,51 @@ def test_the_value_that_is_said_would_have_saved_the_trial(tmp_path, name, prune
                     break
                 else:
                     algorithm.report(change.number, change.measurement)
+
+
+@pytest.mark.parametrize(("metric", "sign"), [("loss", -1.0), ("accuracy", 1.0)])
+def test_of_several_objectives_the_first_one_is_what_a_trial_is_stopped_by(tmp_path, metric, sign):
+    """The score says the opposite of it; the value that would do is tried out in a replay."""
+    stops_by = (metric, sign)
+
+    def make():
+        return optuna_algorithm("random", context=Context(stops_by=stops_by))
+
+    engine = make_engine(tmp_path, make(), budget=Budget(trials=12), num_epochs=None)
+    for number in range(12):
+        level = (number % 2) * 0.5 + number // 2 / 10
+        launch, epoch, goes_on = engine.next_launch(), 0, True
+        while goes_on and epoch < 9:
+            epoch += 1
+            told = {"epoch": epoch, "value": -level, "metrics": {metric: sign * level}}
+            goes_on = engine.on_epoch(launch.number, told | {"receipt": receipt_of(launch)})
+        engine.on_end(launch.number, Ended())
+    pruned = [t for t in engine.ledger.trials() if t.state is TrialState.PRUNED]
+    assert len(pruned) >= 3
+    for trial in pruned:
+        found = explain(engine.ledger, trial.number, make, stops_by=stops_by)
+        assert (
+            f"the algorithm said: place {found['place']} of {len(found['competitors'])}"
+            in (found["lines"][1])
+        )
+        assert f"best {metric} " in found["lines"][0]
+        values = [sign * row["value"] for row in found["competitors"]]
+        assert values == sorted(values, reverse=True)
+        for value, stops in ((found["needed"], False), (found["needed"] - sign * 1e-6, True)):
+            algorithm = make()
+            last = (trial.number, trial.epochs)
+            for change in engine.ledger.changes():
+                record, told = engine.ledger.trial(change.number), change.measurement
+                if change.what == "start":
+                    algorithm.restore(record)
+                elif change.what == "end":
+                    algorithm.tell(record)
+                elif (change.number, told.epoch) == last:
+                    shown = replace(told, metrics={metric: value})
+                    assert algorithm.report(trial.number, shown).stop is stops
+                    break
+                else:
+                    algorithm.report(change.number, told)
 
 
 def test_the_search_is_gone_through_once(tmp_path):
