@@ -194,9 +194,8 @@ class RunDir:
     def write_spec(self, number: int, spec: Mapping[str, Any]) -> Path:
         """Write a trial's spec into its folder, paths relative to the run; return the folder."""
         folder = self.trial_dir(number)
-        folder.mkdir(parents=True, exist_ok=True)
         written = merged(spec, {"results_dir": str(folder.relative_to(self.path))})
-        (folder / SPEC_FILE).write_text(to_yaml(written), encoding="utf-8")
+        write_atomically(folder / SPEC_FILE, to_yaml(written))
         return folder
 
     def write_state(self, state: dict[str, Any]) -> None:

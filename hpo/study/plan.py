@@ -23,7 +23,7 @@ from hpo.core.protocols import Trainer
 from hpo.core.spec_dicts import flatten, is_same, lookup, merged, nest, value_at
 from hpo.core.trainer_extras import CacheFolder, SourceSettler, SparseValidation
 from hpo.run.plain_files import read_object
-from hpo.run.run_dir import AUTOML_FACTS, PLAN_FILE, lost_facts
+from hpo.run.run_dir import AUTOML_FACTS, PLAN_FILE, lost_facts, write_atomically
 from hpo.study.checks import read_epochs
 from hpo.study.skill import schema_file_of
 from hpo.study.spec import StudySpec
@@ -85,7 +85,7 @@ class StudyPlan:
 
     def write(self, folder: Path) -> None:
         """Write `plan.json` into a run directory."""
-        (folder / PLAN_FILE).write_text(json.dumps(asdict(self), indent=1) + "\n")
+        write_atomically(folder / PLAN_FILE, json.dumps(asdict(self), indent=1) + "\n")
 
 
 @dataclass(frozen=True, kw_only=True)

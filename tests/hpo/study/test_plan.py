@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+import resource
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -37,6 +38,19 @@ PLAN = StudyPlan(
 def test_a_plan_reads_back_as_written(tmp_path):
     PLAN.write(tmp_path)
     assert read_plan(tmp_path) == PLAN
+
+
+def test_a_disk_that_takes_no_more_leaves_the_plan_that_is_there(tmp_path):
+    PLAN.write(tmp_path)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300, hard))  # files end here, as on a full disk
+    try:
+        with pytest.raises(OSError, match="too large"):
+            replace(PLAN, reason="long" * 100).write(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert read_plan(tmp_path) == PLAN
+    assert list(tmp_path.iterdir()) == [tmp_path / PLAN_FILE]
 
 
 @pytest.mark.parametrize("key", ["first", "learned", "num_epochs"])
