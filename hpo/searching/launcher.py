@@ -10,7 +10,7 @@ from hpo.core.spec_dicts import lookup
 from hpo.core.trial import Launch, TrialRecord
 from hpo.run.ledger import Ledger
 from hpo.run.trial_specs import TrialSpecs
-from hpo.searching.warm_start import OverLimitError, find_start
+from hpo.searching.warm_start import OverLimitError, find_start, set_aside_other
 
 
 class Launcher:
@@ -47,6 +47,7 @@ class Launcher:
         if self._run is None:
             start_epoch = record.base_epoch or None
             return Launch(number=record.number, spec=spec, folder="", start_epoch=start_epoch)
+        set_aside_other(self._run, record, spec, self._specs.seed_key)
         folder = self._run.write_spec(record.number, spec)
         checkpoint, start_epoch = find_start(self._run, record, self._ledger)
         return Launch(

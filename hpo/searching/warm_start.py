@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from hpo.core.errors import SpecError
+from hpo.core.spec_dicts import is_same, value_at
 from hpo.core.trial import OVER_LIMIT, Suggestion, TrialRecord
+from hpo.core.yaml_io import read_yaml
 from hpo.run.checkpoint_retention import describe_removed, was_removed
 from hpo.run.ledger import Ledger
-from hpo.run.run_dir import RunDir
+from hpo.run.run_dir import SPEC_FILE, RunDir
+
+logger = logging.getLogger(__name__)
 
 
 class CannotStartError(Exception):
@@ -39,6 +49,40 @@ def settled_start(suggestion: Suggestion, ledger: Ledger) -> Suggestion:
         return suggestion
     number = suggestion.start_from[0]
     return replace(suggestion, start_from=(number, ledger.trial(number).epochs))
+
+
+def set_aside_other(
+    run: RunDir, record: TrialRecord, spec: Mapping[str, Any], seed_key: str
+) -> None:
+    """Move the folder of another trial of the same number out of the way, with its checkpoints.
+
+    There is one where the ledger is older than the folders: after a power cut, or where a driver
+    goes on from the copy that another one has left. What is proposed anew need not be the same.
+
+    Args:
+        run: the run.
+        record: the trial that begins.
+        spec: its own.
+        seed_key: where the seed stands in it; may be empty.
+    """
+    folder = run.trial_dir(record.number)
+    before: Any = None
+    with contextlib.suppress(SpecError):  # none yet, or a damaged one, which is written anew
+        before = read_yaml(folder / SPEC_FILE)
+    names = [*record.params, *filter(None, [seed_key])]
+    if not isinstance(before, Mapping) or all(
+        is_same(value_at(before, name), value_at(spec, name)) for name in names
+    ):
+        return
+    taken = (run.path / "set-aside" / f"{folder.name}-{count}" for count in itertools.count(1))
+    aside = next(place for place in taken if not place.exists())
+    aside.parent.mkdir(exist_ok=True)
+    folder.rename(aside)
+    logger.warning(
+        "trial %d: its folder was another trial's, which the ledger does not know; it is now %s",
+        record.number,
+        aside,
+    )
 
 
 def find_start(run: RunDir, record: TrialRecord, ledger: Ledger) -> tuple[Path | None, int | None]:

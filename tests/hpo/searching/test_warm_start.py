@@ -1,9 +1,19 @@
 import pytest
 
+from hpo.core.budget import Budget
 from hpo.core.trial import Measurement, Suggestion
+from hpo.core.yaml_io import read_yaml
+from hpo.executors.inprocess import InProcessExecutor
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import RunDir
-from hpo.searching.warm_start import NoCheckpointError, find_start, settled_start
+from hpo.searching.warm_start import (
+    NoCheckpointError,
+    find_start,
+    set_aside_other,
+    settled_start,
+)
+from tests.quick_runs import Listed, make_engine
+from tests.quick_trainer import NAME
 
 
 def suggestion(number, start_from=None, until=9):
@@ -60,3 +70,28 @@ def test_a_cold_trial_starts_from_nothing(case):
     record = ledger.start(suggestion(2), now=0, clock=0)
     assert find_start(run, record, ledger) == (None, None)
     assert settled_start(suggestion(3), ledger) == suggestion(3)
+
+
+def test_a_number_that_is_given_again_takes_no_weights_of_another_trial(tmp_path, caplog):
+    """The ledger is older than the folders: it knows of no trial, two were trained."""
+    InProcessExecutor(NAME).run(make_engine(tmp_path, Listed([0.1, 0.2]), budget=Budget(trials=2)))
+    engine = make_engine(tmp_path, Listed([0.1, 0.3]), budget=Budget(trials=2))
+    same, other = engine.next_launch(), engine.next_launch()
+    assert same.resume_from == str(tmp_path / "trials/0000/ckpt/last.ckpt")
+    assert other.resume_from is None
+    assert read_yaml(tmp_path / "trials/0001/spec.yaml")["train"]["lr"] == 0.3
+    aside = tmp_path / "set-aside" / "0001-1"
+    assert read_yaml(aside / "spec.yaml")["train"]["lr"] == 0.2
+    assert (aside / "ckpt" / "last.ckpt").is_file()
+    assert "trial 1: its folder was another trial's" in caplog.text
+    assert "trial 0" not in caplog.text
+
+
+def test_another_seed_is_another_trial_and_a_damaged_spec_is_none(tmp_path):
+    run, ledger = RunDir(tmp_path), Ledger.create(None, "maximize")
+    record = ledger.start(suggestion(0), now=0, clock=0)
+    for text, is_moved in (("train: {seed: 7}", False), ("train: {seed: 8}", True), ("}", False)):
+        run.write_spec(0, {})
+        (run.trial_dir(0) / "spec.yaml").write_text(text)
+        set_aside_other(run, record, {"train": {"seed": 7}}, "train.seed")
+        assert run.trial_dir(0).exists() is not is_moved
