@@ -31,6 +31,11 @@ def run(args: argparse.Namespace) -> int:
     extent = extent_of_rows(state.get("trials", ()))
     if handed_on := read_current(chosen, extent):
         best = relocated(handed_on, Path(handed_on["spec"]).parent.parent, chosen.path)
+    if best is None and not state and chosen.state_file.is_file():
+        raise RunError(
+            f"{chosen.state_file}: must be what a search wrote of itself, and is damaged; "
+            f"`{chosen.resume_command}` writes it anew"
+        )
     if best is None or best["value"] is None:
         shows = f"`hpo status {shell_word(chosen)}` shows them"
         raise RunError(f"{chosen}: no trial has a result yet; {shows}")

@@ -69,7 +69,8 @@ class EventFile:
 
     def __init__(self, path: Path) -> None:
         self._stream = path.open("ab", buffering=0)
-        self._unwritten = b""
+        # What a full disk cut off, when the process before this one ended, stays a line of its own.
+        self._unwritten = b"" if path.read_bytes()[-1:] in (b"", b"\n") else b"\n"
 
     def handle(self, event: Event) -> None:
         """Write one line, and before it those that found no room."""

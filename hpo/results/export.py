@@ -67,7 +67,7 @@ def export_run(
     is_best = trial is None
     folder = run.best_dir if is_best else run.path / "exports" / f"{record.number:04d}"
     specs = TrialSpecs(base_spec=plan.base_spec, seed_key=trainer.seed_key, run=run)
-    told = _evaluated_facts(run, record.number) if is_best else {}
+    told = _evaluated_facts(run, record, trainer.direction) if is_best else {}
     if forms:
         demand(trainer, FormExporter)
 
@@ -113,8 +113,8 @@ def _is_whole(folder: Path) -> bool:
     return all((folder / name).is_file() for name in ("model.onnx", "model.ckpt", "spec.yaml"))
 
 
-def _evaluated_facts(run: RunDir, number: int) -> dict[str, Any]:
-    """What was told of a winner, which its export leaves as it is; empty for another trial.
+def _evaluated_facts(run: RunDir, trial: TrialRecord, direction: str) -> dict[str, Any]:
+    """What was told of a winner, which its export leaves as it is; empty for another model.
 
     Where `report.json` is damaged or gone, what the end of the search told stands in for it.
     """
@@ -123,7 +123,10 @@ def _evaluated_facts(run: RunDir, number: int) -> dict[str, Any]:
         told = read_handed_on(run)
     with contextlib.suppress(ValueError):
         told = told or checked_report((run.read_state().get("finished") or {}).get("best"))
-    return told if told.get("trial") == number else {}
+    measured = trial.best_measurement(direction)
+    epoch = measured and measured.epoch  # of a trial that went on after that, it may be another
+    is_same = told.get("trial") == trial.number and told.get("epoch", epoch) == epoch
+    return told if is_same else {}
 
 
 def trainer_of_export(run: RunDir) -> Trainer:

@@ -53,6 +53,14 @@ def test_no_result_yet(fails, second):
     )
 
 
+def test_a_damaged_state_is_no_search_without_results(fails, second):
+    (second / "state.json").write_text('{"status": "runn')
+    assert fails("best") == (
+        f"hpo best: {second}/state.json: must be what a search wrote of itself, and is damaged; "
+        f"`hpo resume {second}` writes it anew"
+    )
+
+
 def test_once_a_search_has_gone_on_nobody_names_the_winner_of_before(hpo, json_of, first):
     """Extended, and interrupted after a better trial: what lies in `best/` is of another search."""
     before = json_of("best", "first")["trial"]

@@ -112,6 +112,23 @@ def test_files_and_streams_get_one_line_each_at_once(tmp_path):
     assert len(path.read_text().splitlines()) == 3
 
 
+def test_a_line_that_was_cut_off_takes_no_other_with_it(tmp_path):
+    path = tmp_path / "events.ndjson"
+    bus = EventBus([EventFile(path)])
+    bus.emit(Started(run_dir="r"))
+    bus.emit(Epoch(trial=0, epoch=1, value=0.5))
+    bus.close()
+    path.write_bytes(path.read_bytes()[:-9])  # the disk was full as the process ended
+    for count in (3, 4):
+        again = EventFile(path)
+        again.handle(Started(run_dir="r"))
+        again.close()
+        found = [from_json(line) for line in path.read_text().splitlines()]
+        assert [event and event.name for event in found] == ["started", None] + ["started"] * (
+            count - 2
+        )
+
+
 def test_an_error_is_printed_last_and_once():
     stream = io.StringIO()
     printer = EventPrinter(stream)

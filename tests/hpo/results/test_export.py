@@ -170,6 +170,18 @@ def test_a_new_winner_does_not_keep_the_old_ones_report(tmp_path):
     assert not (first.run.best_dir / "report.json").exists()
 
 
+def test_a_winner_that_was_trained_on_does_not_keep_the_report_of_an_earlier_epoch(tmp_path):
+    study = quick_study(budget=Budget(epochs=6))
+    first = start_search(study, tmp_path, Ear().settings())
+    assert (first.finished.best["trial"], first.finished.best["epoch"]) == (0, 6)
+    ear = Ear(stop_after=(0, 8))
+    assert resume_search(first.run, ear.settings(), budget=Budget(epochs=9)).finished is None
+    result = export_run(first.run, trial=None, file=None)
+    assert result["trial"] == 0
+    assert len(history(first.run.best_dir / "model.ckpt")) == 8
+    assert read_handed_on(first.run) == {}
+
+
 class Formed:
     """The quick trainer with forms that say what they were asked for."""
 
