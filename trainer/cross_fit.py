@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from trainer.data.image_bank import ImageBank
 from trainer.data.names import name_key
 from trainer.data.splits import label_splits, match_splits, scan_splits
 from trainer.data.value_range import resolved
@@ -144,7 +145,7 @@ class _Views:
             train_head(
                 module,
                 spec,
-                torch.from_numpy(np.array(features_NF)).to(self._device),
+                ImageBank(features_NF, self._device),
                 torch.from_numpy(labels_N).to(self._device),
                 train.num_epochs,
             )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
 from trainer.errors import SpecError
+from trainer.isolation import memory_errors_named
 
 if TYPE_CHECKING:
     from trainer.config.train import TrainConfig
@@ -17,30 +19,45 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def pick_device(gpu_index: int) -> torch.device:
-    """Return the GPU with this index among the visible ones, or the CPU where there is none.
+def pick_device(*gpu_ids: int, rank: int = 0) -> torch.device:
+    """Return one of the GPUs with these indices, or the CPU where there is none.
 
-    It becomes the one that torch, and searches for neighbours, use in this process. A card that a
-    process was given alone (CUDA_VISIBLE_DEVICES), as workers are, serves any index.
+    It becomes the one that torch, and searches for neighbours, use in this process.
+
+    Args:
+        gpu_ids: of a run, among the visible ones; see `visible_cards`.
+        rank: of this process among those of the run on this machine.
 
     Raises:
         SpecError: there are not that many.
+        DeviceMemoryError: it is full.
     """
     if not torch.cuda.is_available():
         logger.info("no GPU is visible: computing on the CPU")
         return torch.device("cpu")
-    device = torch.device("cuda", _visible_index(gpu_index))
-    torch.cuda.set_device(device)
+    index = visible_cards(gpu_ids)[rank]
+    device = torch.device("cuda", index)
+    with memory_errors_named(f"GPU {index}"):  # CUDA's own part may not fit on a full card
+        torch.cuda.set_device(device)
     return device
 
 
-def _visible_index(gpu_index: int) -> int:
+def visible_cards(gpu_ids: Sequence[int]) -> list[int]:
+    """Return the indices of a run's GPUs among the visible ones.
+
+    Cards that a process was given for the run (CUDA_VISIBLE_DEVICES), as workers are, serve any.
+
+    Raises:
+        SpecError: there are not that many.
+    """
     count = torch.cuda.device_count()
-    is_given = count == 1 and "CUDA_VISIBLE_DEVICES" in os.environ
-    if gpu_index >= count and not is_given:
+    strange = [index for index in gpu_ids if index >= count]
+    if strange and count == len(gpu_ids) and "CUDA_VISIBLE_DEVICES" in os.environ:
+        return list(range(count))
+    if strange:
         cards = "the one card is 0" if count == 1 else f"the cards are 0 to {count - 1}"
-        raise SpecError(f"gpu_ids: must name cards of this machine, got {gpu_index}; {cards}")
-    return min(gpu_index, count - 1)
+        raise SpecError(f"gpu_ids: must name cards of this machine, got {strange[0]}; {cards}")
+    return list(gpu_ids)
 
 
 _CONTEXT_BYTES = 600 * 2**20
@@ -91,9 +108,7 @@ def training_devices(train: TrainConfig) -> tuple[str, list[int] | int]:
             f"train.num_gpus: must be at most the number of visible GPUs ({count}), "
             f"got {train.num_gpus}"
         )
-    if train.num_gpus == 1:
-        return "gpu", [_visible_index(train.gpu_ids[0])]
-    return "gpu", [_visible_index(index) for index in train.gpu_ids]
+    return "gpu", visible_cards(train.gpu_ids)
 
 
 def wants_bf16(precision: str, device: torch.device) -> bool:

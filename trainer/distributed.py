@@ -6,11 +6,15 @@ processes by running the command line again.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 import torch.distributed as dist
+
+from trainer.errors import SpecError
+from trainer.launchers import settle_place
 
 if TYPE_CHECKING:
     from torch import nn
@@ -35,15 +39,26 @@ class Rank:
 
 
 def find_place(train: TrainConfig) -> Rank:
-    """Return this process's place; known before the processes have met."""
+    """Return this process's place; known before the processes have met.
+
+    Raises:
+        SpecError: the processes were started for other numbers of devices and nodes.
+    """
     from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 
     world_size = train.num_gpus * train.num_nodes
     if world_size == 1:
         return Rank()
+    settle_place(train.num_gpus, train.num_nodes)
     environment = LightningEnvironment()
-    local_rank = environment.local_rank()
-    rank = environment.node_rank() * train.num_gpus + local_rank
+    node, local_rank = environment.node_rank(), environment.local_rank()
+    if node >= train.num_nodes or local_rank >= train.num_gpus:
+        raise SpecError(
+            "train.num_gpus, train.num_nodes: must be those that the processes were started for, "
+            f"got {train.num_gpus} and {train.num_nodes} in process {local_rank} of node {node}, "
+            "counted from 0"
+        )
+    rank = node * train.num_gpus + local_rank
     return Rank(rank=rank, local_rank=local_rank, world_size=world_size)
 
 
@@ -81,6 +96,11 @@ def exchanged(value: T) -> list[T]:
     values: list[Any] = [None] * num_processes()
     dist.all_gather_object(values, value)
     return values
+
+
+def own_share(items: Sequence[T]) -> Sequence[T]:
+    """Return every so-manieth of some items, from this process's number on."""
+    return items[process_rank() :: num_processes()]
 
 
 def from_first(value: T) -> T:

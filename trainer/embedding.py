@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
 from torch import nn
 
-from trainer.distributed import exchanged, num_processes, process_rank
+from trainer.distributed import exchanged
 from trainer.errors import DataError, SpecError
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ def embed(
     Args:
         model: N x C x H x W to N x D (or a head, N x F to N x D); its mode is left as it was,
             statistics are not touched.
-        batches: normalised images (or features) on the model's device.
+        batches: normalised images (or features) on the model's device; of several processes each
+            gives every so-manieth (`own_share`), as `eval_batches` does.
         use_bf16: run the forward pass in bfloat16.
 
     Returns:
@@ -37,16 +39,12 @@ def embed(
         DataError: when there is no image.
     """
     with evaluating(model):
-        own = [
-            (number, forward(model, images, use_bf16=use_bf16))
-            for number, images in enumerate(batches)
-            if number % num_processes() == process_rank()
-        ]
-    shares = exchanged([(number, part.cpu().numpy()) for number, part in own])
-    numbered = dict(pair for share in shares for pair in share)
-    if not numbered:
+        own = [forward(model, images, use_bf16=use_bf16) for images in batches]
+    shares = exchanged([part.cpu().numpy() for part in own])
+    if not any(shares):
         raise DataError("embed: at least one picture is needed, got none")
-    return np.concatenate([numbered[number] for number in sorted(numbered)])
+    dealt = zip_longest(*shares)  # the first of each process, then the second of each
+    return np.concatenate([part for parts in dealt for part in parts if part is not None])
 
 
 @contextmanager

@@ -22,10 +22,11 @@ from torch import Tensor, nn
 from trainer import checkpoints
 from trainer.config.loss import WEIGHTED_LOSSES
 from trainer.data.batches import make_sampler
+from trainer.data.image_bank import ImageBank
 from trainer.data.splits import scan_splits
 from trainer.data.value_range import with_value_range
 from trainer.distributed import Rank
-from trainer.embedding import needed
+from trainer.embedding import embed, needed
 from trainer.errors import CheckpointError, DivergedError
 from trainer.features.loop import one_thread
 from trainer.features.source import FeatureSource
@@ -71,15 +72,18 @@ def prepare_head(
     read = with_value_range(spec, data.framing.value_range)
     source = FeatureSource(read, module.model.trunk, use_bf16=use_bf16, progress=progress)
     found = source.clean(scan_splits(spec)["train"]).features_VNF[0]
-    features_NF = torch.from_numpy(np.array(found)).to(device)
+    features = ImageBank(found, device)
     labels_N = torch.from_numpy(needed(data.train, "train_dataset").labels).to(device)
     if wants_means:
+        rows = np.array_split(np.arange(len(found)), math.ceil(len(found) / train.val_batch_size))
+        batches = (features.take(part).to(device) for part in rows)
+        emb_ND = torch.from_numpy(embed(module.model.embedder, batches)).to(device)
         with torch.no_grad():
-            start_from_means(module.loss, module.model.embedder(features_NF), labels_N)
+            start_from_means(module.loss, emb_ND, labels_N)
         module.progress.class_start = "class_means"
     if train.head_epochs:
         with one_thread():
-            train_head(module, spec, features_NF, labels_N, train.head_epochs, progress)
+            train_head(module, spec, features, labels_N, train.head_epochs, progress)
         module.progress.head_epochs = train.head_epochs
     _take_into_mean(module)
     logger.info("head made ready in %.1f s", time.perf_counter() - began)
@@ -122,7 +126,7 @@ def _take_into_mean(module: RecognitionModule) -> None:
 def train_head(
     module: RecognitionModule,
     spec: Spec,
-    features_NF: Tensor,
+    features: ImageBank,
     labels_N: Tensor,
     num_epochs: int,
     progress: Progress | None = None,
@@ -147,8 +151,9 @@ def train_head(
         # The run's own epochs are numbered from 0: these draw other batches.
         drawn = sampler.batches(train.num_epochs + epoch)
         for number, indices in enumerate(drawn, start=1):
-            rows = torch.from_numpy(indices).to(features_NF.device)
-            loss = module.loss_of(module.model.embedder(features_NF[rows]), labels_N[rows])
+            rows = torch.from_numpy(indices).to(labels_N.device)
+            taken_BF = features.take(indices).to(labels_N.device, non_blocking=True)
+            loss = module.loss_of(module.model.embedder(taken_BF), labels_N[rows])
             if not torch.isfinite(loss):
                 raise DivergedError(
                     f"train.head_epochs: the loss of head epoch {epoch + 1} must be finite, but is "

@@ -103,6 +103,10 @@ def plain_interrupts() -> Iterator[None]:
             signal.signal(signal.SIGINT, handler)
 
 
+_NO_MEMORY = ("out of memory", "alloc_failed", "can't allocate memory")
+"""In what CUDA, its libraries and torch say, whose own class is for its own allocator alone."""
+
+
 @contextlib.contextmanager
 def memory_errors_named(what: str) -> Iterator[None]:
     """Turn running out of memory into a `DeviceMemoryError` that says what to change."""
@@ -111,7 +115,7 @@ def memory_errors_named(what: str) -> Iterator[None]:
     except (torch.OutOfMemoryError, MemoryError) as e:
         raise DeviceMemoryError(f"{what}: not enough memory: {first_line(e)}") from e
     except RuntimeError as e:
-        if "can't allocate memory" in str(e) or "CUDA out of memory" in str(e):
+        if any(words in str(e).lower() for words in _NO_MEMORY):
             raise DeviceMemoryError(f"{what}: not enough memory: {first_line(e)}") from e
         raise
 

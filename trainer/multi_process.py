@@ -21,6 +21,7 @@ from typing import IO, TYPE_CHECKING, Any
 from trainer import children, errors
 from trainer.config.root import Spec
 from trainer.errors import InfrastructureError, SpecError, TrainerError
+from trainer.launchers import without_place
 from trainer.spec import spec_to_dict
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ Report = Callable[[Mapping[str, Any]], bool]
 
 _END_WITHIN_S = 20.0
 """How long the processes may take to end by themselves, once they were told to."""
+_LOST = InfrastructureError.__name__
 
 
 def fit_anywhere(
@@ -70,21 +72,31 @@ def fit_in_processes(
         "start_epoch": start_epoch,
         "parent": os.getpid(),
     }
-    with _started(task) as (process, lines, answers):
+    with _started(task) as (process, lines, answers, folder):
         for line in lines:
             message = json.loads(line)
             if "receipt" in message:
                 return dict(message["receipt"])
             if "failure" in message:
-                raise _rebuilt(message["failure"])
+                raise _rebuilt(_first_cause(folder, message["failure"]))
             if "progress" in message:
                 if progress is not None:
                     progress(*message["progress"])
                 continue
             _answer_for(report, message["epoch"], answers, process)
         code = process.wait()
-    how = f"signal {-code}" if code < 0 else f"exit code {code}"
-    raise InfrastructureError(f"the run's processes were lost ({how})")
+        how = f"signal {-code}" if code < 0 else f"exit code {code}"
+        lost = f"the run's processes were lost ({how})"
+        raise _rebuilt(_first_cause(folder, {"type": _LOST, "message": lost}))
+
+
+def _first_cause(folder: Path, told: Mapping[str, str]) -> Mapping[str, str]:
+    """What another process has failed by, where the first was killed for it or lost it."""
+    if told["type"] != _LOST:
+        return told
+    files = sorted(folder.glob("failure_*.json"))
+    others = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+    return next((failure for failure in others if failure["type"] != _LOST), told)
 
 
 def _answer_for(
@@ -110,8 +122,12 @@ def _answer(answers: IO[str], *, goes_on: bool) -> None:
 @contextlib.contextmanager
 def _started(
     task: Mapping[str, Any],
-) -> Iterator[tuple[subprocess.Popen[bytes], IO[str], IO[str]]]:
-    """Start the first process, in a group of its own that ends with the block."""
+) -> Iterator[tuple[subprocess.Popen[bytes], IO[str], IO[str], Path]]:
+    """Start the first process, in a group of its own that ends with the block.
+
+    Yields:
+        The process, its words, what answers them, and a folder that all processes can write to.
+    """
     epochs_in, epochs_out = os.pipe()
     answers_in, answers_out = os.pipe()
     with (
@@ -123,7 +139,7 @@ def _started(
         file.write_text(json.dumps({**task, "epochs": epochs_out, "answers": answers_in}))
         process = subprocess.Popen(
             children.command("trainer.rank_process", str(file)),
-            env=children.environment(),
+            env=without_place(children.environment()),
             pass_fds=(epochs_out, answers_in),
             start_new_session=True,
             stdin=subprocess.DEVNULL,
@@ -132,7 +148,7 @@ def _started(
         os.close(epochs_out)
         os.close(answers_in)
         try:
-            yield process, lines, answers
+            yield process, lines, answers, Path(folder)
         finally:
             _end(process)
 

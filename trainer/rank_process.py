@@ -16,6 +16,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from trainer.durable_files import write_text
+
 LOOK_EVERY_S = 0.5
 
 
@@ -30,8 +32,7 @@ def main(words: Sequence[str]) -> int:
     logging.getLogger().addHandler(handler)
     logging.getLogger().setLevel(logging.INFO if is_first else logging.WARNING)
     if not is_first:
-        _fit(task, lambda _epoch: True, None)
-        return 0
+        return _follow(task, Path(words[0]).parent)
     with os.fdopen(task["epochs"], "w") as epochs, os.fdopen(task["answers"]) as answers:
 
         def say(**message: Any) -> None:
@@ -52,6 +53,18 @@ def main(words: Sequence[str]) -> int:
             say(failure=_describe(error))
             return 1
         say(receipt=receipt)
+    return 0
+
+
+def _follow(task: Mapping[str, Any], folder: Path) -> int:
+    """Train as one of the others; the parent finds there what this one fails by."""
+    try:
+        _fit(task, lambda _epoch: True, None)
+    except Exception as error:
+        rank = os.environ["LOCAL_RANK"]
+        logging.getLogger("trainer").exception("process %s of the run has failed", rank)
+        write_text(folder / f"failure_{rank}.json", json.dumps(_describe(error)))
+        return 1
     return 0
 
 

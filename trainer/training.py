@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 
 from trainer import checkpoints
 from trainer.config.growing import STEP
@@ -105,7 +106,7 @@ def fit(
     spec = checked_spec(spec)
     started = time.perf_counter()
     place = find_place(spec.train)
-    device = pick_device(spec.train.gpu_ids[place.local_rank])
+    device = pick_device(*spec.train.gpu_ids, rank=place.local_rank)
     path = resume_from or _named_checkpoint(spec)
     with isolated(spec, device):
         payload = None if path is None else _load_start(path, start_epoch)
@@ -171,7 +172,8 @@ class _Run:
                 if isinstance(loop, FeatureLoop):
                     loop.fit(self.module, reporter)
                 else:
-                    loop.fit(self.module, EpochBatches(self.data, self.module))
+                    with _ending_others(loop):
+                        loop.fit(self.module, EpochBatches(self.data, self.module))
         return receipt() | outcome_of(self.spec, self.module, reporter)
 
     def _loop(self, max_epochs: int, reporter: EpochReporter) -> pl.Trainer | FeatureLoop:
@@ -190,6 +192,7 @@ class _Run:
             devices=devices,
             num_nodes=train.num_nodes,
             strategy="auto" if self.place.world_size == 1 else "ddp",
+            plugins=[LightningEnvironment()],  # as `find_place`, not what Lightning guesses
             precision="bf16-mixed" if self.use_bf16 else "32-true",
             max_epochs=max(max_epochs, 0),
             accumulate_grad_batches=train.accumulate_grad_batches,
@@ -203,6 +206,22 @@ class _Run:
             use_distributed_sampler=False,
             default_root_dir=self.spec.results_dir,
         )
+
+
+@contextlib.contextmanager
+def _ending_others(loop: pl.Trainer) -> Iterator[None]:
+    """Kill the processes that Lightning has started for a run when this one fails.
+
+    It does so on Ctrl-C alone; elsewhere they would wait for this one, on GPUs for half an hour.
+    """
+    try:
+        yield
+    except BaseException:
+        started = getattr(loop.strategy.launcher, "procs", [])
+        for process in started:
+            process.kill()
+        started.clear()  # Lightning would take their end for a reason to kill this process
+        raise
 
 
 def outcome_of(spec: Spec, module: RecognitionModule, reporter: EpochReporter) -> dict[str, Any]:

@@ -5,8 +5,9 @@ import pytest
 import torch
 from torch import nn
 
-from trainer.devices import image_layout, pick_device
-from trainer.errors import SpecError
+from trainer.config.train import TrainConfig
+from trainer.devices import image_layout, pick_device, training_devices
+from trainer.errors import DeviceMemoryError, SpecError
 
 CPU = torch.device("cpu")
 
@@ -94,3 +95,37 @@ def test_cards_that_are_there(cards):
     assert cards.used == [torch.device("cuda", 3)]
     cards(1, given="6")  # as a worker is given one of eight
     assert pick_device(6) == torch.device("cuda", 0)
+
+
+def test_a_card_that_is_full_is_no_bug(cards, monkeypatch):
+    def full(_device):
+        raise torch.AcceleratorError("CUDA error: out of memory\nCUDA kernel errors might be ...")
+
+    cards(4)
+    monkeypatch.setattr(torch.cuda, "set_device", full)
+    with pytest.raises(DeviceMemoryError, match=r"^GPU 3: not enough memory: CUDA error: out of"):
+        pick_device(3)
+
+
+@pytest.mark.parametrize(
+    ("count", "given", "gpu_ids", "used"),
+    [
+        (4, None, [2, 3], [2, 3]),
+        (2, "2,3", [2, 3], [0, 1]),  # as a worker is given two of eight
+        (2, "5,7", [0, 6], [0, 1]),
+        (2, "5,7", [1, 0], [1, 0]),
+        (1, "5", [3], [0]),
+    ],
+)
+def test_cards_of_a_run_on_several(cards, count, given, gpu_ids, used):
+    cards(count, given)
+    train = TrainConfig(num_gpus=len(gpu_ids), gpu_ids=gpu_ids)
+    assert training_devices(train) == ("gpu", used)
+    for rank, index in enumerate(used):
+        assert pick_device(*gpu_ids, rank=rank) == torch.device("cuda", index)
+
+
+def test_cards_that_a_worker_lacks_are_refused(cards):
+    cards(3, "1,5,7")
+    with pytest.raises(SpecError, match="^gpu_ids: must name cards of this machine, got 3; .* 2$"):
+        training_devices(TrainConfig(num_gpus=2, gpu_ids=[2, 3]))

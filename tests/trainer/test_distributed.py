@@ -13,7 +13,7 @@ from torch import nn
 
 from tests.trainer.tiny import make_splits, train_spec
 from trainer import checkpoints
-from trainer.distributed import exchanged, from_first, gathered, share_statistics
+from trainer.distributed import exchanged, from_first, gathered, own_share, share_statistics
 from trainer.embedding import embed
 
 ROWS, DIM, WORLD = 16, 6, 2
@@ -84,7 +84,7 @@ def _embedded(rank):
     model(torch.randn(8, 3, 2, 2, generator=generator) * (1 + rank))
     share_statistics(model)
     pictures = torch.randn(7, 3, 2, 2, generator=torch.Generator().manual_seed(9))
-    return embed(nn.Sequential(model, nn.Flatten()), pictures.split(2))
+    return embed(nn.Sequential(model, nn.Flatten()), own_share(pictures.split(2)))
 
 
 def test_two_processes_compute_the_loss_and_gradient_of_the_whole_batch(tmp_path):
@@ -109,10 +109,27 @@ def test_two_processes_compute_the_loss_and_gradient_of_the_whole_batch(tmp_path
             assert torch.allclose(facts["gradients"][name], parameter.grad, atol=1e-5), name
 
 
+def _started(command, **variables):
+    environment = os.environ | {"OMP_NUM_THREADS": "1"} | variables
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True)
+
+
+def _srun(command):
+    """Start two tasks with the variables of `srun --ntasks-per-node=2`."""
+    step = {"SLURM_NTASKS": "2", "SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_NUM_NODES": "1"}
+    step |= {
+        "SLURM_NODEID": "0",
+        "SLURM_STEP_NODELIST": "localhost",
+        "MASTER_PORT": str(_free_port()),
+    }
+    return [_started(command, SLURM_LOCALID=str(task), **step) for task in range(2)]
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="two processes on the CPU are tested")
-@pytest.mark.parametrize("batch_norm", ["update", "keep"])
-def test_a_run_of_two_processes_ends_with_one_set_of_files(tmp_path, batch_norm):
+@pytest.mark.parametrize(("batch_norm", "by"), [("update", ""), ("keep", ""), ("keep", "srun")])
+def test_a_run_of_two_processes_ends_with_one_set_of_files(tmp_path, batch_norm, by):
     from trainer.actions.evaluate import evaluate  # the processes of the test above need neither
     from trainer.spec import parse_spec
 
@@ -124,12 +141,10 @@ def test_a_run_of_two_processes_ends_with_one_set_of_files(tmp_path, batch_norm)
     (tmp_path / "spec.yaml").write_text(yaml.safe_dump(nested))
     command = [sys.executable, "-m", "trainer.cli", "train", "-e", str(tmp_path / "spec.yaml")]
     command += ["train.num_gpus=2"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=300, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert "training in 2 processes on the CPU" in done.stderr
+    tasks = _srun(command) if by else [_started(command)]
+    printed = "".join(task.communicate(timeout=300)[1] for task in tasks)
+    assert not any(task.returncode for task in tasks), printed
+    assert "training in 2 processes on the CPU" in printed
     folder = tmp_path / "out" / "train"
     lines = [json.loads(line) for line in (folder / "status.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [1, 2]

@@ -100,6 +100,9 @@ def test_an_interrupt_stays_one_and_the_signal_is_heard_again():
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB\nmore"),
         MemoryError(),
         RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 9 bytes"),
+        torch.AcceleratorError("CUDA error: out of memory\nCUDA kernel errors might be reported"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
     ],
 )
 def test_lack_of_memory_gets_its_kind_and_one_line(error):

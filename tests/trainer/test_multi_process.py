@@ -12,7 +12,7 @@ import torch
 
 from tests.processes import living, ranks_below
 from tests.trainer.tiny import make_splits, train_spec
-from trainer.errors import InfrastructureError, SpecError
+from trainer.errors import DeviceMemoryError, InfrastructureError, SpecError
 from trainer.session import TRAINER
 
 on_cpu = pytest.mark.skipif(torch.cuda.is_available(), reason="two processes on the CPU are tested")
@@ -50,6 +50,9 @@ def test_several_computers_are_refused(splits, tmp_path):
 @pytest.mark.slow
 def test_a_run_of_two_processes_reports_and_leaves_nobody(splits, tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    # What a node of Slurm, or a pod, says of its own program; nobody may listen at that port.
+    for name in ("SLURM_NTASKS", "SLURM_NTASKS_PER_NODE", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK"):
+        monkeypatch.setenv(name, "1")
     heard, pids, told = [], [], []
 
     def report(epoch):
@@ -111,6 +114,62 @@ def test_a_killed_rank_takes_the_other_with_it(splits, tmp_path, monkeypatch, nt
         TRAINER.fit(two(splits, tmp_path, epochs=50), report)
     assert len(pids) == 2
     assert gone_within(pids, 1.0)
+
+
+RANK_1_IS_FULL = """
+import os
+if os.environ.get("LOCAL_RANK") == "1":
+    import torch
+    def backward(*args, **more):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
+    torch.autograd.backward = backward
+"""
+
+
+@on_cpu
+@pytest.mark.slow
+def test_what_ends_a_rank_behind_the_first_is_told(splits, tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    (tmp_path / "sitecustomize.py").write_text(RANK_1_IS_FULL)  # imported as Python starts
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(DeviceMemoryError, match=r"^train\.batch_size 8 of .*: CUDA out of memory"):
+        TRAINER.fit(two(splits, tmp_path / "out"), lambda _: True)
+
+
+FAILS_ALONE = """
+import json, os, signal, sys, time
+from trainer.training import fit
+
+def children():
+    return [int(p) for p in open(f"/proc/self/task/{os.getpid()}/children").read().split()]
+
+def report(epoch):
+    (other,) = children()
+    os.kill(other, signal.SIGSTOP)  # it hears of nothing, as one that waits for a GPU
+    print(other, flush=True)
+    raise OSError("the disk is full")
+
+try:
+    fit(json.load(open(sys.argv[1])), report)
+except OSError:
+    time.sleep(6)  # longer than Lightning's look for processes that have ended
+    print("told", flush=True)
+"""
+
+
+@on_cpu
+@pytest.mark.slow
+def test_a_first_process_that_fails_alone_ends_the_others(splits, tmp_path):
+    (tmp_path / "spec.json").write_text(json.dumps(two(splits, tmp_path / "out")))
+    (tmp_path / "run.py").write_text(FAILS_ALONE)
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, tmp_path / "run.py", tmp_path / "spec.json"],
+        env=environment, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    pid, told = done.stdout.split()
+    assert told == "told", done.stderr
+    assert gone_within([int(pid)], 1.0)
 
 
 @on_cpu

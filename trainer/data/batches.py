@@ -22,13 +22,13 @@ from torch import Tensor
 from trainer.config.growing import picture_sizes
 from trainer.data.augment import BatchAugment
 from trainer.data.framing import framing_of
-from trainer.data.image_bank import ImageBank
+from trainer.data.image_bank import ImageBank, held_bytes
 from trainer.data.normalize import normalize_batch, pixel_statistics
 from trainer.data.prefetch import ahead, on_own_stream
 from trainer.data.sampler import PKSampler, RandomSampler, Sampler
 from trainer.data.splits import SPLIT_KEYS, LabelledImages, Split, load_splits, scan_splits
 from trainer.data.value_range import with_value_range
-from trainer.distributed import Rank
+from trainer.distributed import Rank, own_share
 from trainer.embedding import needed
 
 if TYPE_CHECKING:
@@ -72,7 +72,10 @@ class RecognitionData:
         self._device = device
         self._share = share
         self._seed = run_seed(spec)
-        self._banks = {name: ImageBank(split.images, device) for name, split in splits.items()}
+        self._banks: dict[Split, ImageBank] = {}
+        for name, split in splits.items():
+            held = held_bytes(self._banks.values())
+            self._banks[name] = ImageBank(split.images, device, held_bytes=held)
         self.mean_C11, self.std_C11 = pixel_statistics(
             spec.dataset, spec.model.input_channels, device
         )
@@ -147,6 +150,8 @@ class RecognitionData:
     ) -> Iterator[Tensor]:
         """All images of a split in order, normalised; the last batch may be smaller.
 
+        Of several processes that train together each has its own share of the batches.
+
         Args:
             split: which one.
             batch_size: images in a batch.
@@ -158,7 +163,8 @@ class RecognitionData:
         bank = needed(self._banks.get(split), f"val_dataset.{split}")
         labelled: LabelledImages = getattr(self, split)
         order = np.arange(len(labelled.labels), dtype=np.int64)
-        parts = (bank.take(order[i : i + batch_size]) for i in range(0, len(order), batch_size))
+        starts = own_share(range(0, len(order), batch_size))
+        parts = (bank.take(order[i : i + batch_size]) for i in starts)
         for images_NHWC in self._hidden(parts, bank):
             seen_NHWC = self.framing.input_of(images_NHWC)
             images_NCHW = normalize_batch(seen_NHWC, self.mean_C11, self.std_C11)

@@ -15,7 +15,7 @@ from torch import Tensor
 from trainer.config.shape import flatten
 from trainer.data.batches import make_sampler, run_seed
 from trainer.data.framing import framing_of
-from trainer.data.image_bank import ImageBank
+from trainer.data.image_bank import ImageBank, held_bytes
 from trainer.data.splits import Labelled, Split, label_splits, match_splits, scan_splits
 from trainer.data.value_range import resolved
 from trainer.distributed import Rank
@@ -113,7 +113,7 @@ class FeatureData:
         found = source.changed(train) if is_changed else source.clean(train)
         self.facts = found.facts
         rows_RF = found.features_VNF.reshape(-1, source.num_features)
-        self._banks["train", False] = ImageBank(rows_RF, self._device)
+        self._banks = {("train", False): ImageBank(rows_RF, self._device)}
         for name in ("reference", "query"):
             if name not in self._folders:
                 continue
@@ -122,7 +122,9 @@ class FeatureData:
                 features_NF = found.features_VNF[0]
                 if name == "query" and self._match is not None:
                     features_NF = features_NF[self._match.keep]
-                self._banks[name, is_mirrored] = ImageBank(features_NF, self._device)
+                held = held_bytes(self._banks.values())
+                bank = ImageBank(features_NF, self._device, held_bytes=held)
+                self._banks[name, is_mirrored] = bank
 
     def train_batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Batches of one epoch.
