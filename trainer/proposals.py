@@ -7,14 +7,18 @@ GPU. Shapes: Q queries, B queries of a block, G gallery entries, D dimensions, K
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import logging
+import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from trainer import children
 
 if TYPE_CHECKING:
     import torch
@@ -40,6 +44,9 @@ _FAISS_BLOCK = 8192
 _FAISS_BLOCK_PAIRS = 1 << 20
 _FAISS_SCRATCH_BYTES = 256 << 20
 """Of a GPU, where faiss would take 1.5 GiB that other trials on it want."""
+_FAISS_OWN_BYTES = 512 << 20
+"""Of a GPU, for its kernels, its handles and a block of queries; generous."""
+_TRIAL_WITHIN_S = 120.0
 
 logger = logging.getLogger(__name__)
 
@@ -107,11 +114,43 @@ def has_faiss() -> bool:
 
 
 def has_faiss_gpu() -> bool:
-    """Whether faiss is installed, was built for GPUs and sees one."""
+    """Whether faiss is installed, was built for GPUs and can use the one of this process."""
     if not has_faiss():
         return False
     faiss = _faiss()
-    return hasattr(faiss, "GpuIndexFlatIP") and faiss.get_num_gpus() > 0
+    if not hasattr(faiss, "GpuIndexFlatIP") or faiss.get_num_gpus() == 0:
+        return False
+    return _survives(_card_number(None))
+
+
+@functools.cache
+def _survives(card: int) -> bool:
+    """Try faiss on a GPU in another process: it ends its own where it was not built for the GPU."""
+    command = children.command("trainer.proposals", str(card))
+    try:
+        done = subprocess.run(
+            command, env=children.environment(), stdin=subprocess.DEVNULL, capture_output=True,
+            text=True, errors="replace", timeout=_TRIAL_WITHIN_S, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        logger.warning("faiss does not answer on GPU %d: neighbours are searched by torch", card)
+        return False
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[0]
+        logger.warning(
+            "faiss cannot use GPU %d, neighbours are searched by torch: %s", card, reason[:300]
+        )
+    return done.returncode == 0
+
+
+def main(words: Sequence[str]) -> int:
+    """Search once on the GPU with this number, in a process that may end by it."""
+    import faiss
+
+    index = _gpu_index(faiss, 8, int(words[0]))
+    index.add(np.eye(8, dtype=np.float32))
+    _, nearest = index.search(np.eye(8, dtype=np.float32), 2)
+    return 0 if (nearest[:, 0] == np.arange(8)).all() else 1
 
 
 def _by_matmul(query: Floats, gallery: Gallery, k: int, device: str | None) -> Iterator[Proposal]:
@@ -227,7 +266,9 @@ def _by_faiss_gpu(
         return _by_torch(query[numbers], gallery, k, device)
 
     def own() -> Iterator[Proposal]:
-        index = _gpu_index(gallery.unit_GD.shape[1], device)
+        card = _card_number(device)
+        _demand_room(gallery, device)
+        index = _gpu_index(_faiss(), gallery.unit_GD.shape[1], card)
         for numbers, pairs in _by_index(index, query, gallery, k):
             if pairs is not None:
                 yield numbers, pairs
@@ -235,19 +276,36 @@ def _by_faiss_gpu(
             for rows, found in rest(numbers):
                 yield numbers[rows], found
 
-    # Of faiss: a GPU that it was not built for, or whose memory does not suffice.
+    # Of faiss's own allocations; what else fails within it ends the process.
     yield from _else(own(), RuntimeError, rest, len(query))
 
 
-def _gpu_index(dim: int, device: str | None) -> Any:
+def _demand_room(gallery: Gallery, device: str | None) -> None:
+    """Raise a RuntimeError where the GPU has not what faiss is about to take."""
     import torch
 
-    faiss, place = _faiss(), torch.device(device or "cuda")
+    place = torch.device(device or "cuda")
+    if place.type != "cuda":
+        return
+    needed = gallery.unit_GD.nbytes + _FAISS_SCRATCH_BYTES + _FAISS_OWN_BYTES
+    free, _ = torch.cuda.mem_get_info(place)
+    if free < needed:
+        raise RuntimeError(f"faiss may take {needed >> 20} MiB of the GPU, {free >> 20} are free")
+
+
+def _card_number(device: str | None) -> int:
+    import torch
+
+    index: int | None = torch.device(device or "cuda").index
+    return torch.cuda.current_device() if index is None else index
+
+
+def _gpu_index(faiss: Any, dim: int, card: int) -> Any:
     resources = faiss.StandardGpuResources()
     resources.setTempMemory(_FAISS_SCRATCH_BYTES)
+    resources.setPinnedMemory(0)  # of the host: 256 MiB, allocated anew for every index
     config = faiss.GpuIndexFlatConfig()
-    index: int | None = place.index
-    config.device = torch.cuda.current_device() if index is None else index
+    config.device = card
     return faiss.GpuIndexFlatIP(resources, dim, config)
 
 

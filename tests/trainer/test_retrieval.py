@@ -100,6 +100,54 @@ def test_torch_takes_over_where_faiss_cannot_use_the_gpu(caplog):
     assert "60 neighbours are searched another way: " in caplog.text
 
 
+FAISS = """
+import os, sys
+import numpy as np
+
+class Anything:
+    def setTempMemory(self, count): pass
+    def setPinnedMemory(self, count): pass
+
+StandardGpuResources = GpuIndexFlatConfig = Anything
+
+class GpuIndexFlatIP:
+    def __init__(self, resources, dim, config):
+        assert config.device == 3
+    def add(self, rows): pass
+    def search(self, rows, count):
+        {does}
+"""
+
+
+@pytest.mark.parametrize(
+    ("does", "survives"),
+    [
+        ("return None, np.arange(8)[:, None]", True),
+        ("return None, np.zeros((8, 1))", False),
+        ("print('no kernel image', file=sys.stderr, flush=True); os.abort()", False),
+    ],
+)
+def test_faiss_is_tried_on_a_card_in_another_process(tmp_path, monkeypatch, caplog, does, survives):
+    (tmp_path / "faiss.py").write_text(FAISS.format(does=does))
+    monkeypatch.syspath_prepend(tmp_path)
+    proposals._survives.cache_clear()
+    assert proposals._survives(3) is survives
+    assert ("no kernel image" in caplog.text) == ("abort" in does)
+    proposals._survives.cache_clear()
+
+
+def test_faiss_is_not_asked_where_its_card_is_full(monkeypatch):
+    import torch
+
+    gallery = UnitGallery.of(np.ones((1000, 256)))
+    needed = 256 * 4 * 1000 + (256 + 512) * 2**20
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _place: (needed, 2**40))
+    proposals._demand_room(gallery, "cuda:1")
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _place: (needed - 1, 2**40))
+    with pytest.raises(RuntimeError, match=r"^faiss may take 768 MiB of the GPU, 768 are free$"):
+        proposals._demand_room(gallery, "cuda:1")
+
+
 def test_numpy_takes_what_a_device_has_no_memory_for(monkeypatch, caplog):
     import torch
 

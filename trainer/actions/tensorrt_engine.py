@@ -16,6 +16,8 @@ import tensorrt
 import torch
 from numpy.typing import NDArray
 
+from trainer.devices import pick_device
+from trainer.durable_files import write_atomically
 from trainer.errors import CheckpointError, InfrastructureError, SpecError
 from trainer.onnx_model import INPUT, OUTPUT
 
@@ -33,7 +35,7 @@ def build_engine(onnx_file: Path, target: Path, spec: Spec, profile: dict[str, i
         InfrastructureError: the build failed.
     """
     wanted = spec.gen_trt_engine
-    torch.cuda.set_device(min(wanted.gpu_id, torch.cuda.device_count() - 1))
+    pick_device(wanted.gpu_id)
     builder = tensorrt.Builder(_log(verbose=wanted.verbose))
     is_loose = wanted.tensorrt.data_type == "INT8" and hasattr(tensorrt.BuilderFlag, "FP16")
     typed = 1 << int(tensorrt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
@@ -41,6 +43,8 @@ def build_engine(onnx_file: Path, target: Path, spec: Spec, profile: dict[str, i
     parser = tensorrt.OnnxParser(network, _log(verbose=wanted.verbose))
     if not parser.parse(onnx_file.read_bytes()):
         raise CheckpointError(f"{onnx_file}: TensorRT cannot read it: {parser.get_error(0).desc()}")
+    # Whatever its maker has called them; the engine is asked for them by these names.
+    network.get_input(0).name, network.get_output(0).name = INPUT, OUTPUT
     config = builder.create_builder_config()
     config.set_memory_pool_limit(
         tensorrt.MemoryPoolType.WORKSPACE, wanted.tensorrt.workspace_size << 20
@@ -50,7 +54,7 @@ def build_engine(onnx_file: Path, target: Path, spec: Spec, profile: dict[str, i
     shape = tuple(network.get_input(0).shape)[1:]
     optimization = builder.create_optimization_profile()
     sizes = ((profile[name], *shape) for name in _PROFILE)
-    optimization.set_shape(network.get_input(0).name, *sizes)
+    optimization.set_shape(INPUT, *sizes)
     config.add_optimization_profile(optimization)
     timing = _timing_cache(config, wanted.timing_cache)
     engine = builder.build_serialized_network(network, config)
@@ -58,7 +62,7 @@ def build_engine(onnx_file: Path, target: Path, spec: Spec, profile: dict[str, i
         raise InfrastructureError(f"{onnx_file}: TensorRT could not build an engine from it")
     target.write_bytes(bytes(engine))
     if timing is not None:
-        Path(wanted.timing_cache).write_bytes(bytes(timing.serialize()))
+        _keep_timing(Path(wanted.timing_cache), bytes(timing.serialize()))
 
 
 _PROFILE = ("min_batch_size", "opt_batch_size", "max_batch_size")
@@ -133,5 +137,16 @@ def _timing_cache(config: Any, file: str) -> Any:
         return None
     path = Path(file)
     cache = config.create_timing_cache(path.read_bytes() if path.is_file() else b"")
-    config.set_timing_cache(cache, ignore_mismatch=False)
+    if cache is None or not config.set_timing_cache(cache, ignore_mismatch=False):
+        logger.warning("%s: is of another GPU or TensorRT, or damaged, and is made anew", path)
+        cache = config.create_timing_cache(b"")
+        config.set_timing_cache(cache, ignore_mismatch=False)
     return cache
+
+
+def _keep_timing(path: Path, content: bytes) -> None:
+    """Write a timing cache; the engine that took minutes does not depend on it."""
+    try:
+        write_atomically(path, lambda temporary: temporary.write_bytes(content))
+    except OSError as error:
+        logger.warning("gen_trt_engine.timing_cache: %s cannot be written: %s", path, error)

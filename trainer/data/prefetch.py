@@ -5,6 +5,7 @@ On a CPU a thread makes it, on a GPU a stream.
 
 from __future__ import annotations
 
+import functools
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -50,7 +51,7 @@ def on_own_stream(batches: Iterable[_Tensors], device: torch.device) -> Iterator
     """
     import torch
 
-    stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch has no type
+    stream = _stream_of(device)
     # What the batches are gathered from was put on the caller's stream.
     stream.wait_stream(torch.cuda.current_stream(device))
     source = iter(batches)
@@ -71,6 +72,14 @@ def on_own_stream(batches: Iterable[_Tensors], device: torch.device) -> Iterator
         for tensor in batch:
             tensor.record_stream(current)  # its memory is not used again before the caller is done
         yield batch
+
+
+@functools.cache
+def _stream_of(device: torch.device) -> torch.cuda.Stream:
+    """The one stream of a GPU in this process: what it has freed is kept for it alone."""
+    import torch
+
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch has no type
 
 
 def one_ahead(items: Iterable[_Item]) -> Iterator[_Item]:

@@ -1,6 +1,9 @@
 """Every name of TensorRT's that our code uses, looked up in the bindings of both majors."""
 
+import importlib
 import json
+import sys
+import types
 
 import pytest
 
@@ -47,3 +50,51 @@ def _set_flags_of_10(config):
         "create_network": "whole",
     }
     assert strings_of(binary, names) == stands
+
+
+@pytest.fixture
+def engine_module(monkeypatch):
+    """Our module over an empty `tensorrt`, which is not installed where there is no GPU."""
+    name = "trainer.actions.tensorrt_engine"
+    monkeypatch.setitem(sys.modules, "tensorrt", types.ModuleType("tensorrt"))
+    monkeypatch.delitem(sys.modules, name, raising=False)
+    yield importlib.import_module(name)
+    sys.modules.pop(name, None)
+
+
+class Config:
+    """Takes timing caches as TensorRT says that it does: none of others, and no damaged bytes."""
+
+    used = None
+
+    def create_timing_cache(self, content):
+        return None if content == b"damaged" else content
+
+    def set_timing_cache(self, cache, *, ignore_mismatch):
+        assert not ignore_mismatch
+        if cache not in (b"", b"mine"):
+            return False
+        self.used = cache
+        return True
+
+
+@pytest.mark.parametrize(
+    ("held", "used"),
+    [(None, b""), (b"mine", b"mine"), (b"of another GPU", b""), (b"damaged", b"")],
+)
+def test_a_timing_cache_of_another_gpu_is_made_anew(engine_module, tmp_path, caplog, held, used):
+    file, config = tmp_path / "t.bin", Config()
+    if held is not None:
+        file.write_bytes(held)
+    assert engine_module._timing_cache(config, str(file)) == used
+    assert config.used == used
+    assert ("is made anew" in caplog.text) == (held not in (None, used))
+
+
+def test_a_timing_cache_that_cannot_be_written_costs_no_engine(engine_module, tmp_path, caplog):
+    file = tmp_path / "new" / "folder" / "t.bin"
+    engine_module._keep_timing(file, b"mine")
+    assert file.read_bytes() == b"mine"
+    assert not caplog.text
+    engine_module._keep_timing(file / "below", b"mine")
+    assert "gen_trt_engine.timing_cache: " in caplog.text

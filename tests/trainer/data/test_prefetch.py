@@ -2,8 +2,9 @@ import threading
 import time
 
 import pytest
+import torch
 
-from trainer.data.prefetch import ahead, one_ahead
+from trainer.data.prefetch import _stream_of, ahead, on_own_stream, one_ahead
 
 
 def test_items_come_in_order():
@@ -67,3 +68,23 @@ def test_each_item_comes_when_the_next_is_begun(count):
 
     seen = [(item, len(begun)) for item in one_ahead(items())]
     assert seen == [(number, min(number + 2, count)) for number in range(count)]
+
+
+def test_a_card_has_one_stream_for_all_epochs(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: [device])
+    _stream_of.cache_clear()
+    streams = [_stream_of(torch.device("cuda", index)) for index in (0, 1, 0, 1)]
+    _stream_of.cache_clear()
+    assert streams[0] is streams[2]
+    assert streams[1] is streams[3]
+    assert streams[0] != streams[1]
+
+
+@pytest.mark.gpu
+def test_memory_of_one_epoch_serves_the_next():
+    device, reserved = torch.device("cuda", 0), []
+    for _ in range(5):
+        made = ((torch.zeros(64 * 2**20, device=device),) for _ in range(4))
+        assert sum(1 for _ in on_own_stream(made, device)) == 4
+        reserved.append(torch.cuda.memory_reserved(device))
+    assert reserved[-1] == reserved[0]
