@@ -19,7 +19,7 @@ from tests.quick_cli import ROOT
 CLUSTERS = ROOT / "studies" / "clusters"
 SHIMS = {
     # srun's words before the command say where; here everything is one machine.
-    "srun": 'while [[ $1 == --* ]]; do shift; done; exec "$@"',
+    "srun": 'echo "$@" >> "$REQUEUED.srun"; while [[ $1 == --* ]]; do shift; done; exec "$@"',
     "scontrol": 'case $1 in show) tr , "\\n" <<< "$3";; requeue) echo "$2" >> "$REQUEUED";; esac',
     "hpo": f'exec {shlex.quote(sys.executable)} -m tests.quick_cli "$@"',
     "ray": f'exec {shlex.quote(str(Path(sys.executable).with_name("ray")))} "$@"',
@@ -86,6 +86,7 @@ class Job:
             "PATH": f"{tools}:{os.environ['PATH']}",
             "PYTHONPATH": str(ROOT),
             "SLURM_JOB_ID": "4711",
+            "SLURM_CPUS_PER_TASK": "2",
             "SLURM_JOB_NODELIST": f"{socket.gethostbyname(socket.gethostname())},other",
             "SLURM_SUBMIT_DIR": str(folder),
             "RAY_PORT": str(port),
@@ -131,6 +132,9 @@ def test_a_slurm_job_that_is_preempted_is_queued_again_and_goes_on(tmp_path):
         assert process.wait(120) == 130, (tmp_path / "job.log").read_text()[-3000:]
         took = time.monotonic() - began
         assert (tmp_path / "requeued").read_text() == "4711\n"
+        steps = (tmp_path / "requeued.srun").read_text().splitlines()
+        assert len(steps) == 2
+        assert all(" --cpus-per-task=2 " in step for step in steps)
         assert job.events()[-1]["event"] == "interrupted"
         first = len(job.events())
         again = job.start("study.yaml", "--no-report")

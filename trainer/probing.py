@@ -42,7 +42,8 @@ def probe(spec: Spec | Mapping[str, Any]) -> dict[str, Any]:
         `seconds_per_epoch` (training and validation of one epoch; the mean over epochs where
         pictures grow), `validation_seconds` (the part
         of it that is validation), `images_per_s` (training), `peak_memory_mib`, `total_memory_mib`
-        (of a GPU, else None), `batches_per_epoch`, `device`, `checkpoint_bytes` (of one on disk),
+        and `free_memory_mib` (of a GPU, the latter before the first step, else None),
+        `batches_per_epoch`, `device`, `checkpoint_bytes` (of one on disk),
         `random_weights` (whether training starts from nothing), `feature_views` (augmented views
         whose features a frozen trunk's head learns from, None where pictures are) and `took_s`
         (what the measurement itself took).
@@ -53,6 +54,7 @@ def probe(spec: Spec | Mapping[str, Any]) -> dict[str, Any]:
     began = time.perf_counter()
     checked = checked_spec(spec)
     device = pick_device(checked.train.gpu_ids[0])
+    free, total = _memory_mib(device)
     with isolated(checked, device):
         share = Rank(world_size=checked.train.num_gpus)
         # Small pictures of early epochs say little of memory, and of time by their area alone.
@@ -68,7 +70,8 @@ def probe(spec: Spec | Mapping[str, Any]) -> dict[str, Any]:
             "validation_seconds": validation_s,
             "images_per_s": checked.train.batch_size / step_s,
             "peak_memory_mib": peak_memory_mib(device),
-            "total_memory_mib": _total_memory_mib(device),
+            "total_memory_mib": total,
+            "free_memory_mib": free,
             "batches_per_epoch": data.num_batches,
             "device": device_name(device),
             "checkpoint_bytes": checkpoint_bytes(module),
@@ -78,10 +81,12 @@ def probe(spec: Spec | Mapping[str, Any]) -> dict[str, Any]:
         }
 
 
-def _total_memory_mib(device: torch.device) -> float | None:
+def _memory_mib(device: torch.device) -> tuple[float | None, float | None]:
+    """What is free of a GPU, and all of it."""
     if device.type != "cuda":
-        return None
-    return float(torch.cuda.get_device_properties(device).total_memory / 2**20)
+        return None, None
+    free, total = torch.cuda.mem_get_info(device)
+    return free / 2**20, total / 2**20
 
 
 def _time_steps(

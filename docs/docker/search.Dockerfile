@@ -4,11 +4,12 @@
 #   docker run --gpus all --shm-size 8g -v "$PWD:/work" hpo search --data photos --budget 2h --yes
 #
 # Runs lie in the mounted folder (`runs/`); pictures are decoded once into the volume /cache.
-# `ray[default]` and wget are what jobs and probes of KubeRay need (studies/clusters/kuberay.yaml).
+# `train.compile` builds its kernels with gcc and g++; `ray[default]` and wget are what jobs and
+# probes of KubeRay need (studies/clusters/kuberay.yaml).
 FROM python:3.11-slim
 
 RUN apt-get update \
- && apt-get install -y --no-install-recommends libgomp1 git wget \
+ && apt-get install -y --no-install-recommends gcc g++ libgomp1 git wget \
  && rm -rf /var/lib/apt/lists/*
 WORKDIR /app
 COPY pyproject.toml constraints.txt README.md LICENSE ./

@@ -77,6 +77,8 @@ class CommandTrainer:
         known = flatten(self._tree)
         length = skill.shorthands.get("num_epochs", "train.num_epochs")
         self.epochs_key = length if length in known else ""
+        if skill.gpu_key:
+            self.devices_key = skill.gpu_key
         self.seed_key = next((name for name in ("train.seed", "seed") if name in known), "")
 
     # The spec ----------------------------------------------------------------------------------

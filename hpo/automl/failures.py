@@ -9,9 +9,10 @@ from typing import Any
 
 from hpo.core.text import uncoloured
 from hpo.core.trial import FAILURE_KINDS
+from hpo.core.trial_failures import NO_MEMORY
 
 _CAUSES = (
-    ("out_of_memory", ("out of memory", "outofmemoryerror", "cannot allocate memory", "oomkilled")),
+    ("out_of_memory", (*NO_MEMORY, "outofmemoryerror", "oomkilled")),
     ("credential", ("credential", "unauthorized", "access denied", "403 forbidden")),
     ("image", ("imagepullbackoff", "errimagepull", "pull access denied", "manifest unknown")),
     ("diverged", ("loss is nan", "loss is not finite", "diverged")),

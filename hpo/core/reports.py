@@ -15,13 +15,15 @@ def to_measurement(payload: Mapping[str, Any], *, seconds: float) -> Measurement
 
     Args:
         payload: what the trainer reported; a value of None is not a number.
-        seconds: time of the epoch where the payload tells none.
+        seconds: since the report before, or the launch; taken where the payload tells no time. A
+            launch may have waited for a GPU: `elapsed_s`, since its worker has begun, is no less.
     """
+    most = min(seconds, float(payload.get("elapsed_s", seconds)))
     return Measurement(
         epoch=int(payload["epoch"]),
         value=math.nan if payload["value"] is None else float(payload["value"]),
         metrics={k: float(v) for k, v in (payload.get("metrics") or {}).items()},
-        seconds=float(payload.get("seconds") or seconds),
+        seconds=float(payload.get("seconds") or most),
         checkpoint=_relative(payload.get("checkpoint")),
     )
 

@@ -19,6 +19,9 @@ MAX_RETRIES = 2
 INFEASIBLE = frozenset({"out_of_memory", "diverged"})
 """Causes that lie in a trial's parameters: samplers learn to keep away from them."""
 
+NO_MEMORY = ("out of memory", "alloc_failed", "allocate memory")
+"""In what devices, their libraries and systems say, lower case."""
+
 LOST = {"kind": "infrastructure", "message": "the worker process was lost"}
 """A worker that was killed, ran out of memory, crashed below Python, or whose node is gone."""
 
@@ -53,7 +56,8 @@ def error_line(error: Exception) -> str:
 
 def _guess_kind(error: BaseException) -> str:
     names = {base.__name__ for base in type(error).__mro__}
-    if "OutOfMemoryError" in names or isinstance(error, MemoryError):
+    is_full = isinstance(error, RuntimeError) and any(w in str(error).lower() for w in NO_MEMORY)
+    if "OutOfMemoryError" in names or isinstance(error, MemoryError) or is_full:
         return "out_of_memory"
     if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError):
         return "data"

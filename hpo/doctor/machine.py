@@ -42,7 +42,7 @@ import json, torch, torchvision
 found = {"cuda": torch.cuda.is_available(), "built_for": torch.version.cuda}
 if found["cuda"]:
     found["devices"] = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    found["bf16"] = torch.cuda.is_bf16_supported()
+    found["bf16"] = torch.cuda.is_bf16_supported(including_emulation=False)
     torch.ones(8, device="cuda").sum().item()
 print(json.dumps(found))
 """

@@ -1,12 +1,13 @@
-"""Divides a machine's cores and GPUs among concurrent trials."""
+"""Divides the cores and GPUs of a machine, or of several, among concurrent trials."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from hpo.core.errors import SpecError
-from hpo.core.machine import Machine
+from hpo.core.machine import Machine, Node
 from hpo.core.text import count_of
 
 
@@ -48,62 +49,66 @@ def divide_machine(
     per_card: int | None = None,
     devices: int = 1,
 ) -> Slots:
-    """Choose how many trials run at a time: one per GPU, else one per core up to four.
-
-    On a CPU two single-threaded trials beat one trial on two threads.
-
-    Args:
-        concurrent: the user's choice, or None.
-        cpus: cores of the machine.
-        gpus: GPUs of the machine.
-        per_card: trials that share a GPU, or None.
-        devices: of each trial; with several, GPUs are given whole, and without GPUs these are
-            processes on the CPU.
-
-    Raises:
-        SpecError: when a trial asks for more GPUs than there are.
-    """
-    if devices > 1:
-        return _divide_among_groups(concurrent, cpus=cpus, gpus=gpus, devices=devices)
-    usual = gpus * (per_card or 1) if gpus else min(cpus, 4)
-    count = concurrent or usual
-    return Slots(
-        count=count,
-        cpus=_share_cpus(cpus, count),
-        gpus=_share(gpus, count if per_card is None else gpus * per_card),
-        total_cpus=cpus,
-        total_gpus=gpus,
-    )
+    """Divide one computer; see `divide_nodes`."""
+    machine = Machine(nodes=(Node(cpus=cpus, gpus=gpus),))
+    return divide_nodes(concurrent, machine, per_card=per_card, devices=devices)
 
 
 def divide_nodes(
     concurrent: int | None, machine: Machine, *, per_card: int | None = None, devices: int = 1
 ) -> Slots:
-    """Divide several computers alike; see `divide_machine`.
+    """Choose how many trials run at a time: one per GPU, else one per core up to four a node.
 
-    Nodes without a GPU run no trials where others have one, and every place is as large as the
-    smallest node allows.
+    On a CPU two single-threaded trials beat one trial on two threads. Nodes without a GPU run no
+    trials where others have one. Cards are shared only where there are more trials than cards.
+
+    Args:
+        concurrent: the user's choice, or None.
+        machine: the computers.
+        per_card: trials that share a GPU, or None.
+        devices: of each trial; with several, GPUs are given whole and on one node, and without
+            GPUs these are processes on the CPU.
+
+    Raises:
+        SpecError: when a trial asks for more GPUs than a node has.
     """
-    nodes = [node for node in machine.nodes if node.gpus or not machine.gpus]
-    able = [node for node in nodes if (node.gpus or devices) >= devices]
-    if not able:
-        return divide_machine(
-            concurrent, cpus=machine.cpus, gpus=max(n.gpus for n in nodes), devices=devices
-        )  # which says why not
-    each = None if concurrent is None else -(-concurrent // len(able))
-    parts = [
-        divide_machine(each, cpus=n.cpus, gpus=n.gpus, per_card=per_card, devices=devices)
-        for n in able
-    ]
-    room = sum(part.count for part in parts)
+    gpus = machine.gpus
+    nodes = [node for node in machine.nodes if node.gpus or not gpus]
+    if gpus and devices > (most := max(node.gpus for node in nodes)):
+        raise SpecError(
+            f"devices: a trial asks for {count_of(devices, 'GPU')}, available here: {most}; lower "
+            "the number in the spec"
+        )
+    sharing = (per_card or -(-(concurrent or 1) // gpus)) if gpus and devices == 1 else 1
+    room = [_room(node, concurrent, sharing, devices) for node in nodes]
+    count = min(concurrent or sum(room), sum(room))
+    numbers = _spread(count, nodes, room)
     return Slots(
-        count=room if concurrent is None else min(concurrent, room),
-        cpus=min(part.cpus for part in parts),
-        gpus=min(part.gpus for part in parts),
+        count=count,
+        cpus=min(_share_cpus(n.cpus, k) for n, k in zip(nodes, numbers, strict=True) if k),
+        gpus=_floor(devices / sharing) if gpus else 0.0,
         total_cpus=machine.cpus,
-        total_gpus=machine.gpus,
+        total_gpus=gpus,
         devices=devices,
     )
+
+
+def _room(node: Node, concurrent: int | None, sharing: int, devices: int) -> int:
+    """How many trials a node can run at a time."""
+    if node.gpus:
+        return node.gpus // devices * sharing
+    if devices > 1:
+        return max(1, min(node.cpus // devices, 4))
+    return concurrent or min(node.cpus, 4)
+
+
+def _spread(count: int, nodes: Sequence[Node], room: Sequence[int]) -> list[int]:
+    """Give each node a number of trials: the next one goes where it gets the most cores."""
+    numbers = [0] * len(nodes)
+    for _ in range(count):
+        free = [i for i, number in enumerate(numbers) if number < room[i]]
+        numbers[max(free, key=lambda i: nodes[i].cpus / (numbers[i] + 1))] += 1
+    return numbers
 
 
 def share_cards(slots: Slots, per_card: int) -> Slots:
@@ -116,37 +121,8 @@ def share_cards(slots: Slots, per_card: int) -> Slots:
     )
 
 
-def _divide_among_groups(concurrent: int | None, *, cpus: int, gpus: int, devices: int) -> Slots:
-    """Give every trial whole devices; no more trials run at a time than there are devices for."""
-    if gpus and gpus < devices:
-        raise SpecError(
-            f"devices: a trial asks for {count_of(devices, 'GPU')}, available here: {gpus}; lower "
-            "the number in the spec"
-        )
-    fit = gpus // devices if gpus else max(1, min(cpus // devices, 4))
-    count = min(concurrent or fit, fit)
-    return Slots(
-        count=count,
-        cpus=_share_cpus(cpus, count),
-        gpus=float(devices) if gpus else 0.0,
-        total_cpus=cpus,
-        total_gpus=gpus,
-        devices=devices,
-    )
-
-
 def _share_cpus(cpus: int, count: int) -> float:
     return cpus // count if count <= cpus else _floor(cpus / count)
-
-
-def _share(gpus: int, count: int) -> float:
-    """GPUs per trial: whole cards where there are enough, else a fraction that packs evenly."""
-    if gpus == 0:
-        return 0.0
-    if count <= gpus:
-        return 1.0
-    per_card = -(-count // gpus)
-    return _floor(1.0 / per_card)
 
 
 def _floor(share: float) -> float:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from hpo.core.errors import HpoError
 from hpo.core.machine import free_memory_mib
 from hpo.core.protocols import Executor, Trainer
 from hpo.core.spec_dicts import lookup
@@ -82,16 +83,31 @@ def measure_packed(
     packing = fit_on_card(probe, slots, growth)
     if packing.per_gpu == 1:
         return probe, slots, packing
-    packed = share_cards(slots, packing.per_gpu)
-    executor.divide(packed)
-    together = probe_slots(executor, spec)
-    gain = _gain(probe, together, packing.per_gpu)
-    if gain < LEAST_GAIN:
+    number, together = _most_together(executor, spec, slots, packing.per_gpu)
+    reason, gain = packing.reason, _gain(probe, together, number)
+    if number < packing.per_gpu:
+        reason += f", and yet {number + 1} together ran out of memory"
+    if number == 1 or gain < LEAST_GAIN:
         executor.divide(slots)
-        words = f"{packing.per_gpu} would fit, but are together no quicker than one (x{gain:.2f})"
-        return probe, slots, Packing(per_gpu=1, reason=words)
-    words = f"{packing.reason}; together they train {gain:.1f} times as fast as one"
-    return together, packed, Packing(per_gpu=packing.per_gpu, reason=words)
+        if number > 1:
+            reason = f"{number} would fit, but are together no quicker than one (x{gain:.2f})"
+        return probe, slots, Packing(per_gpu=1, reason=reason)
+    words = f"{reason}; together they train {gain:.1f} times as fast as one"
+    return together, share_cards(slots, number), Packing(per_gpu=number, reason=words)
+
+
+def _most_together(
+    executor: Executor, spec: Mapping[str, Any], slots: Slots, number: int
+) -> tuple[int, dict[str, Any]]:
+    """Measure so many trials on each card, and fewer while they run out of memory together."""
+    for count in range(number, 1, -1):
+        executor.divide(share_cards(slots, count))
+        try:
+            return count, probe_slots(executor, spec)
+        except HpoError as error:
+            if getattr(error, "kind", "") != "out_of_memory":
+                raise
+    return 1, {}
 
 
 def fit_on_card(
@@ -100,7 +116,7 @@ def fit_on_card(
     """Say how many trials fit on a card, by the peak of one of them, with a margin.
 
     Args:
-        probe: with `peak_memory_mib`, and `total_memory_mib` of a GPU.
+        probe: with `peak_memory_mib`, and `total_memory_mib` and `free_memory_mib` of a GPU.
         slots: of the machine, for its cores.
         growth: how much more memory a searched configuration may take, and why.
     """
@@ -113,11 +129,14 @@ def fit_on_card(
         return Packing(per_gpu=1, reason="the trainer does not tell how much memory it takes")
     factor, why = growth
     need = float(peak) * factor * _MARGIN + _CONTEXT_MIB
-    fit = math.floor(float(total) / need)
+    # What is free was seen by a process that had CUDA's own part already.
+    room = min(float(total), float(probe.get("free_memory_mib") or total) + _CONTEXT_MIB)
+    fit = math.floor(room / need)
     cores = int(slots.cpus)
     words = f"{peak:.0f} MiB at the peak"
     words += f", up to {factor:.2g} times that {why}" if factor > 1 else ""
     words += f", with a margin {need:.0f} of the card's {total:.0f} MiB each"
+    words += f", of which {room:.0f} are free" if room < total else ""
     if fit <= 1:
         return Packing(per_gpu=1, reason=f"{words}: one fits")
     limits = ((fit, f"{words}: {fit} fit"), (cores, "as many as there are CPU cores for each GPU"))

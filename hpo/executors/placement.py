@@ -97,8 +97,8 @@ def count_devices(spec: Mapping[str, Any], trainer: Trainer) -> int:
     try:
         with as_user_errors():
             checked = trainer.validate(spec)
-        return int(lookup(checked, trainer.devices_key))
-    except KeyError:
+        return max(1, int(lookup(checked, trainer.devices_key)))
+    except (KeyError, TypeError, ValueError):  # a published spec may hold none, or a word
         return 1
 
 

@@ -15,8 +15,9 @@ def probe_slots(executor: Executor, spec: Mapping[str, Any]) -> dict[str, Any]:
     One trial alone is quicker than several that share memory and cores; the slowest counts.
 
     Returns:
-        What the trainer's `probe` tells in the slowest slot, the highest peak memory of all, and
-        `start_s`: seconds until a worker that is started anew has come as far as its first step.
+        What the trainer's `probe` tells in the slowest slot, the highest peak memory of all, the
+        least that was free, and `start_s`: seconds until a worker that is started anew has come as
+        far as its first step.
     """
     began = time.monotonic()
     measured = [dict(result) for result in executor.call_in_all_slots("probe", spec)]
@@ -26,4 +27,7 @@ def probe_slots(executor: Executor, spec: Mapping[str, Any]) -> dict[str, Any]:
     peaks = [float(probe["peak_memory_mib"]) for probe in measured if probe.get("peak_memory_mib")]
     if peaks:
         slowest["peak_memory_mib"] = max(peaks)
+    free = [float(probe["free_memory_mib"]) for probe in measured if probe.get("free_memory_mib")]
+    if free:
+        slowest["free_memory_mib"] = min(free)
     return {**slowest, "start_s": 0.0 if took is None else round(max(0.0, wall - took), 2)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 import traceback
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -48,12 +49,13 @@ def train(config: dict[str, Any]) -> None:
     """Run one trial. Stopping arrives as `SystemExit` out of `tune.report`."""
     from ray import tune
 
-    _Served.trials += 1
+    _Served.trials, began = _Served.trials + 1, time.monotonic()
     name, launch = config["trainer_name"], Launch.of(config["launch"])
     numbers = [member.number for member in launch.members] or [launch.number]
 
     def report(number: int, payload: Mapping[str, Any]) -> bool:
-        tune.report({"number": number, "payload": json.dumps(dict(payload))})
+        told = {**payload, "elapsed_s": time.monotonic() - began}
+        tune.report({"number": number, "payload": json.dumps(told)})
         return True
 
     def show(number: int, text: str) -> None:

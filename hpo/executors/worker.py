@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 PROGRESS_EVERY_S = 2.0
 """A worker says at most this often how far it is before the first epoch."""
 
+_NOT_SEEN = "is not there for a worker on another computer; give --out a path that all nodes see"
+
 ReportEpoch = Callable[[int, Mapping[str, Any]], bool]
 """Called as a trainer's `Report`, with the trial's number first."""
 
@@ -55,6 +57,9 @@ def run_launch(
     members, first = launch.members or (launch,), launch.number
     folder = Path(launch.folder)
     outcomes: dict[int, dict[str, Any]] = {}
+    if not folder.parent.is_dir():  # which the driver has made
+        unseen = {"kind": "spec", "message": f"{folder.parent} {_NOT_SEEN}"}
+        return {member.number: {"failure": unseen} for member in members}
     try:
         for member in members[1:]:
             with (Path(member.folder) / "log.txt").open("a", encoding="utf-8") as stream:

@@ -20,6 +20,13 @@ def test_what_a_report_may_leave_out(more):
     assert measurement == Measurement(epoch=1, value=0.5, seconds=7.0)
 
 
+@pytest.mark.parametrize(("elapsed", "seconds"), [(3.0, 3.0), (8.0, 7.0)])
+def test_waiting_for_a_worker_is_no_time_of_an_epoch(elapsed, seconds):
+    payload = {"epoch": 1, "value": 0.5, "elapsed_s": elapsed}
+    assert to_measurement(payload, seconds=7.0).seconds == seconds
+    assert to_measurement(payload | {"seconds": 2.0}, seconds=7.0).seconds == 2.0
+
+
 def test_checkpoints_are_kept_below_the_trials_folder():
     payload = {"epoch": 1, "value": 0.5, "checkpoint": "/some/run/trials/0003/ckpt/last.ckpt"}
     assert to_measurement(payload, seconds=0.0).checkpoint == "ckpt/last.ckpt"

@@ -7,6 +7,7 @@ from hpo.core.trial_failures import (
     INFEASIBLE,
     MAX_RETRIES,
     Retries,
+    describe_failure,
     describe_not_finite,
     is_infeasible,
     shared_cause,
@@ -86,3 +87,18 @@ def test_nothing_but_refused_proposals_is_a_cause_of_its_own():
     assert shared_cause([*refused, fine]) == ""
     assert is_infeasible(refused[0])
     assert not is_infeasible(trial(0, 0.0, "m", "data"))
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (MemoryError(), "out_of_memory"),
+        (RuntimeError("CUDA error: out of memory"), "out_of_memory"),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling it"), "out_of_memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes"), "out_of_memory"),
+        (RuntimeError("CUDA error: device-side assert triggered"), "code"),
+        (ValueError("out of memory"), "code"),
+    ],
+)
+def test_what_is_said_of_memory_is_its_cause(error, kind):
+    assert describe_failure(error)["kind"] == kind

@@ -84,11 +84,35 @@ def cluster(*nodes):
         ([(16, 2), (16, 2)], None, {"per_card": 2}, 8, 4, 0.5),
         ([(16, 1), (16, 1)], 4, {}, 4, 8, 0.5),
         ([(16, 2), (16, 1)], None, {"devices": 2}, 1, 16, 2.0),
+        # Nodes that are not alike: no card is shared while another is free.
+        ([(32, 4), (32, 1)], 4, {}, 4, 10, 1.0),
+        ([(32, 4), (32, 2)], 6, {}, 6, 8, 1.0),
+        ([(32, 4), (32, 1)], 6, {}, 6, 8, 0.5),
+        ([(16, 8), (16, 2)], 4, {"devices": 2}, 4, 5, 2.0),
+        ([(8, 0), (2, 0)], 4, {}, 4, 2, 0.0),
     ],
 )
 def test_places_on_several_nodes(nodes, concurrent, more, count, cpus_each, gpus_each):
     slots = divide_nodes(concurrent, cluster(*nodes), **more)
     assert (slots.count, slots.cpus, slots.gpus) == (count, cpus_each, gpus_each)
+
+
+@pytest.mark.parametrize("concurrent", [None, 1, 2, 3, 5, 8, 13])
+@pytest.mark.parametrize("devices", [1, 2])
+def test_all_places_fit_on_their_nodes_at_once(concurrent, devices):
+    nodes = [(32, 4), (8, 1), (12, 2), (64, 0)]
+    slots = divide_nodes(concurrent, cluster(*nodes), devices=devices)
+    placed = 0
+    for cores, gpus in nodes:
+        cpus, cards = float(cores), [1.0] * gpus
+        while cpus >= slots.cpus and cards:
+            room = [i for i, left in enumerate(cards) if left >= min(slots.gpus, 1.0) - 1e-9]
+            if len(room) < devices:
+                break
+            for i in room[:devices]:
+                cards[i] -= min(slots.gpus, 1.0)
+            cpus, placed = cpus - slots.cpus, placed + 1
+    assert placed >= slots.count >= min(concurrent or 3, 3)
 
 
 def test_cards_are_shared_on_the_nodes_that_have_them():

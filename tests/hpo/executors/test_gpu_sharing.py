@@ -7,6 +7,7 @@ import pytest
 from hpo.core.errors import SpecError
 from hpo.executors.division import divide_machine
 from hpo.executors.gpu_sharing import fit_on_card, growth_of, measure_packed
+from hpo.executors.ray import RemoteError
 from hpo.study.sharing import check_sharing
 from tests.quick_runs import quick_space
 from tests.quick_trainer import TRAINER
@@ -25,8 +26,9 @@ def probe(peak, seconds=1.0, total=CARD):
 class Card:
     """An executor whose card trains `speed(n)` times as fast with n trials on it as with one."""
 
-    def __init__(self, peak, speed, places):
+    def __init__(self, peak, speed, places, most=99, free=CARD):
         self.peak, self.speed, self.places, self.heard = peak, speed, places, []
+        self.most, self.free = most, free
 
     def divide(self, places):
         self.places = places
@@ -34,7 +36,11 @@ class Card:
 
     def call_in_all_slots(self, method, spec):
         number = self.places.per_card
-        return [probe(self.peak, number / self.speed(number))] * self.places.count
+        if number > self.most:
+            failure = {"kind": "out_of_memory", "message": "train.batch_size 32: not enough memory"}
+            raise RemoteError(failure, "")
+        told = probe(self.peak, number / self.speed(number)) | {"free_memory_mib": self.free}
+        return [told] * self.places.count
 
 
 @pytest.mark.parametrize(
@@ -77,6 +83,35 @@ def test_auto_measures_alone_and_then_together():
     assert measured["seconds_per_epoch"] == 2.0  # of one of four, 2 times as fast in all
     assert packing.per_gpu == 4
     assert "together they train 2.0 times as fast as one" in packing.reason
+
+
+@pytest.mark.parametrize(
+    ("most", "heard", "number", "words"),
+    [
+        (
+            3,
+            [4, 3],
+            3,
+            "4 fit, and yet 4 together ran out of memory; together they train 3.0 times",
+        ),
+        (1, [4, 3, 2, 1], 1, "4 fit, and yet 2 together ran out of memory"),
+    ],
+)
+def test_fewer_share_a_card_where_memory_does_not_suffice(most, heard, number, words):
+    card = Card(4000.0, lambda number: number, slots(), most)
+    measured, places, packing = measure_packed(card, {}, slots(), "auto")
+    assert card.heard == heard
+    assert (places.per_card, packing.per_gpu) == (number, number)
+    assert places.count == 2 * number
+    assert measured["seconds_per_epoch"] == 1.0
+    assert words in packing.reason
+
+
+def test_what_others_hold_of_a_card_is_not_counted():
+    card = Card(4000.0, lambda number: number, slots(), free=21_000.0)
+    _, places, packing = measure_packed(card, {}, slots(), "auto")
+    assert places.per_card == 3
+    assert "5600 of the card's 24000 MiB each, of which 21600 are free: 3 fit" in packing.reason
 
 
 def test_trials_that_only_take_turns_do_not_share():

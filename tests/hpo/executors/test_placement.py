@@ -14,6 +14,7 @@ from hpo.study.sections import SearchOptions
 from hpo.study.skill_address import TrainerFacts, trainer_name
 from hpo.study.spec import StudySpec
 from hpo.study.trainers import find_trainer
+from tests.hpo.automl.foreign import METRIC, make_foreign_skill
 from tests.quick_trainer import TRAINER
 
 RAY = SearchSettings()
@@ -48,6 +49,17 @@ def test_devices_of_a_trial_are_the_spec_s(monkeypatch):
 
 def test_a_trainer_that_names_no_devices_has_one():
     assert count_devices({}, TRAINER) == 1
+
+
+def test_a_network_without_trainer_has_the_devices_of_its_spec(monkeypatch, tmp_path):
+    folder = make_foreign_skill(tmp_path / "skill")
+    info = folder / "references/skill_info.yaml"
+    info.write_text(f"{info.read_text()}\ngpu_spec_key: run.cards\n")
+    trainer = find_trainer(trainer_name(folder, TrainerFacts(metric=METRIC)))
+    slots = place(monkeypatch, 8, trainer, spec={"run": {"cards": 4}})
+    assert (slots.count, slots.gpus, slots.devices) == (2, 4.0, 4)
+    for untold in ({}, {"run": {"cards": None}}, {"run": {"cards": -1}}):
+        assert place(monkeypatch, 8, trainer, spec=untold).devices == 1
 
 
 @pytest.mark.parametrize("gpus", [0, 1])

@@ -212,3 +212,11 @@ def test_what_ends_a_batch_is_the_failure_of_each_of_its_trials(tmp_path):
     launch = batch(tmp_path, 0.2, 0.6)
     assert run_launch(STAGED, launch, report) == {4: failure, 5: failure}
     assert run_launch(NAME, launch, report)[5]["failure"]["kind"] == "code"  # trains none together
+
+
+def test_a_run_directory_that_a_node_lacks_is_not_made_there(tmp_path):
+    launch = Launch(number=3, spec={}, folder=str(tmp_path / "runs/a/trials/0003"))
+    failure = run_launch(NAME, launch, lambda _number, _told: True)[3]["failure"]
+    assert failure["kind"] == "spec"
+    assert failure["message"].startswith(f"{tmp_path}/runs/a/trials is not there for a worker on")
+    assert not (tmp_path / "runs").exists()
