@@ -6,7 +6,7 @@ What cannot be understood is an error; what is understood and has no effect is a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from search_spaces.clauses import Clause, parse_condition, parse_dependency
@@ -42,62 +42,31 @@ class Typing:
     kind: Kind
     type_name: str
     options: tuple[Any, ...]
-    allows_list: bool
-    """A number that may also be written as a list."""
-    chosen: Mapping[str, Any] = field(default_factory=dict)
-    """The alternative that decides; what it says counts where the node itself says nothing."""
 
 
 def read_typing(name: str, node: Mapping[str, Any]) -> Typing:
-    """Read `type`, `anyOf`, `oneOf`, `enum` and `const`; of several alternatives the first decides.
-
-    Bounds beside alternatives belong to the numeric one, which then decides.
-    """
-    listed = [*(node.get("anyOf") or ()), *(node.get("oneOf") or ())]
-    alternatives = [item for item in listed if isinstance(item, Mapping)]
-    type_name, options = node.get("type"), _enum(node)
-    if isinstance(type_name, list):
-        alternatives += [{"type": item} for item in type_name]
-        type_name = None
-    kinds = [(_kind(_type_of(item)), item) for item in alternatives]
-    kinds = [(kind, item) for kind, item in kinds if item.get("type") != "null"]
-    if not kinds:
-        type_name = type_name or _type_of(node)
-    if type_name is not None or not kinds:
-        return Typing(
-            kind=_kind(type_name),
-            type_name=str(type_name or ""),
-            options=_read_options(name, options),
-            allows_list=False,
-        )
-    has_bounds = node.get("minimum") is not None or node.get("maximum") is not None
-    numbers = [pair for pair in kinds if pair[0].is_number]
-    kind, chosen = (numbers if has_bounds and numbers else kinds)[0]
-    theirs = _enum(chosen)
-    if isinstance(options, list) and isinstance(theirs, list):
-        options = [option for option in options if option in theirs]
-        if not options:
-            raise SchemaError(
-                f"{name}: an option of enum must be one of {theirs} beside it, too, got "
-                f"{_enum(node)}; correct the schema"
-            )
+    """Read `type`, `enum` and `const` of a node without alternatives."""
     return Typing(
-        kind=kind,
-        type_name=str(_type_of(chosen) or ""),
-        options=_read_options(name, theirs if options is None else options),
-        allows_list=kind.is_number and any(other is Kind.LIST for other, _ in kinds),
-        chosen=chosen,
+        kind=kind_of(node),
+        type_name=str(_type_of(node) or ""),
+        options=_read_options(name, options_of(node)),
     )
+
+
+def options_of(node: Mapping[str, Any]) -> object:
+    """What `enum` or `const` says; None where there is neither."""
+    return [node["const"]] if "const" in node else node.get("enum")
+
+
+def kind_of(node: Mapping[str, Any]) -> Kind:
+    """What values a node without alternatives takes."""
+    return _KINDS.get(str(_type_of(node)), Kind.UNKNOWN)
 
 
 def _type_of(node: Mapping[str, Any]) -> object:
     """The type; JSON Schema asks for none beside options."""
     told = node.get("type")
-    return Kind.CATEGORICAL if told is None and _enum(node) is not None else told
-
-
-def _enum(node: Mapping[str, Any]) -> object:
-    return [node["const"]] if "const" in node else node.get("enum")
+    return Kind.CATEGORICAL if told is None and options_of(node) is not None else told
 
 
 def _read_options(name: str, options: object) -> tuple[Any, ...]:
@@ -197,10 +166,6 @@ def shape_of(value: object) -> str:
         return "nothing"
     names = {bool: "a truth value", int: "a number", float: "a number", str: "text"}
     return names.get(type(value), f"a {type(value).__name__}")
-
-
-def _kind(type_name: object) -> Kind:
-    return _KINDS.get(str(type_name), Kind.UNKNOWN)
 
 
 def _finite(name: str, key: str, value: object, warnings: list[str]) -> tuple[float | None, bool]:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from search_spaces.alternatives import Settled, settle
 from search_spaces.errors import SchemaError
 from search_spaces.fields import (
     read_bound,
@@ -18,7 +19,7 @@ from search_spaces.fields import (
     read_weights,
     shape_of,
 )
-from search_spaces.references import expand, tightest
+from search_spaces.references import expand
 from search_spaces.schema import MANDATORY, Kind, Leaf, Schema, merged, with_values
 
 if TYPE_CHECKING:
@@ -196,6 +197,9 @@ class _Reader:
                 self.warnings.append(f"{name}: {text}")
 
     def _node(self, name: str, node: Mapping[str, Any]) -> None:
+        settled = settle(name, node)
+        node = settled.node
+        self.warnings += settled.notes
         self._note_unknown(name, node, _NODE_KEYS)
         self._disable(node)
         popular = node.get("popular")
@@ -204,16 +208,19 @@ class _Reader:
         properties = node.get("properties")
         if isinstance(properties, Mapping) and properties:
             self.containers.add(name)
+            if "default" in node and node["default"] is None:
+                text = "its default is null, and a trial that sets something in it has it all"
+                self.warnings.append(f"{name}: {text}")
             if isinstance(node.get("default"), Mapping):
                 given = with_values({}, {name: node["default"]})
                 self.defaults_of_parts = merged(given, self.defaults_of_parts)
             self._children(name, properties)
         else:
-            self.leaves[name] = self._leaf(name, node)
+            self.leaves[name] = self._leaf(name, settled)
 
-    def _leaf(self, name: str, node: Mapping[str, Any]) -> Leaf:
+    def _leaf(self, name: str, settled: Settled) -> Leaf:
+        node = settled.node
         typing = read_typing(name, node)
-        node = {**typing.chosen, **node, **tightest(node, typing.chosen)}
         if typing.kind is Kind.UNKNOWN:
             text = (
                 f"type {typing.type_name!r} is not known" if typing.type_name else "it has no type"
@@ -222,7 +229,13 @@ class _Reader:
         minimum = read_bound(name, "minimum", node.get("minimum"), self.warnings)
         maximum = read_bound(name, "maximum", node.get("maximum"), self.warnings)
         parents, clauses = read_conditions(name, node.get("depends_on"), node.get("math_cond"))
-        limits = (*read_limits(name, node), *read_limits(name, typing.chosen))
+        limits = [limit for part in settled.parts for limit in read_limits(name, part)]
+        options = typing.options
+        weights = read_weights(name, node.get("option_weights"), len(options))
+        if typing.kind.is_number and None in options:
+            weights = tuple(w for w, o in zip(weights, options, strict=False) if o is not None)
+            options = tuple(option for option in options if option is not None)
+            self.warnings.append(f"{name}: null among its options is no number and is left out")
         default = node.get("default")
         return Leaf(
             name=name,
@@ -233,13 +246,13 @@ class _Reader:
             minimum=minimum,
             maximum=maximum,
             positive_from=read_positive_from(name, node.get("positive_from"), self.warnings),
-            options=typing.options,
-            weights=read_weights(name, node.get("option_weights"), len(typing.options)),
+            options=options,
+            weights=weights,
             clauses=clauses + tuple(dict.fromkeys(limits)),
             parents=parents,
             enabled=read_flag(name, node.get("automl_enabled")),
             is_popular=node.get("popular") is True or name in self.popular,
-            allows_list=typing.allows_list or isinstance(minimum, tuple | list),
+            allows_list=settled.allows_list or isinstance(minimum, tuple | list),
             pattern=str(node.get("pattern") or ""),
             title=_text(node.get("title")),
             description=_text(node.get("description")),

@@ -115,7 +115,7 @@ def _merged(place: str, near: Mapping[str, Any], far: Mapping[str, Any]) -> dict
         if key in _TIGHTEST and is_number(a) and is_number(b):
             merged[key] = _TIGHTEST[key](a, b)
         elif key == "properties" and isinstance(a, Mapping) and isinstance(b, Mapping):
-            merged[key] = _merged_properties(f"{place}/properties", a, b)
+            merged[key] = merged_properties(f"{place}/properties", a, b)
         elif key == "enum" and isinstance(a, list) and isinstance(b, list):
             merged |= _common_options(place, near, far)
         elif key == "type" and sorted(map(str, (a, b))) == ["integer", "number"]:
@@ -130,8 +130,12 @@ def _merged(place: str, near: Mapping[str, Any], far: Mapping[str, Any]) -> dict
     return merged
 
 
-def _merged_properties(place: str, a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Any]:
-    """Of both, those of `b` behind those of `a`."""
+def merged_properties(place: str, a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Any]:
+    """Properties of both schemas, those of `b` behind those of `a`.
+
+    Raises:
+        SchemaError: they contradict each other.
+    """
     both = {name for name in a if isinstance(a[name], Mapping) and isinstance(b.get(name), Mapping)}
     shared = {name: _merged(f"{place}/{name}", a[name], b[name]) for name in both}
     return {**a, **{name: b[name] for name in b if name not in a}, **shared}
