@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from hpo.core.diverted import undiverted
 from hpo.core.events import TrialProgress
 from hpo.core.protocols import TrialDriver
 from hpo.core.trial import Ended
@@ -29,12 +30,14 @@ class InProcessExecutor:
     def run(self, driver: TrialDriver) -> None:
         """Run trials until the driver has none left."""
 
+        @undiverted()  # the trial prints into its log, the driver's listeners do not
         def report(number: int, payload: Mapping[str, Any]) -> bool:
             try:
                 return driver.on_epoch(number, payload)
             except Exception as error:
                 raise _DriverFault(error) from error
 
+        @undiverted()
         def show(number: int, text: str) -> None:
             driver.emit(TrialProgress(trial=number, text=text))
 

@@ -81,13 +81,18 @@ def sharing_asked(study: StudySpec, start: Start) -> int | str | None:
 
 def find_machine(start: Start) -> Machine:
     """What trials can run on; a cluster is joined for it."""
-    if not start.ray_address:
-        return this_machine()
-    if start.executor == IN_PROCESS:
-        raise SpecError("--ray-address: cannot stand beside --in-process, which starts no workers")
-    from hpo.executors.ray_start import join_cluster
+    from hpo.executors.ray_start import demand_free, join_cluster
 
-    return join_cluster(start.ray_address)
+    if start.executor == IN_PROCESS:
+        if start.ray_address:
+            raise SpecError(
+                "--ray-address: cannot stand beside --in-process, which starts no workers"
+            )
+        return this_machine()
+    if start.ray_address:
+        return join_cluster(start.ray_address)
+    demand_free()
+    return this_machine()
 
 
 def count_devices(spec: Mapping[str, Any], trainer: Trainer) -> int:

@@ -6,9 +6,7 @@ epochs on and returns the driver's decision. Neither holds state worth restoring
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
 import secrets
 import shutil
 import tempfile
@@ -16,12 +14,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hpo.core.diverted import muted
 from hpo.core.errors import HpoError
 from hpo.core.machine import Machine, Node
 from hpo.core.protocols import TrialDriver
 from hpo.executors.division import Slots
 from hpo.executors.ray_faults import FEWER, Losses, RayLostError, ended_process, wait_for
-from hpo.executors.ray_start import join_cluster, start_local
+from hpo.executors.ray_start import join_cluster, leave, start_local
 from hpo.executors.ray_worker import WorkerLimits, call_in_worker, constants_of, train
 
 if TYPE_CHECKING:
@@ -49,15 +48,26 @@ class RayExecutor:
         self._address = address
         self._losses = Losses()
         self._num_restarts = 0
-        self._start()
+        self._is_up = False
+        try:
+            self._start()
+        except BaseException:
+            self.close()
+            raise
 
     def _start(self) -> None:
         slots = self._slots
         if self._address:
-            join_cluster(self._address)
+            join_cluster(self._address, uses=True)
         else:
             node = Node(cpus=slots.total_cpus, gpus=slots.total_gpus)
             start_local(Machine(nodes=(node,)), slots.threads)
+        self._is_up = True
+
+    def _leave(self) -> None:
+        if self._is_up:
+            self._is_up = False
+            leave()
 
     @property
     def _limits(self) -> WorkerLimits:
@@ -89,14 +99,11 @@ class RayExecutor:
 
     def _restart(self, lost: RayLostError, *, anew: bool) -> None:
         """Start Ray again; `anew`: what came before does not count."""
-        import ray
-
         self._num_restarts = 1 if anew else self._num_restarts + 1
         if self._num_restarts > _MAX_RESTARTS:
             raise HpoError(f"Ray ends again and again ({lost}); {FEWER}, and resume the search")
         logger.warning("Ray has ended (%s) and is started again", lost)
-        with _quiet_stdout():
-            ray.shutdown()
+        self._leave()
         self._start()
 
     def _fit(self, searcher: RelaySearcher, scheduler: RelayScheduler) -> None:
@@ -124,7 +131,7 @@ class RayExecutor:
             ),
         )
         try:
-            with _quiet_stdout():  # Tune prints a banner whatever its verbosity
+            with muted():  # Tune prints a banner whatever its verbosity
                 tuner.fit()
         except Exception as error:
             if name := ended_process():
@@ -163,10 +170,7 @@ class RayExecutor:
 
     def close(self) -> None:
         """Stop Ray, or leave the cluster, and remove the scratch folder."""
-        import ray
-
-        with _quiet_stdout():
-            ray.shutdown()
+        self._leave()
         shutil.rmtree(self._scratch, ignore_errors=True)
 
 
@@ -182,9 +186,3 @@ class RemoteError(HpoError):
         super().__init__(failure["message"])
         self.kind = failure["kind"]
         self.detail = detail
-
-
-@contextlib.contextmanager
-def _quiet_stdout() -> Any:
-    with Path(os.devnull).open("w") as sink, contextlib.redirect_stdout(sink):
-        yield

@@ -6,7 +6,7 @@ Ray itself is noticed.
 Measured rules they follow: epochs reach the scheduler before the searcher, and the searcher not at
 all when the decision is STOP; a result with `done=True` reaches neither; hooks are called by
 keyword; an exception in a hook would end the whole experiment, so each is guarded and the first
-fault is raised after `fit`.
+fault is raised after `fit`. What Tune prints is dropped, what functions of the user's print is not.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from hpo.core.diverted import undiverted
 from hpo.core.events import TrialProgress
 from hpo.core.protocols import TrialDriver
 from hpo.core.trial import Ended
@@ -66,6 +67,7 @@ class RelaySearcher(Searcher):
         """Say that nothing is needed: the metric and its direction live in the study."""
         return True
 
+    @undiverted()
     def suggest(self, trial_id: str) -> Any:
         """Return a launch's configuration, None to be asked again, or FINISHED."""
         if self.fault is not None:
@@ -80,6 +82,7 @@ class RelaySearcher(Searcher):
         self.numbers[trial_id] = members or (launch.number,)
         return {**self.constants, "launch": asdict(launch)}
 
+    @undiverted()
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
@@ -144,6 +147,7 @@ class RelayScheduler(FIFOScheduler):
         super().__init__()  # type: ignore[no-untyped-call]
         self.searcher = searcher
 
+    @undiverted()
     def on_trial_result(
         self,
         tune_controller: Any,  # noqa: ARG002 - Tune's signature

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import inspect
 import logging
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from hpo.core.diverted import diverted
 from hpo.core.protocols import Trainer
 from hpo.core.trainer_extras import BatchTrainer
 from hpo.core.trial import Launch
@@ -131,33 +131,58 @@ def _progress_of(fit: Callable[..., Any], show: Callable[[str], None]) -> dict[s
 
 @contextlib.contextmanager
 def trial_log(folder: Path) -> Iterator[None]:
-    """Send log records, prints and warnings of this process to `log.txt` of a trial."""
+    """Send log records, prints and warnings of this thread to `log.txt` of a trial.
+
+    Records of threads that have no such log go there too, and to where they went before.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "log.txt").open("a", encoding="utf-8", buffering=1) as stream:
         handler = logging.StreamHandler(stream)
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-        root = logging.getLogger()
-        level, others = root.level, list(root.handlers)
-        thread = threading.get_ident()
+        with _LOGS.taking(handler), diverted(stream):
+            yield
 
-        def is_elsewhere(record: logging.LogRecord) -> bool:
-            """Whether a record is none of the trial's, so that others show it as always."""
-            harness = record.name.startswith("hpo.") and record.name != __name__
-            return record.thread != thread or harness
 
-        for other in others:
-            other.addFilter(is_elsewhere)
-        root.addHandler(handler)
-        root.setLevel(logging.INFO)
+class _TrialLogs:
+    """Handlers of the trials that run in this process, each in a thread of its own."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._handlers: dict[int, logging.Handler] = {}
+        self._others: list[logging.Handler] = []
+        self._level = logging.WARNING
+
+    @contextlib.contextmanager
+    def taking(self, handler: logging.Handler) -> Iterator[None]:
+        """Have a handler take what the calling thread logs."""
+        root, thread = logging.getLogger(), threading.get_ident()
+        handler.addFilter(lambda record: self._handlers.get(record.thread or 0, handler) is handler)
+        with self._lock:
+            if not self._handlers:
+                self._level, self._others = root.level, list(root.handlers)
+                for other in self._others:
+                    other.addFilter(self._is_elsewhere)
+                root.setLevel(logging.INFO)
+            self._handlers[thread] = handler
+            root.addHandler(handler)
         try:
-            with contextlib.redirect_stdout(stream), contextlib.redirect_stderr(stream):
-                yield
+            yield
         finally:
-            root.removeHandler(handler)
-            root.setLevel(level)
-            for other in others:
-                other.removeFilter(is_elsewhere)
-            sys.stdout.flush()
+            with self._lock:
+                root.removeHandler(handler)
+                self._handlers.pop(thread, None)
+                if not self._handlers:
+                    root.setLevel(self._level)
+                    for other in self._others:
+                        other.removeFilter(self._is_elsewhere)
+
+    def _is_elsewhere(self, record: logging.LogRecord) -> bool:
+        """Whether a record is none of a trial's, so that others show it as always."""
+        harness = record.name.startswith("hpo.") and record.name != __name__
+        return record.thread not in self._handlers or harness
+
+
+_LOGS = _TrialLogs()
 
 
 def call_method(trainer_name: str, method: str, args: tuple[Any, ...]) -> Any:

@@ -19,6 +19,7 @@ from hpo.core.protocols import Algorithm, Executor, Listener, Trainer, TrialDriv
 from hpo.core.yaml_io import to_yaml
 from hpo.executors.gpu_sharing import Measured, growth_of, measure_packed
 from hpo.executors.placement import make_executor, place_trials, sharing_asked
+from hpo.executors.ray_start import leaving_unused
 from hpo.results.handoff import hand_on
 from hpo.results.model_costs import Architectures
 from hpo.run.disk_errors import explain_disk_faults
@@ -38,6 +39,7 @@ from hpo.searching.moved_data import explain_gone_files, settle_run
 from hpo.searching.resume import find_startable, load_run_study, open_plan
 from hpo.searching.reviewing import disk_warning, review_of, share_of
 from hpo.searching.state_writer import StateWriter, describe_end, describe_start
+from hpo.study.arguments import PathLike
 from hpo.study.model_limits import parse_limits
 from hpo.study.plan import StudyPlan, build_space, planned_space
 from hpo.study.provenance import take_origin, write_origin
@@ -57,9 +59,9 @@ class SearchSettings:
     """`auto` or `host:port` of a Ray cluster that runs already; empty starts one here."""
     force: bool = False
     """Whether to go on with a run although its space, data or code have changed."""
-    places: Mapping[str, str] = field(default_factory=dict)
+    places: Mapping[str, PathLike] = field(default_factory=dict)
     """Where pictures of a run lie now that have moved (`hpo.searching.moved_data`)."""
-    moved: Mapping[str, str] = field(default_factory=dict)
+    moved: Mapping[str, PathLike] = field(default_factory=dict)
     """Old place -> new one of other files of a run, such as weights."""
     completes: bool = False
     """Whether the trainer chooses weights, network and recipe where the study sets none."""
@@ -96,6 +98,7 @@ class SearchResult:
     """None when the search was interrupted or declined."""
 
 
+@leaving_unused()
 def start_search(study: StudySpec, out: Path, settings: SearchSettings) -> SearchResult:
     """Plan a study, make its run directory and search.
 
@@ -121,6 +124,7 @@ def start_search(study: StudySpec, out: Path, settings: SearchSettings) -> Searc
     return _drive(run, study, plan, trainer, settings)
 
 
+@leaving_unused()
 def resume_search(
     run: RunDir,
     settings: SearchSettings,

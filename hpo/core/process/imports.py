@@ -13,10 +13,13 @@ import warnings
 from collections.abc import Iterator
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
-from typing import Any
+from types import FunctionType
+from typing import Any, TypeVar
 
 from hpo.core.process import children
 from hpo.core.process.search_path import ROOT, ordered
+
+T = TypeVar("T")
 
 PACKAGES = ("hpo", "search_spaces", "trainer")
 """What this distribution installs, side by side."""
@@ -46,6 +49,11 @@ def settle() -> None:
     children.restore_environment()
 
 
+def is_own_process() -> bool:
+    """Whether this process is one of ours, not somebody else's program that imports us."""
+    return _OwnPackages in sys.meta_path
+
+
 def _keep_warnings_harmless() -> None:
     """Drop filters that turn warnings into exceptions: they would end other libraries' code."""
     warnings.filters[:] = [f for f in warnings.filters if f[0] != "error"]  # type: ignore[index]
@@ -62,6 +70,18 @@ def warnings_stay_harmless() -> Iterator[None]:
             yield
         finally:
             sys.warnoptions[:] = options
+
+
+def calls_stay_harmless(kind: type[T]) -> type[T]:
+    """`warnings_stay_harmless` in all calls and properties of a public class."""
+    for name, value in list(vars(kind).items()):
+        if name.startswith("_") and name not in ("__init__", "_repr_html_"):
+            continue
+        if isinstance(value, property) and value.fget is not None:
+            setattr(kind, name, property(warnings_stay_harmless()(value.fget)))
+        elif isinstance(value, FunctionType):
+            setattr(kind, name, warnings_stay_harmless()(value))
+    return kind
 
 
 def claim_packages() -> None:

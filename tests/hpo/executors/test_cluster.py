@@ -6,6 +6,7 @@ import os
 import secrets
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from hpo.core.budget import Budget
 from hpo.core.errors import HpoError
 from hpo.core.events import Epoch
 from hpo.core.machine import Node
+from hpo.executors.division import divide_machine
 from hpo.report.page import write_report
 from hpo.report.run_data import load_run_data
 from hpo.run.ledger import Ledger
@@ -28,6 +30,13 @@ pytest.importorskip("ray")
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 TRIALS = 6
+STUDY = StudySpec(
+    name="quick",
+    trainer=NAME,
+    spec={"fault": {"sleep": 0.3}},
+    budget=Budget(trials=TRIALS),
+    search=SearchOptions(algorithm="random", pruner="none"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -76,15 +85,8 @@ class Killer(Ear):
 def test_a_search_goes_on_when_a_node_is_lost(cluster, tmp_path, caplog):
     caplog.set_level(logging.WARNING)
     ear = Killer(cluster, tmp_path)
-    study = StudySpec(
-        name="quick",
-        trainer=NAME,
-        spec={"fault": {"sleep": 0.3}},
-        budget=Budget(trials=TRIALS),
-        search=SearchOptions(algorithm="random", pruner="none"),
-    )
     settings = SearchSettings(ray_address=cluster.address, probe=False, listeners=(lambda *_: ear,))
-    result = start_search(study, tmp_path, settings)
+    result = start_search(STUDY, tmp_path, settings)
     assert result.finished.trials == {"complete": TRIALS, "pruned": 0, "failed": 0}
     assert ear.lost is not None
     assert "asks for no token" not in caplog.text
@@ -148,3 +150,26 @@ def test_a_wrong_token_is_one_line(cluster, monkeypatch):
     assert time.monotonic() - began < 60
     monkeypatch.undo()
     _read_settings_again()
+
+
+def test_whoever_leaves_last_leaves_the_cluster_and_its_settings(cluster, tmp_path):
+    import ray
+
+    from hpo.executors.ray import RayExecutor
+    from hpo.executors.ray_start import join_cluster
+
+    before = dict(os.environ)
+    study = replace(STUDY, budget=Budget(gpu_seconds=60.0))
+    with pytest.raises(HpoError, match="GPU hours need a GPU"):
+        start_search(study, tmp_path, SearchSettings(ray_address=cluster.address))
+    assert not ray.is_initialized()
+    assert dict(os.environ) == before
+    join_cluster(cluster.address)
+    slots = divide_machine(1, cpus=1, gpus=0)
+    first, second = (RayExecutor(NAME, slots, cluster.address) for _ in range(2))
+    first.close()
+    assert ray.is_initialized()
+    assert second.call("limits", {}) == {}
+    second.close()
+    assert not ray.is_initialized()
+    assert dict(os.environ) == before

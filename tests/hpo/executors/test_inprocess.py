@@ -98,3 +98,34 @@ def test_calls_and_closing(tmp_path):
     assert executor.call("probe", TRAINER.validate({}))["images_per_s"] == 1000.0
     executor.close()
     executor.close()
+
+
+def test_what_listeners_print_is_the_programs_and_what_a_trial_prints_is_in_its_log(
+    tmp_path, capsys
+):
+    engine = make_engine(tmp_path, Listed([0.01]), budget=Budget(trials=1))
+    emit = engine.events
+
+    class Saying:
+        def __getattr__(self, name):
+            return getattr(engine, name)
+
+        def on_epoch(self, number, payload):
+            print(f"epoch {payload['epoch']}")
+            return engine.on_epoch(number, payload)
+
+        def emit(self, event):
+            print(event.text)
+            emit(event)
+
+    InProcessExecutor(TELLING).run(Saying())
+    printed = capsys.readouterr().out.splitlines()
+    assert printed == [
+        "head epochs 1/20",
+        "looking around",
+        "",
+        *(f"epoch {n}" for n in range(1, 10)),
+    ]
+    log = (tmp_path / "trials/0000/log.txt").read_text()
+    assert log.startswith("worker ")
+    assert "epoch 1" not in log

@@ -1,6 +1,7 @@
 import contextlib
 import logging
 import sys
+import threading
 from dataclasses import replace
 
 import pytest
@@ -73,8 +74,6 @@ def test_all_that_a_trial_says_is_in_its_log(tmp_path, capfd):
 
 
 def test_what_a_trial_logs_is_nowhere_else_but_the_harness_is_heard(tmp_path, caplog):
-    import threading
-
     def say(name):
         logging.getLogger(name).warning("from %s", name)
 
@@ -220,3 +219,37 @@ def test_a_run_directory_that_a_node_lacks_is_not_made_there(tmp_path):
     assert failure["kind"] == "spec"
     assert failure["message"].startswith(f"{tmp_path}/runs/a/trials is not there for a worker on")
     assert not (tmp_path / "runs").exists()
+
+
+def test_two_trials_that_overlap_in_threads_have_logs_of_their_own(tmp_path, caplog, capsys):
+    """As two searches of one program do; whichever ends first."""
+    entered, left = threading.Barrier(2), threading.Event()
+    root = logging.getLogger()
+    before = (list(root.handlers), root.level, sys.stdout, sys.stderr)
+
+    def trial(name, is_first):
+        with trial_log(tmp_path / name):
+            entered.wait(30)
+            if not is_first:
+                left.wait(30)
+            print(f"{name} prints")
+            logging.getLogger("some.trainer").info("%s logs", name)
+            logging.getLogger("hpo.searching.engine").warning("of %s", name)
+        if is_first:
+            left.set()
+
+    threads = [threading.Thread(target=trial, args=one) for one in (("a", True), ("b", False))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    print("afterwards")
+    for name, other in ("ab", "ba"):
+        log = (tmp_path / name / "log.txt").read_text()
+        assert f"{name} prints" in log
+        assert f"INFO some.trainer: {name} logs" in log
+        assert f"{other} " not in log
+        assert f"of {other}" not in log
+    assert (list(root.handlers), root.level, sys.stdout, sys.stderr) == before
+    assert capsys.readouterr().out == "afterwards\n"
+    assert sorted(r.getMessage() for r in caplog.records) == ["of a", "of b"]
