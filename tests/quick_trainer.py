@@ -133,9 +133,10 @@ class QuickTrainer:
             line = dict(history[-1], receipt=receipt)
             if spec["fault"]["kind"] == "always_raise":
                 raise RuntimeError("nothing works on purpose")
-            line = self._fail(fault_at(spec, number, epoch), folder, line)
-            if not report(line):
+            fault = fault_at(spec, number, epoch)
+            if not report(self._fail(fault, folder, line)) and fault != "deaf":
                 break
+        (folder / "ended.txt").touch()
         return receipt
 
     def _sign_in(self, folder):

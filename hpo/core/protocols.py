@@ -27,7 +27,8 @@ Spec = Mapping[str, Any]
 """A train spec as nested mappings, as in the trainer's YAML files."""
 
 Report = Callable[[Mapping[str, Any]], bool]
-"""Called once per validated epoch; returns False when the trial should end here.
+"""Called once per validated epoch; returns False when the trial should end here: after that it may
+be called no more (in a Ray worker it raises `SystemExit`).
 
 Keys of the argument: `epoch` (counted from 1), `value` (the monitored metric), `metrics` (name ->
 float), `seconds` (training and validation of this epoch), `checkpoint` (path below the trial's
@@ -265,6 +266,9 @@ class Trainer(Protocol):
         progress: Progress | None = None,
     ) -> dict[str, Any]:
         """[worker] Train one trial and return its receipt: values read back from live objects.
+
+        Of a receipt `applied` is read (dotted name -> value of each searched parameter); the rest
+        is kept with the trial.
 
         `progress` is called with what is done before the first epoch ends, and with an empty word
         when that epoch begins; a trainer may leave it out, and is then never given it.

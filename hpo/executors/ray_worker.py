@@ -46,25 +46,39 @@ class _Served:
 
 
 def train(config: dict[str, Any]) -> None:
-    """Run one trial. Stopping arrives as `SystemExit` out of `tune.report`."""
+    """Run one trial.
+
+    Stopping arrives as `SystemExit` out of `tune.report`, once: the trainer is told by `report`'s
+    False, as everywhere, and one that reports again is ended.
+    """
     from ray import tune
 
     _Served.trials, began = _Served.trials + 1, time.monotonic()
     name, launch = config["trainer_name"], Launch.of(config["launch"])
     numbers = [member.number for member in launch.members] or [launch.number]
+    is_stopped = False
 
     def report(number: int, payload: Mapping[str, Any]) -> bool:
+        nonlocal is_stopped
+        if is_stopped:
+            sys.exit(0)
         told = {**payload, "elapsed_s": time.monotonic() - began}
-        tune.report({"number": number, "payload": json.dumps(told)})
-        return True
+        try:
+            tune.report({"number": number, "payload": json.dumps(told)})
+        except SystemExit:
+            is_stopped = True
+        return not is_stopped
 
     def show(number: int, text: str) -> None:
-        tune.report({"number": number, "progress": text})
+        if not is_stopped:
+            tune.report({"number": number, "progress": text})
 
     if trouble := _settle(name, WorkerLimits(**config["place"])):
         outcomes = dict.fromkeys(numbers, trouble)
     else:
         outcomes = run_launch(name, launch, report, show)
+    if is_stopped:  # Tune takes nothing more
+        sys.exit(0)
     for number, outcome in outcomes.items():
         tune.report({"number": number, "outcome": json.dumps(outcome)})
     if any(_is_worn(outcome) for outcome in outcomes.values()):

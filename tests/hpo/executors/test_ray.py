@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections import Counter
 
 import pytest
@@ -135,6 +136,47 @@ def test_every_trial_has_its_end(searched):
         "complete", "complete",
     ]  # fmt: skip
     assert engine.spent().trials == 10
+
+
+class Saying:
+    """A driver whose every call prints, and has another thread print."""
+
+    def __init__(self, engine):
+        self.engine = engine
+
+    def __getattr__(self, name):
+        def call(*args):
+            print(f"{name} in the search")
+            beside = threading.Thread(target=print, args=(f"{name} beside it",))
+            beside.start()
+            beside.join()
+            return getattr(self.engine, name)(*args)
+
+        return call
+
+
+def test_what_listeners_and_other_threads_print_is_seen_and_what_tune_prints_is_not(
+    executor, tmp_path, capsys
+):
+    engine = make_engine(tmp_path, Listed([0.01] * 2, {(1, 2)}), budget=Budget(trials=2))
+    executor.run(Saying(engine))
+    printed = capsys.readouterr().out.splitlines()
+    names = {line.split()[0] for line in printed}
+    assert names == {"next_launch", "is_over", "on_epoch", "on_end"}
+    assert {" ".join(line.split()[1:]) for line in printed} == {"in the search", "beside it"}
+
+
+def test_a_stopped_trial_is_told_by_false_and_ends_in_its_own_way(executor, tmp_path):
+    """What a trainer does behind its loop is done; one that goes on all the same is ended."""
+    study = quick_study({"fault.kind": "deaf@1:2"})
+    stops = {(0, 3), (1, 2)}
+    engine = make_engine(tmp_path, Listed([0.01] * 4, stops), study=study, budget=Budget(trials=4))
+    executor.run(engine)
+    assert states(engine) == ["pruned", "pruned", "complete", "complete"]
+    ended = {n: (tmp_path / f"trials/{n:04d}/ended.txt").exists() for n in range(4)}
+    assert ended == {0: True, 1: False, 2: True, 3: True}
+    assert trained(tmp_path, 0) == [1, 2, 3]
+    assert trained(tmp_path, 1) == [1, 2, 3]
 
 
 def test_trials_run_two_at_a_time(paused):
