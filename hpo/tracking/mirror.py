@@ -116,7 +116,8 @@ class MlflowMirror:
     def _work(self) -> None:
         try:
             self._loop()
-        except Exception:  # a fault in the mirror must not take the search with it
+        except Exception as error:  # a fault in the mirror must not take the search with it
+            self._problem = f"the mirror has ended by a fault of its own: {reason(error)}"
             if not self._is_abandoned:
                 logger.warning("the MLflow mirror has ended by a fault of its own", exc_info=True)
 

@@ -40,7 +40,21 @@ _REMEDIES = (
     ),
     (r"Name or service not known|Temporary failure in name", "see the host in MLFLOW_TRACKING_URI"),
     (r"Connection refused", "start the server, or set MLFLOW_TRACKING_URI to one that runs"),
+    (r"No module named 'boto", "pip install boto3"),
+    (r"No module named 'google", "pip install google-cloud-storage"),
+    (r"No module named 'azure", "pip install azure-storage-blob azure-identity"),
+    (
+        r"Unable to locate credentials|InvalidAccessKeyId|SignatureDoesNotMatch",
+        "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and MLFLOW_S3_ENDPOINT_URL where the "
+        "bucket is not Amazon's",
+    ),
+    (r"default credentials were not found", "set GOOGLE_APPLICATION_CREDENTIALS"),
+    (r"AZURE_STORAGE_", "set AZURE_STORAGE_CONNECTION_STRING"),
     (r"Databricks.*credential|databricks auth", "set DATABRICKS_HOST and DATABRICKS_TOKEN"),
+    (
+        r"must be an absolute path within the Databricks workspace",
+        "set MLFLOW_TRACKING_URI to a server or a database: a study's name is none of Databricks",
+    ),
     (r"out-of-date database schema", "make a copy of the database and run `mlflow db upgrade`"),
 )
 _URI_VARIABLE = "MLFLOW_TRACKING_URI"

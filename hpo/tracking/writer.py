@@ -27,9 +27,9 @@ from hpo.tracking.rows import Study, legal_name, log_axes
 from hpo.tracking.store import (
     connect,
     ensure_experiment,
-    expected_errors,
     is_refusal,
     reason,
+    remedy,
 )
 from hpo.tracking.study_run import StudyRun
 from hpo.tracking.trial_runs import TrialRuns
@@ -92,7 +92,7 @@ class StudyWriter:
             self._known_reasons()[event.trial] = event.reason
 
     def write(self, *, closing: bool) -> None:
-        """Bring MLflow up to date; raises one of `expected_errors` where that fails.
+        """Bring MLflow up to date; raises an error of the store where that fails.
 
         Args:
             closing: whether the search is over, so that nothing runs and everything must arrive.
@@ -169,10 +169,12 @@ class StudyWriter:
                     self.moved = time.monotonic()
             if closing:
                 search.register_winner()
-        except expected_errors() as error:
+        except Exception as error:  # of any library of a storage: MLflow passes them on
+            told = "; ".join(filter(None, (reason(error), remedy(error))))
             if not self._files_missing:
-                logger.warning("MLflow does not take artifacts: %s", reason(error))
-            self._files_missing = reason(error)
+                logger.warning("MLflow does not take artifacts: %s", told)
+                logger.debug("the traceback", exc_info=True)
+            self._files_missing = told
         else:
             self._files_missing = ""
 

@@ -330,3 +330,42 @@ def test_an_address_that_cannot_work_costs_no_time_and_is_told_in_whole_sentence
     assert first.startswith("the search goes on without MLflow: file:///srv/mlruns names a folder,")
     assert "set MLFLOW_TRACKING_URI to a server" in last
     assert last.endswith(f"after that `hpo resume {script.run}` writes all of it")
+
+
+def test_artifacts_that_no_library_can_store_keep_nothing_else_out(script, caplog):
+    """A bucket that clients write to by themselves, where its library is missing or has no keys."""
+    connect(script.uri).create_experiment(NAME, artifact_location="s3://nobody/runs")
+    with caplog.at_level(logging.WARNING):
+        script.open()
+        play_four(script)
+        script.close()
+    store = Store(script.uri)
+    assert store.history(0) == [(1, 0.5), (2, 0.7), (3, 0.6)]
+    assert store.trials[2].data.tags["hpo.state"] == "failed"
+    assert store.parent.info.status == "FINISHED"
+    first, last = (r.getMessage() for r in caplog.records if r.name.startswith("hpo.tracking"))
+    assert first.startswith("MLflow does not take artifacts: ")
+    assert "; pip install boto3" in first or "; set AWS_ACCESS_KEY_ID" in first
+    assert "artifacts: " in last
+    assert "time was too short" not in last
+    assert "Traceback" not in caplog.text
+
+
+class Untold:
+    """What cannot be written down, as if the mirror had a fault."""
+
+    def __str__(self):
+        raise TypeError("no words")
+
+
+def test_a_fault_of_the_mirror_itself_is_told_at_the_end(script, caplog):
+    with caplog.at_level(logging.WARNING):
+        script.open(bad=Untold())
+        script.start(0, lr=0.1)
+        script.close()
+    said = [r.getMessage() for r in caplog.records if r.name.startswith("hpo.tracking")]
+    assert said[0] == "the MLflow mirror has ended by a fault of its own"
+    assert (
+        "1 trial (0) did not arrive; the mirror has ended by a fault of its own: no words"
+        in said[1]
+    )
