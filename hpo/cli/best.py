@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from hpo.cli.run_flags import add_run_argument, chosen_run, print_json
 from hpo.console.last_page import render_value
@@ -21,7 +20,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the winner; before the end of a search, an extended one's too, the best so far."""
     from hpo.core.errors import RunError
-    from hpo.core.spec_dicts import relocated
     from hpo.results.story import winner_story
     from hpo.run.handed_on import extent_of_rows, read_current
 
@@ -29,8 +27,7 @@ def run(args: argparse.Namespace) -> int:
     state = chosen.read_state()
     best = state.get("best")
     extent = extent_of_rows(state.get("trials", ()))
-    if handed_on := read_current(chosen, extent):
-        best = relocated(handed_on, Path(handed_on["spec"]).parent.parent, chosen.path)
+    best = read_current(chosen, extent) or best
     if best is None and not state and chosen.state_file.is_file():
         raise RunError(
             f"{chosen.state_file}: must be what a search wrote of itself, and is damaged; "

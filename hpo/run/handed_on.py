@@ -120,14 +120,14 @@ def read_current(run: RunDir, extent: Mapping[str, int]) -> dict[str, Any]:
 
 
 def read_handed_on(run: RunDir) -> dict[str, Any]:
-    """Return what was handed on, as it was written; empty before the hand-off.
+    """Return what was handed on, with the run where it lies now; empty before the hand-off.
 
     Raises:
         RunError: when it is damaged.
     """
     file = run.best_dir / REPORT_FILE
     try:
-        return checked_report(json.loads(file.read_text(encoding="utf-8")))
+        told = checked_report(json.loads(file.read_text(encoding="utf-8")))
     except FileNotFoundError:
         return {}
     except ValueError as error:
@@ -135,6 +135,8 @@ def read_handed_on(run: RunDir) -> dict[str, Any]:
             f"{file}: must be what a search wrote of its winner, and is damaged; "
             f"`hpo export {shell_word(run)}` makes the winner's files again"
         ) from error
+    moved: dict[str, Any] = relocated(told, Path(told["spec"]).parent.parent, run.path)
+    return moved
 
 
 def read_end(run: RunDir) -> dict[str, Any] | None:

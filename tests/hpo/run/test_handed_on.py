@@ -20,7 +20,9 @@ USED = {"words": "average of 1 and 3", "trials": [1, 3], "value": 0.8, "is_used"
 
 
 def test_it_is_returned_as_it_was_written(tmp_path):
-    run, told = RunDir(tmp_path), {**LEAST, "weights": "lite0", "receipt": {"a": [1]}}
+    run = RunDir(tmp_path)
+    spec = str(run.best_dir / "spec.yaml")
+    told = {**LEAST, "spec": spec, "weights": "lite0", "receipt": {"a": [1]}}
     assert read_handed_on(run) == {}
     run.best_dir.mkdir()
     (run.best_dir / REPORT_FILE).write_text(json.dumps(told))
@@ -67,10 +69,20 @@ def test_what_was_handed_on_counts_until_a_new_epoch_is_trained(tmp_path):
     """A trial stands in the state as soon as it is begun, at the epoch that it goes on from."""
     run, rows = RunDir(tmp_path), [{"epoch": 9}, {"epoch": 27, "start_from": [0, 9]}]
     run.best_dir.mkdir()
-    told = {**LEAST, "over": extent_of([9, 18])}
+    told = {**LEAST, "spec": str(run.best_dir / "spec.yaml"), "over": extent_of([9, 18])}
     (run.best_dir / REPORT_FILE).write_text(json.dumps(told))
     begun = [*rows, {"epoch": 0, "start_from": None}, {"epoch": 9, "start_from": [0, 9]}]
     for shown in (rows, begun):
         assert read_current(run, extent_of_rows(shown)) == told
     for trained in ({"epoch": 1}, {"epoch": 10, "start_from": [0, 9]}):
         assert read_current(run, extent_of_rows([*rows, trained])) == {}
+
+
+def test_paths_of_a_copied_run_are_its_own(tmp_path):
+    run = RunDir(tmp_path / "copy")
+    run.best_dir.mkdir(parents=True)
+    told = {**LEAST, "onnx": "/run/best/model.onnx", "next": ["hpo predict /run a.jpg"]}
+    (run.best_dir / REPORT_FILE).write_text(json.dumps(told))
+    found = read_handed_on(run)
+    assert found["onnx"] == str(run.best_dir / "model.onnx")
+    assert found["next"] == [f"hpo predict {run} a.jpg"]
