@@ -384,12 +384,10 @@ class GalleryMeter(Protocol):
         """
 
 
-EXTRAS: tuple[type, ...] = (
-    *(MultiDevice, RestartAware, PathHolder, SparseValidation, StartChooser, Screener),
-    *(DataDoctor, SourceSettler, CacheFolder, CacheKeeper, PictureDescriber, CostMeter),
-    *(MemoryLimiter, StartSaver, Explainer, StageStarter, BatchTrainer, Averager),
-    *(PictureFinder, GalleryEditor, GalleryKeeper, GalleryMeter, UnknownCalibrator, ListReader),
-)
+_HERE: list[type] = [
+    value for value in vars().values() if getattr(value, "_is_runtime_protocol", False)
+]
+EXTRAS: tuple[type, ...] = tuple(dict.fromkeys((Averager, UnknownCalibrator, ListReader, *_HERE)))
 """All of them."""
 
 

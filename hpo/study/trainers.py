@@ -26,6 +26,7 @@ _NEEDED_FOR: dict[type, str] = {
     extras.FormExporter: "that form of an export (--with-preprocessing, --timm, --triton)",
     extras.GalleryEditor: "`hpo gallery`",
     extras.GalleryKeeper: "that change of a gallery",
+    extras.PictureLabeller: "a threshold for unknown classes (--unknown-at)",
     extras.GalleryMeter: "measuring a gallery (`hpo gallery --sizes`)",
     UnknownCalibrator: "calibrating unknown pictures (`hpo gallery --calibrate-unknown`)",
 }
@@ -101,7 +102,8 @@ def demand(trainer: Trainer, extra: type[T]) -> T:
     """
     if isinstance(trainer, extra):
         return trainer
-    lacking = next(name for name in extras.members_of(extra) if not hasattr(trainer, name))
+    members = extras.members_of(extra)
+    lacking = next((name for name in members if not hasattr(trainer, name)), members[0])
     raise SpecError(
         f"trainer {trainer.name}: has no {lacking}, which {_NEEDED_FOR.get(extra, 'this')} needs; "
         "leave that out, or use another trainer"

@@ -1,9 +1,13 @@
 """Extras are found by what a trainer has, whoever wrote it."""
 
+import ast
 import inspect
 
 import pytest
 
+from hpo.core import trainer_extras
+from hpo.core.averager import Averager
+from hpo.core.list_reader import ListReader
 from hpo.core.protocols import Trainer
 from hpo.core.trainer_extras import (
     EXTRAS,
@@ -14,6 +18,7 @@ from hpo.core.trainer_extras import (
     RestartAware,
     members_of,
 )
+from hpo.core.unknown_calibrator import UnknownCalibrator
 from tests.quick_trainer import TRAINER
 
 
@@ -31,6 +36,20 @@ def test_members_are_keys_and_methods_with_those_that_are_inherited():
     assert members_of(MultiDevice) == ["devices_key"]
     assert members_of(CacheKeeper) == ["list_caches", "clear_caches"]
     assert members_of(GalleryKeeper)[:3] == ["list_gallery", "add_classes", "remove_classes"]
+
+
+def test_all_protocols_of_the_module_are_extras():
+    tree = ast.parse(inspect.getsource(trainer_extras))
+    named = {
+        node.name
+        for node in tree.body
+        if isinstance(node, ast.ClassDef)
+        and "runtime_checkable" in {ast.unparse(one) for one in node.decorator_list}
+    }
+    assert {"PictureLabeller", "FormExporter"} <= named
+    assert named <= {extra.__name__ for extra in EXTRAS}
+    assert {Averager, ListReader, UnknownCalibrator} <= {*EXTRAS}
+    assert len(EXTRAS) == len(set(EXTRAS))
 
 
 @pytest.mark.parametrize("extra", EXTRAS)

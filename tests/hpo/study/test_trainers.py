@@ -103,3 +103,24 @@ def test_a_trainer_says_which_values_are_better(monkeypatch):
     monkeypatch.setattr(TRAINER, "direction", "up")
     with pytest.raises(SpecError, match="direction must be maximize or minimize, got 'up'"):
         find_trainer(NAME)
+
+
+def test_a_trainer_whose_members_are_found_late_is_refused_in_one_line():
+    """From Python 3.12 on `isinstance` does not ask `__getattr__`."""
+
+    class Late:
+        name = "late"
+        list_gallery = add_classes = None
+
+        def __getattr__(self, name):
+            return print
+
+    class Strict(type(GalleryEditor)):
+        def __instancecheck__(cls, instance):
+            return False
+
+    class Editor(GalleryEditor, metaclass=Strict):
+        pass
+
+    with pytest.raises(SpecError, match="^trainer late: has no list_gallery, which this needs"):
+        demand(Late(), Editor)
