@@ -78,23 +78,24 @@ class Choice:
 
 
 def find_algorithm(name: str) -> AlgorithmEntry:
-    """Return the entry of a name or alias, in any case; foreign packages are asked last.
+    """Return the entry of a name or alias, in any case; other packages are asked last.
 
     Raises:
         SpecError: when nothing is registered under the name.
     """
     wanted = str(name).strip().lower()
     found = _named(wanted, ALGORITHMS) or _named(wanted, _foreign(wanted))
-    if found is not None:
+    if found := found or _named(wanted, _foreign(None)):  # by an alias
         return found
-    known = ", ".join([AUTO, *ALGORITHMS])
-    hint = nearest(wanted, [AUTO, *ALGORITHMS])
-    raise SpecError(f"search.algorithm: must be one of {known}; got {name!r}{hint}")
+    known = [AUTO, *ALGORITHMS, *_foreign(None)]
+    raise SpecError(
+        f"search.algorithm: must be one of {', '.join(known)}; got {name!r}{nearest(wanted, known)}"
+    )
 
 
 def _named(wanted: str, table: Mapping[str, AlgorithmEntry]) -> AlgorithmEntry | None:
     entries = table.values()
-    return next((e for e in entries if wanted in (e.name, *e.aliases)), None)
+    return next((e for e in entries if wanted in map(str.lower, (e.name, *e.aliases))), None)
 
 
 def list_algorithms() -> list[AlgorithmEntry]:
@@ -263,12 +264,16 @@ def _foreign(name: str | None) -> dict[str, AlgorithmEntry]:
     found = {}
     for point in entry_points(GROUP):
         if name is None or point.name.lower() == name:
+            if point.name.lower() in (AUTO, *ALGORITHMS):
+                raise SpecError(
+                    f"entry point {point.name} of {GROUP}: must be called otherwise than what "
+                    "comes with hpo; rename it in the package that has it"
+                )
             entry = point.load()
             if not isinstance(entry, AlgorithmEntry):
                 raise SpecError(
                     f"entry point {point.name} of {GROUP}: must be an AlgorithmEntry, got "
                     f"{type(entry).__name__}"
                 )
-            if entry.name not in ALGORITHMS:
-                found[entry.name] = replace(entry, name=point.name)
+            found[point.name] = replace(entry, name=point.name)
     return found

@@ -5,6 +5,7 @@ import pytest
 from hpo.algorithms import create_algorithm, find_algorithm, list_algorithms
 from hpo.algorithms.entry import Context
 from hpo.algorithms.primary import StoppedByPrimary
+from hpo.algorithms.registry import check_options
 from hpo.core.errors import SpecError
 from tests.quick_runs import quick_space
 
@@ -33,6 +34,9 @@ ENTRY = AlgorithmEntry(
     name="fixed", summary="always the same point", build=Fixed,
     options=(Option(name="share", kind=float, default=0.5, help="where"),),
 )
+SPELT = AlgorithmEntry(
+    name="spelt", aliases=("CMA", "cma-es"), summary="named in capitals", build=Fixed, options=()
+)
 BROKEN = object()
 """
 
@@ -44,7 +48,7 @@ def _package(tmp_path, monkeypatch):
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(
-        "[hpo.algorithms]\nfixed = their_algorithms:ENTRY\nbroken = their_algorithms:BROKEN\n"
+        "[hpo.algorithms]\nfixed = their_algorithms:ENTRY\nCMAES = their_algorithms:SPELT\nbroken = their_algorithms:BROKEN\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
 
@@ -72,4 +76,32 @@ def test_what_is_no_entry_is_refused_by_name():
     ):
         find_algorithm("broken")
     with pytest.raises(SpecError, match="entry point broken"):
+        list_algorithms()
+
+
+@pytest.fixture
+def sound(tmp_path):
+    """The package without the entry that is none."""
+    file = tmp_path / "theirs-1.0.dist-info/entry_points.txt"
+    file.write_text(file.read_text().replace("broken = their_algorithms:BROKEN\n", ""))
+
+
+@pytest.mark.parametrize("name", ["CMAES", "cmaes", "CmaEs", "CMA", "cma", "cma-es"])
+def test_it_is_found_in_any_case_and_by_its_aliases(sound, name):
+    entry = find_algorithm(name)
+    assert (entry.name, entry.summary) == ("CMAES", "named in capitals")
+    assert entry.name in [one.name for one in list_algorithms()]
+    assert check_options(name, {}) == {}
+
+
+def test_it_is_among_those_that_an_unknown_name_lists(sound):
+    with pytest.raises(SpecError, match=r"auto, random, .*fixed, CMAES; got 'fixd'.*fixed"):
+        find_algorithm("fixd")
+
+
+def test_one_with_a_name_of_ours_is_told(sound, tmp_path):
+    file = tmp_path / "theirs-1.0.dist-info/entry_points.txt"
+    file.write_text("[hpo.algorithms]\nTPE = their_algorithms:ENTRY\n")
+    assert find_algorithm("TPE").summary != "always the same point"
+    with pytest.raises(SpecError, match="entry point TPE of hpo.algorithms: must be called other"):
         list_algorithms()
