@@ -12,7 +12,7 @@ from typing import Any
 from hpo.core.budget import render_seconds
 from hpo.core.text import count_of
 from hpo.core.trial import Direction, TrialRecord, TrialState
-from hpo.report.optuna_view import short_name
+from hpo.report.optuna_view import short_names
 from hpo.report.run_data import RunData
 
 Figure = dict[str, Any]
@@ -71,7 +71,7 @@ def history(facts: RunData) -> Figure:
                     [t.number for t in of_state],
                     [facts.value_of(t) for t in of_state],
                     name=facts.state_word(state),
-                    text=[_hover(t) for t in of_state],
+                    text=[_hover(facts, t) for t in of_state],
                     hovertemplate=f"%{{text}}<br>{facts.metric_word} %{{y:.4f}}<extra></extra>",
                     marker={"color": color, "size": 9},
                 )
@@ -181,7 +181,7 @@ def slots(facts: RunData) -> Figure | None:
                     name=facts.state_word(state),
                     base=[(spans[t.number][0] - origin) / 60 for t, _ in own],
                     text=[_numbers(t.number, last[t.number]) for t, _ in own],
-                    hovertext=[_hover(t) for t, _ in own],
+                    hovertext=[_hover(facts, t) for t, _ in own],
                     hovertemplate="%{hovertext}<extra></extra>",
                     textposition="inside",
                     insidetextanchor="middle",
@@ -370,11 +370,11 @@ def _class_color(name: str, classes: Sequence[str]) -> str:
     return f"hsl({hue}, 62%, {46 if position % 2 else 58}%)"
 
 
-def _hover(trial: TrialRecord) -> str:
+def _hover(facts: RunData, trial: TrialRecord) -> str:
     lines = [f"trial {trial.number}, {trial.state}, {count_of(trial.epochs, 'epoch')}"]
     if trial.seconds:
         lines[0] += f", {render_seconds(trial.seconds)}"
     for name, value in trial.params.items():
         shown = f"{value:.4g}" if isinstance(value, float) else str(value)
-        lines.append(f"{short_name(name)} = {shown}")
+        lines.append(f"{short_names(facts)[name]} = {shown}")
     return "<br>".join(lines)

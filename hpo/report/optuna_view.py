@@ -7,6 +7,7 @@ one), which no person wants on an axis.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -33,13 +34,13 @@ def shown_trials(facts: RunData, *, until_epoch: int | None = None) -> list[Froz
     """
     from optuna.trial import create_trial
 
-    distributions = _distributions(facts)
+    distributions, short = _distributions(facts), short_names(facts)
     made = []
     for trial in facts.measured:
         seen = [m.value for m in trial.measurements if not until_epoch or m.epoch <= until_epoch]
         if not seen or (until_epoch and trial.epochs < until_epoch):
             continue
-        params = {short_name(k): scalar(v) for k, v in trial.params.items()}
+        params = {short[k]: scalar(v) for k, v in trial.params.items()}
         made.append(
             create_trial(
                 params=params,
@@ -77,12 +78,24 @@ def importances(facts: RunData) -> tuple[dict[str, float], int, int]:
     return dict(shares), epoch, count
 
 
-def short_name(name: str) -> str:
-    """A parameter's name without the parts that most share: `trunk.base_lr`."""
-    for prefix in ("train.optim.", "train.", "dataset.", "model."):
-        if name.startswith(prefix):
-            return name.removeprefix(prefix)
-    return name
+_PREFIXES = ("train.optim.", "train.", "dataset.", "model.")
+
+
+@lru_cache(maxsize=2)
+def short_names(facts: RunData, *taken: str) -> dict[str, str]:
+    """Names of parameters without the part that most share: `trunk.base_lr`.
+
+    Those that would then be equal, or equal to one that is taken, stay whole.
+    """
+    every = {p.name for p in facts.parameters}.union(*(t.params for t in facts.trials))
+    short = {name: _without_prefix(name) for name in every}
+    often = Counter([*short.values(), *taken, *(name for name in every if short[name] != name)])
+    return {name: name if often[short[name]] > 1 else short[name] for name in every}
+
+
+def _without_prefix(name: str) -> str:
+    prefix = next((p for p in _PREFIXES if name.startswith(p)), "")
+    return name.removeprefix(prefix)
 
 
 def scalar(value: Any) -> Any:
@@ -103,7 +116,7 @@ def _distributions(facts: RunData) -> dict[str, optuna.distributions.BaseDistrib
     """One distribution per parameter, wide enough for every value that was tried."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution
 
-    wanted = {p.name: p.distribution for p in facts.parameters}
+    wanted, short = {p.name: p.distribution for p in facts.parameters}, short_names(facts)
     tried: dict[str, list[Any]] = {}
     for trial in facts.measured:
         for name, value in trial.params.items():
@@ -114,7 +127,7 @@ def _distributions(facts: RunData) -> dict[str, optuna.distributions.BaseDistrib
         if shape.get("low") is not None and all(map(is_number, values)):
             low, high = min(shape["low"], *values), max(shape["high"], *values)
             is_log = shape.get("scale") == "log" and low > 0
-            found[short_name(name)] = FloatDistribution(float(low), float(high), log=is_log)
+            found[short[name]] = FloatDistribution(float(low), float(high), log=is_log)
         else:
-            found[short_name(name)] = CategoricalDistribution(in_order(values))
+            found[short[name]] = CategoricalDistribution(in_order(values))
     return found

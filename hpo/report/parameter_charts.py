@@ -9,7 +9,7 @@ from typing import Any
 from hpo.core.text import count_of
 from hpo.core.trial import TrialRecord, TrialState
 from hpo.report.charts import CATEGORY, STATE_COLORS, Figure, bars, points, titled, whole_ticks
-from hpo.report.optuna_view import importances, in_order, scalar, short_name, shown_trials
+from hpo.report.optuna_view import importances, in_order, scalar, short_names, shown_trials
 from hpo.report.run_data import RunData
 
 _MAX_AXES = 8
@@ -225,7 +225,7 @@ def _shown_of(facts: RunData, count: int) -> str:
 def _slice_trace(
     facts: RunData, name: str, axis: str, trials: Sequence[TrialRecord]
 ) -> dict[str, Any]:
-    full = {short_name(key): key for trial in trials for key in trial.params}[name]
+    full = next(key for key, short in short_names(facts).items() if short == name)
     own = [t for t in trials if full in t.params]
     default = facts.default
     colors = [
@@ -248,6 +248,7 @@ def _slice_trace(
 def _most_important(facts: RunData) -> list[str]:
     """Parameters, the most important first, or in their order where importance is unknown."""
     shares, _, _ = importances(facts)
-    tried = {short_name(name) for trial in facts.measured for name in trial.params}
-    order = list(shares) or [short_name(p.name) for p in facts.parameters]
+    short = short_names(facts)
+    tried = {short[name] for trial in facts.measured for name in trial.params}
+    order = list(shares) or [short[p.name] for p in facts.parameters]
     return [name for name in order if name in tried]

@@ -18,7 +18,7 @@ from hpo.core.ties import FOUND
 from hpo.core.trial import TrialState
 from hpo.core.trial_counts import REFUSED, state_word
 from hpo.core.trial_failures import shared_cause
-from hpo.report.optuna_view import short_name
+from hpo.report.optuna_view import short_names
 from hpo.report.run_data import RunData
 
 
@@ -139,10 +139,10 @@ def parameter_rows(facts: RunData, shares: Mapping[str, float]) -> list[dict[str
     winner = facts.best.params if facts.best else {}
     if facts.best and facts.best.stage.parent is None:  # what others carry is as in the default
         winner = {name: p.default for name, p in facts.carried.items()} | winner
-    rows = []
+    rows, short = [], short_names(facts)
     for parameter in facts.parameters:
         name = parameter.name
-        share = shares.get(short_name(name))
+        share = shares.get(short[name])
         rows.append(
             {
                 "name": name,
@@ -152,12 +152,12 @@ def parameter_rows(facts: RunData, shares: Mapping[str, float]) -> list[dict[str
                 "why": parameter.why,
             }
         )
-    return sorted(rows, key=lambda row: -shares.get(short_name(row["name"]), -1.0))
+    return sorted(rows, key=lambda row: -shares.get(short[row["name"]], -1.0))
 
 
 def trial_rows(facts: RunData) -> list[dict[str, str]]:
     """Return every trial as a row of a table."""
-    rows, named = [], roles(facts.trials, facts.direction)
+    rows, named, short = [], roles(facts.trials, facts.direction), short_names(facts)
     for trial in facts.trials:
         value = facts.value_of(trial)
         message = (trial.error or {}).get("message", "")
@@ -173,7 +173,7 @@ def trial_rows(facts: RunData) -> list[dict[str, str]]:
                 "time": render_seconds(trial.seconds),
                 "note": note,
                 "params": ", ".join(
-                    f"{short_name(k)} {format_value(v)}" for k, v in trial.params.items()
+                    f"{short[k]} {format_value(v)}" for k, v in trial.params.items()
                 ),
             }
         )

@@ -17,6 +17,7 @@ from hpo.core.trial import (
 )
 from hpo.core.yaml_io import to_yaml
 from hpo.report import charts, parameter_charts, summary
+from hpo.report.optuna_view import short_names, shown_trials
 from hpo.report.run_data import load_run_data
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import RunDir
@@ -396,3 +397,31 @@ def test_charts_of_one_search_are_made_of_one_measurement(facts):
     shown = sum(t.measurements != [] for t in facts.searched)
     made = count_calls(draw, replace(facts), of="create_trial")
     assert made <= 2 * shown  # as they were when compared, and as they ended
+
+
+def test_parameters_whose_short_names_would_be_one_stay_apart(facts):
+    new = {"train.lr": "train.optim.lr", "train.margin": "model.lr", "train.width": "train.epochs"}
+    trials = tuple(
+        replace(t, params={new[name]: value for name, value in t.params.items()})
+        for t in facts.trials
+    )
+    mixed = replace(facts, trials=trials, best=trials[facts.best.number])
+    short = short_names(mixed, "epochs", "value")
+    assert [short[name] for name in new.values()] == ["train.optim.lr", "model.lr", "train.epochs"]
+    assert short_names(mixed)["train.epochs"] == "epochs"
+    for shown, trial in zip(shown_trials(mixed), mixed.measured, strict=True):
+        assert shown.params == {
+            "train.optim.lr": trial.params["train.optim.lr"],
+            "model.lr": trial.params["model.lr"],
+            "epochs": trial.params["train.epochs"],
+        }
+    assert parameter_charts.parallel(mixed) is not None
+    drawn = {
+        trace["hovertemplate"].split("<br>")[1].split(" = ")[0]: trace["x"]
+        for trace in parameter_charts.slices(mixed)["data"]
+    }
+    own = mixed.measured
+    assert drawn["model.lr"] == [t.params["model.lr"] for t in own]
+    assert drawn["train.optim.lr"] == [t.params["train.optim.lr"] for t in own]
+    for row, trial in zip(summary.trial_rows(mixed), mixed.trials, strict=True):
+        assert row["params"].count("lr ") == 2, (row, trial)
