@@ -12,20 +12,21 @@ study = hpo.load("photos")          # the newest run of that name, also while it
 
 from __future__ import annotations
 
+import contextlib
 import html
 import sys
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo.core.budget import extend_budget
 from hpo.core.errors import SpecError
-from hpo.core.process.imports import warnings_stay_harmless
+from hpo.core.process.imports import calls_stay_harmless, warnings_stay_harmless
 from hpo.core.text import count_of, quoted
 from hpo.core.trial import Direction
 from hpo.report import charts, parameter_charts
-from hpo.report.optuna_view import short_name
+from hpo.report.optuna_view import short_names
 from hpo.report.run_data import RunData, load_run_data
 from hpo.results.story import winner_story
 from hpo.run.run_dir import RunDir, find_run
@@ -72,6 +73,8 @@ def search(
 ) -> Study:
     """Search, and return what was found; without pictures, on the embedded ones.
 
+    Ctrl-C stops it at once; `hpo.load().resume()` goes on.
+
     Args:
         study: a study file; everything else is laid over it.
         data: one folder of classes, split for you; or the splits: train, reference, query and
@@ -85,8 +88,10 @@ def search(
         options: of `hpo.study.spec.SearchOptions`: algorithm, pruner, seed, confirm, over,
             ranges, options, fix...; tables are merged with the study's by name.
         out: the folder that runs lie in.
-        **settings: concurrent, trials_per_gpu, keep and disk_quota as in a study file; others of
-            `hpo.searching.session.SearchSettings`, e.g. `executor="inprocess"`.
+        **settings: concurrent, trials_per_gpu, keep and disk_quota as in a study file;
+            `quiet=True` for no lines on stderr; others of
+            `hpo.searching.session.SearchSettings`, e.g. `executor="inprocess"`. `listeners` come
+            beside MLflow and the lines on stderr.
 
     Raises:
         HpoError: for wrong input, in one line.
@@ -94,9 +99,10 @@ def search(
     """
     from hpo.searching.session import start_search
 
-    start = _settings({k: v for k, v in settings.items() if k not in FIELDS}, but=_OF_A_RESUME)
-    wanted = study_of_arguments(study, data, budget, spec, weights, name, options, settings)
-    result = start_search(wanted, Path(place_of("out", out)), replace(start, completes=True))
+    others = {key: value for key, value in settings.items() if key not in FIELDS}
+    with _settings(others, but=_OF_A_RESUME) as start:
+        wanted = study_of_arguments(study, data, budget, spec, weights, name, options, settings)
+        result = start_search(wanted, Path(place_of("out", out)), replace(start, completes=True))
     return Study(result.run)
 
 
@@ -110,7 +116,8 @@ def load(run: PathLike | None = None, *, out: PathLike = "runs") -> Study:
     return Study(find_run(wanted, Path(place_of("out", out))))
 
 
-def _settings(changes: Mapping[str, Any], but: Collection[str]) -> SearchSettings:
+@contextlib.contextmanager
+def _settings(changes: Mapping[str, Any], but: Collection[str]) -> Iterator[SearchSettings]:
     """Settings as the command line has them: lines on stderr, MLflow, a report at the end.
 
     Args:
@@ -121,20 +128,36 @@ def _settings(changes: Mapping[str, Any], but: Collection[str]) -> SearchSetting
     from hpo.searching.session import SearchSettings
     from hpo.tracking.listener import mlflow_listener
 
-    console = Console(sys.stderr)
-    base = SearchSettings(
-        listeners=(mlflow_listener, lambda *_: console), progress=console.progress, report=True
-    )
+    quiet = changes.get("quiet", False)
+    changes = {key: value for key, value in changes.items() if key != "quiet"}
     unknown = sorted(set(changes) - (set(SearchSettings.__dataclass_fields__) - set(but)))
     if unknown:
         what = "search" if but == _OF_A_RESUME else "resume"
         raise SpecError(f"{unknown[0]}: no such argument of a {what}")
-    listeners = changes.get("listeners", ())
-    if not isinstance(listeners, Sequence) or not all(map(callable, listeners)):
-        raise SpecError(f"listeners: must be a list of functions, got {quoted(listeners)}")
-    return replace(base, **changes)
+    if not isinstance(quiet, bool):
+        raise SpecError(f"quiet: must be True or False, got {quoted(quiet)}")
+    more = changes.get("listeners", ())
+    if not isinstance(more, Sequence) or not all(map(callable, more)):
+        raise SpecError(f"listeners: must be a list of functions, got {quoted(more)}")
+    if changes.get("runs") is not None:
+        changes["runs"] = Path(place_of("runs", changes["runs"]))
+    console = Console(sys.stderr, stops_at_once=True)
+    shown = SearchSettings(report=True) if quiet else SearchSettings(
+        listeners=(lambda *_: console,), progress=console.progress, report=True
+    )  # fmt: skip
+    # The console closes last: how to go on stands below anything that others have to say.
+    changes["listeners"] = (mlflow_listener, *more, *shown.listeners)
+    try:
+        yield replace(shown, **changes)
+    except KeyboardInterrupt:
+        if not quiet:
+            console.interrupted_hard()
+        raise
+    finally:
+        console.close()
 
 
+@calls_stay_harmless
 class Study:
     """One run, read anew from its ledger each time something is asked for.
 
@@ -172,8 +195,8 @@ class Study:
 
     @property
     def facts(self) -> RunData:
-        """Study, plan, space and trials as they stand."""
-        return load_run_data(self._run)
+        """Study, plan, space and trials as they stand; before the first trial there are none."""
+        return load_run_data(self._run, may_be_empty=True)
 
     @property
     def best(self) -> dict[str, Any]:
@@ -210,6 +233,8 @@ class Study:
         import pandas as pd
 
         facts = self.facts
+        columns = ("trial", "purpose", "state", "value", "epochs", "seconds", "error")
+        short = short_names(facts, *columns)
         rows = [
             {
                 "trial": t.number,
@@ -219,11 +244,11 @@ class Study:
                 "epochs": t.epochs,
                 "seconds": t.seconds,
                 "error": (t.error or {}).get("message"),
-                **{short_name(key): value for key, value in t.params.items()},
+                **{short[key]: value for key, value in t.params.items()},
             }
             for t in facts.trials
         ]
-        return pd.DataFrame(rows).set_index("trial")
+        return pd.DataFrame(rows, columns=None if rows else columns).set_index("trial")
 
     def epochs_dataframe(self) -> pd.DataFrame:
         """One row a validated epoch: trial, epoch, value, seconds and the other metrics."""
@@ -244,11 +269,11 @@ class Study:
 
     def plot_history(self) -> go.Figure:
         """Value of every trial in order, and the best so far."""
-        return _figure(charts.history(self.facts))
+        return _figure(charts.history(load_run_data(self._run)))
 
     def plot_curves(self) -> go.Figure:
         """P@1 after every epoch, the winner and the default in front."""
-        return _figure(charts.curves(self.facts))
+        return _figure(charts.curves(load_run_data(self._run)))
 
     def plot_importance(self) -> go.Figure:
         """Which parameters matter.
@@ -256,26 +281,31 @@ class Study:
         Raises:
             SpecError: when there are too few trials to say.
         """
-        return _figure(*parameter_charts.importance_bars(self.facts))
+        return _figure(*parameter_charts.importance_bars(load_run_data(self._run)))
 
     def plot_parallel(self) -> go.Figure:
         """Parallel coordinates of the parameters that tell most."""
-        return _figure(parameter_charts.parallel(self.facts), "two trials with a result are needed")
+        return _figure(
+            parameter_charts.parallel(load_run_data(self._run)),
+            "two trials with a result are needed",
+        )
 
     def plot_slices(self) -> go.Figure:
         """P@1 against each of the parameters that tell most."""
-        return _figure(parameter_charts.slices(self.facts), "two trials with a result are needed")
+        return _figure(
+            parameter_charts.slices(load_run_data(self._run)), "two trials with a result are needed"
+        )
 
     def plot_slots(self) -> go.Figure:
         """Which trial ran where, when."""
-        return _figure(charts.slots(self.facts), "no trial has an epoch yet")
+        return _figure(charts.slots(load_run_data(self._run)), "no trial has an epoch yet")
 
     def resume(self, budget: str | int | None = None, **settings: Any) -> Study:
         """Go on, to the end of the budget or of a new one (`"+20"` adds to the old).
 
         Args:
             budget: in place of the old one.
-            **settings: keep and disk_quota, in place of the study's; others of
+            **settings: keep and disk_quota, in place of the study's; `quiet`; others of
                 `hpo.searching.session.SearchSettings`, e.g. `force=True`.
 
         Raises:
@@ -293,7 +323,8 @@ class Study:
             wanted = extend_budget(load_study(self._run.study_file).budget, str(budget))
         kept = {key: settings.pop(key) for key in ("keep", "disk_quota") if key in settings}
         check_shape(StudySpec, kept, "Study.resume")
-        resume_search(self._run, _settings(settings, but=_OF_A_SEARCH), budget=wanted, **kept)
+        with _settings(settings, but=_OF_A_SEARCH) as start:
+            resume_search(self._run, start, budget=wanted, **kept)
         return self
 
     def predict(
@@ -329,7 +360,7 @@ class Study:
         from hpo.executors.inprocess import InProcessExecutor
         from hpo.report.page import write_report
 
-        facts = self.facts
+        facts = load_run_data(self._run)
         return write_report(facts, InProcessExecutor(facts.study.trainer))
 
 

@@ -42,6 +42,7 @@ from hpo.automl.workspace import (
 )
 from hpo.core.errors import RunError, SpecError
 from hpo.core.event_bus import EventBus, EventFile
+from hpo.core.process.imports import calls_stay_harmless
 from hpo.core.selection import best_trial
 from hpo.core.spec_dicts import merged
 from hpo.core.trial import Ended
@@ -58,6 +59,7 @@ from hpo.tracking.listener import mlflow_listener
 logger = logging.getLogger(__name__)
 
 
+@calls_stay_harmless
 class AutoML:
     """A search whose trials the caller trains.
 

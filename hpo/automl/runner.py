@@ -29,7 +29,7 @@ from hpo.automl.settings import SAMPLE_COUNT_NAMES, UNSAFE_BATCH
 from hpo.automl.wandb_table import Listeners, wandb_listeners
 from hpo.automl.workspace import choose_place
 from hpo.core.event_json import data_of
-from hpo.core.process.imports import warnings_stay_harmless
+from hpo.core.process.imports import calls_stay_harmless
 from hpo.searching.session import SearchSettings
 from hpo.tracking.listener import mlflow_listener
 
@@ -42,6 +42,7 @@ OURS = (*SAMPLE_COUNT_NAMES, UNSAFE_BATCH)
 """Arguments for platform jobs that are read here and say nothing to the platform."""
 
 
+@calls_stay_harmless
 class AutoMLRunner:
     """Searches the hyperparameters of one network.
 
@@ -92,7 +93,6 @@ class AutoMLRunner:
         self._trainer = trainer
         read_execution(self.skill.path, self.skill.action(action))  # what it names must be there
 
-    @warnings_stay_harmless()
     def run(  # noqa: PLR0913, PLR0917 - the published call
         self,
         train_dataset_uri: str = "",

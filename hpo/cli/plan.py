@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -68,7 +69,8 @@ def run(args: argparse.Namespace) -> int:
             progress=console.progress,
             runs=Path(args.out),
         )
-        found = plan_search(study, settings)
+        with contextlib.closing(console):
+            found = plan_search(study, settings)
     if args.json:
         cost = {} if price is None else {"cost": cost_of(found, price, study.budget)}
         print_json({**data_of(found), **cost})

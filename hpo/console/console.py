@@ -44,10 +44,17 @@ class Console:
     Args:
         stream: where to print.
         now: a clock in seconds that never goes back.
+        stops_at_once: whether Ctrl-C does not wait for running epochs.
     """
 
-    def __init__(self, stream: TextIO, now: Callable[[], float] = time.monotonic) -> None:
-        self._stream, self._now = stream, now
+    def __init__(
+        self,
+        stream: TextIO,
+        now: Callable[[], float] = time.monotonic,
+        *,
+        stops_at_once: bool = False,
+    ) -> None:
+        self._stream, self._now, self._stops_at_once = stream, now, stops_at_once
         self._live = stream.isatty() and os.environ.get("TERM") != "dumb"
         self._color = self._live and "NO_COLOR" not in os.environ
         self._last_status = now()
@@ -286,7 +293,7 @@ class Console:
         if self._live and self._view is None:
             from hpo.console.live import LiveView
 
-            self._view = LiveView(self._stream, self._progress)
+            self._view = LiveView(self._stream, self._progress, self._stops_at_once)
             self._view.start()
         return self._view
 

@@ -24,6 +24,7 @@ MOST_ROWS = 8
 BARS = "▁▂▃▄▅▆▇█"
 SPARK_EPOCHS = 12
 HINT = "Ctrl-C: finish the running epochs, save, stop.  `hpo resume` goes on."
+AT_ONCE_HINT = "Ctrl-C: stop at once; running epochs are repeated.  `hpo resume` goes on."
 PREPARING_HINT = "Ctrl-C: stop."
 ENDING_HINT = "Ctrl-C twice: stop.  `hpo resume` goes on."
 WHEEL = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
@@ -36,10 +37,11 @@ class LiveView:
     Args:
         stream: the terminal.
         progress: what to draw.
+        stops_at_once: whether Ctrl-C does not wait for running epochs.
     """
 
-    def __init__(self, stream: TextIO, progress: Progress) -> None:
-        self._progress = progress
+    def __init__(self, stream: TextIO, progress: Progress, stops_at_once: bool = False) -> None:
+        self._progress, self._stops_at_once = progress, stops_at_once
         self._phase, self._part, self._since = "", "", time.monotonic()
         self._console = Console(file=stream, highlight=False, soft_wrap=True)
         self._live = Live(
@@ -92,6 +94,7 @@ class LiveView:
         hint = PREPARING_HINT
         if self._progress.has_begun:
             hint = HINT if self._progress.running or not self._phase else ENDING_HINT
+            hint = AT_ONCE_HINT if self._stops_at_once else hint
         rows.append(Text(hint, style="dim"))
         for row in rows:
             row.no_wrap, row.overflow = True, "ellipsis"

@@ -109,15 +109,16 @@ class RunData:
         return best.value if best else None
 
 
-def load_run_data(run: RunDir, *, status: str = "") -> RunData:
+def load_run_data(run: RunDir, *, status: str = "", may_be_empty: bool = False) -> RunData:
     """Read everything a report needs from a run.
 
     Args:
         run: the run.
         status: how the search stands, where its own driver asks; else it is read from the run.
+        may_be_empty: whether it is enough that the run is there.
 
     Raises:
-        RunError: when the run cannot be read.
+        RunError: when the run cannot be read, or has no trial that could be shown.
     """
     study, plan = load_study(run.study_file), read_plan(run.path)
     trainer = find_trainer(study.trainer)
@@ -126,7 +127,7 @@ def load_run_data(run: RunDir, *, status: str = "") -> RunData:
     trials, seconds = tuple(ledger.trials()), ledger.active_seconds
     direction, spans = ledger.direction, ledger.spans()
     ledger.close()
-    if not trials:
+    if not trials and not may_be_empty:
         raise RunError(f"{run}: no trial has been started, so there is nothing to report yet")
     handed_on = read_current(run, extent_of([t.trained_epochs for t in trials]))
     return RunData(

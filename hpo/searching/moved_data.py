@@ -21,6 +21,7 @@ from hpo.core.text import nearest_path, shell_word
 from hpo.core.yaml_io import read_yaml, to_yaml
 from hpo.run.run_dir import RunDir, write_atomically
 from hpo.searching.resume import settle_origin
+from hpo.study.arguments import PathLike, place_of
 from hpo.study.plan import StudyPlan, resolve_sources
 from hpo.study.provenance import NO_FILES, describe_source, read_origin
 from hpo.study.spec import StudySpec, parse_study
@@ -35,11 +36,11 @@ class Given(Protocol):
         """As of `settle_origin`."""
 
     @property
-    def places(self) -> Mapping[str, str]:
+    def places(self) -> Mapping[str, PathLike]:
         """As of `_take_places`."""
 
     @property
-    def moved(self) -> Mapping[str, str]:
+    def moved(self) -> Mapping[str, PathLike]:
         """As of `_take_moved`."""
 
 
@@ -62,11 +63,12 @@ def settle_run(
     Raises:
         HpoError: as of all three.
     """
-    study, found = _take_moved(study, plan, given.moved)
+    moved = {place_of("moved", old): _whole("moved", new) for old, new in given.moved.items()}
+    study, found = _take_moved(study, plan, moved)
     study, found = _take_places(run, study, found, trainer, given.places)
     settled = settle_origin(run, study, found, trainer, force=given.force)
     if found is not plan:
-        _remember_places(run, study, plan, settled, given.moved)
+        _remember_places(run, study, plan, settled, moved)
     return study, settled
 
 
@@ -172,7 +174,7 @@ def _demand_data(run: RunDir, study: StudySpec, plan: StudyPlan, trainer: Traine
 
 
 def _take_places(
-    run: RunDir, study: StudySpec, plan: StudyPlan, trainer: Trainer, places: Mapping[str, str]
+    run: RunDir, study: StudySpec, plan: StudyPlan, trainer: Trainer, places: Mapping[str, PathLike]
 ) -> tuple[StudySpec, StudyPlan]:
     """Return study and plan with the pictures at their new places; nothing is written yet.
 
@@ -225,7 +227,12 @@ def _remember_places(
             write_atomically(file, to_yaml(spec))
 
 
-def _checked(study: StudySpec, places: Mapping[str, str]) -> dict[str, str]:
+def _whole(where: str, place: PathLike) -> str:
+    """An address, or a path from the root: it is kept, and read from elsewhere."""
+    return anchored_path(place_of(where, place), Path.cwd())
+
+
+def _checked(study: StudySpec, places: Mapping[str, PathLike]) -> dict[str, str]:
     found = {}
     for name, place in places.items():
         flag = f"--{name.replace('_', '-')}"
@@ -233,7 +240,7 @@ def _checked(study: StudySpec, places: Mapping[str, str]) -> dict[str, str]:
             has = "one folder (--data)" if study.data.folder else "splits (--train, --query, ...)"
             has = "the embedded pictures" if study.data.is_default else has
             raise DataError(f"{flag}: the run was searched with {has}; give what it has")
-        whole = anchored_path(place, Path.cwd())
+        whole = _whole(flag, place)
         if is_missing(whole):
             hint = nearest_path(Path(whole))
             raise DataError(f"{flag}: no such folder or archive: {whole}{hint}")

@@ -43,7 +43,7 @@ def study_of_arguments(
     sources = {} if data is None else _sources(data)
     if study is not None:
         place = place_of("study", study)
-        base = given_study(study if isinstance(study, str) else Path(place))
+        base = given_study(place if isinstance(study, str) else Path(place))
     else:
         base = new_study(sources, address, given)
     more = {"name": name, **(settings or {})}
@@ -62,7 +62,7 @@ def study_of_arguments(
 
 
 def place_of(where: str, path: PathLike) -> Any:
-    """A path or address as text; an empty one would be taken for none.
+    """A path or address as text, `~` spelt out; an empty one would be taken for none.
 
     Raises:
         SpecError: it is empty, or no path.
@@ -71,7 +71,7 @@ def place_of(where: str, path: PathLike) -> Any:
         raise SpecError(f"{where}: must be text or a Path, got {quoted(path)}")
     if not (text := os.fspath(path)):
         raise SpecError(f"{where}: must name a folder, file or address, got an empty text")
-    return text
+    return os.path.expanduser(text)  # noqa: PTH111 - a Path would take addresses apart
 
 
 def _mapping(where: str, given: Mapping[str, Any] | None) -> dict[str, Any]:

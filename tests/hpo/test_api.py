@@ -1,19 +1,26 @@
 """Searches from Python: what a notebook sees equals what the ledger holds."""
 
+import io
 import json
 import re
+import shutil
 import subprocess
 import sys
+import threading
+import warnings
 
 import pytest
 
 from hpo import api
+from hpo.automl.ask_tell import AutoML
+from hpo.automl.runner import AutoMLRunner
 from hpo.core.errors import HpoError, RunError, SpecError
+from hpo.core.process.imports import calls_stay_harmless
 from hpo.run.ledger import Ledger
 from hpo.study.arguments import study_of_arguments
 from tests.quick_cli import write_study
 
-QUIET = {"executor": "inprocess", "listeners": (), "report": False}
+QUIET = {"executor": "inprocess", "quiet": True, "report": False}
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +62,7 @@ def test_the_public_call_works_before_and_after_its_package_was_imported(tmp_pat
         "import hpo\n"
         "for _ in range(2):\n"
         f"    study = hpo.search({str(write_study(tmp_path))!r}, budget=1, out={str(tmp_path)!r},\n"
-        "        executor='inprocess', listeners=(), report=False)\n"
+        "        executor='inprocess', quiet=True, report=False)\n"
         "    assert study.best['trial'] == 0\n"
         "import hpo.searching.session\n"
         "assert hpo.searching.session.start_search\n"
@@ -163,6 +170,8 @@ def test_splits_or_a_folder():
         ({"executor": "raay"}, "executor: must be ray or inprocess, got 'raay'"),
         ({"listeners": 5}, "listeners: must be a list of functions, got 5"),
         ({"listeners": [print, "me"]}, "listeners: must be a list of functions"),
+        ({"quiet": "yes"}, "quiet: must be True or False, got 'yes'"),
+        ({"runs": 5}, "runs: must be text or a Path, got 5"),
         ({"spec": {"train.num_epoch": 7}}, "did you mean train.num_epochs"),
         ({"budget": "ten"}, "budget: 'ten' is not understood"),
         ({"name": "a/b"}, "name"),
@@ -231,3 +240,135 @@ def test_one_picture_may_stand_alone(study, tmp_path):
 def test_what_is_no_picture_is_named(study, images):
     with pytest.raises(SpecError, match="images: must (be text or a Path|name a folder)"):
         study.predict(images)
+
+
+def test_a_copied_run_names_its_own_files(study, tmp_path):
+    shutil.copytree(study.run_dir, tmp_path / "copy")
+    best = api.load(tmp_path / "copy").best
+    assert best["onnx"] == str(tmp_path / "copy/best/model.onnx")
+    assert best["spec"] == str(tmp_path / "copy/best/spec.yaml")
+    assert study.best["onnx"] == str(study.run_dir / "best/model.onnx")
+
+
+def test_runs_lie_below_the_home_folder_where_that_is_asked(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    found = api.search(write_study(tmp_path), budget=1, out="~/runs", runs="~/earlier", **QUIET)
+    assert found.run_dir.is_relative_to(tmp_path / "runs")
+    assert not (tmp_path / "~").exists()
+    assert api.load("~/runs/quick").run_dir == found.run_dir
+    assert api.load(out="~/runs").run_dir == found.run_dir
+
+
+def test_listeners_come_beside_the_lines_on_stderr(tmp_path, capsys):
+    events = []
+
+    class Ear:
+        def handle(self, event):
+            events.append(event.name)
+
+        def close(self):
+            events.append("closed")
+
+    given = {"executor": "inprocess", "report": False, "listeners": [lambda *_: Ear()]}
+    api.search(write_study(tmp_path), budget=1, out=tmp_path / "runs", **given)
+    assert (events[0], events[-1]) == ("started", "closed")
+    assert "trial   0" in capsys.readouterr().err
+    events.clear()
+    api.search(write_study(tmp_path), budget=1, out=tmp_path / "runs", quiet=True, **given)
+    assert (events[0], events[-1]) == ("started", "closed")
+    assert capsys.readouterr().err == ""
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+class Impatient:
+    """A listener that presses Ctrl-C when the second trial starts."""
+
+    def handle(self, event):
+        if event.name == "trial_started" and event.trial == 1:
+            raise KeyboardInterrupt
+
+    def close(self):
+        pass
+
+
+def test_a_view_ends_with_its_search_and_says_what_ctrl_c_does(tmp_path, monkeypatch):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    before = {*threading.enumerate()}
+    refused = Terminal()
+    monkeypatch.setattr(sys, "stderr", refused)
+    with pytest.raises(HpoError):
+        api.search(data=tmp_path / "nowhere", out=tmp_path / "runs", executor="inprocess")
+    stopped = Terminal()
+    monkeypatch.setattr(sys, "stderr", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        api.search(
+            write_study(tmp_path, fault__sleep=0.1), budget=3, out=tmp_path / "runs",
+            executor="inprocess", report=False, listeners=[lambda *_: Impatient()],
+        )  # fmt: skip
+    for thread in {*threading.enumerate()} - before:
+        thread.join(timeout=10)  # it looks up four times a second
+    assert {*threading.enumerate()} == before
+    for stream in (refused, stopped):
+        text = stream.getvalue()
+        assert text.count("\x1b[?25l") == text.count("\x1b[?25h") > 0  # the cursor
+    assert "Ctrl-C: stop at once; running epochs are repeated." in stopped.getvalue()
+    assert "finish the running epochs" not in stopped.getvalue()
+    run = api.load(out=tmp_path / "runs").run_dir
+    assert stopped.getvalue().rstrip().endswith(f"hpo resume {run}")
+
+
+def test_a_run_can_be_looked_at_before_its_first_trial(study, tmp_path):
+    fresh = tmp_path / "fresh"
+    shutil.copytree(
+        study.run_dir, fresh, ignore=shutil.ignore_patterns("best", "trials", "ledger*")
+    )
+    Ledger.create(fresh / "ledger.db", "maximize").close()
+    empty = api.load(fresh)
+    assert (empty.best, empty.best_params, empty.best_value) == ({}, {}, None)
+    assert "0 trials" in empty._repr_html_()
+    frame = empty.trials_dataframe()
+    assert len(frame) == len(empty.epochs_dataframe()) == 0
+    whole = study.trials_dataframe()
+    assert list(frame.columns) == list(whole.columns)[: len(frame.columns)]
+    assert frame.index.name == whole.index.name
+    with pytest.raises(RunError, match="no trial has been started"):
+        empty.plot_history()
+    with pytest.raises(RunError, match="no trial has been started"):
+        empty.report()
+
+
+def test_warnings_of_libraries_end_no_call():
+    @calls_stay_harmless
+    class Library:
+        def __init__(self):
+            warnings.warn("made", stacklevel=1)
+
+        def call(self, word):
+            """Call it."""
+            warnings.warn("called", stacklevel=1)
+            return word
+
+        @property
+        def place(self):
+            """Where it is."""
+            warnings.warn("looked", stacklevel=1)
+            return 7
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert Library().call("a") == "a"
+        assert Library().place == 7
+        with pytest.raises(UserWarning):
+            warnings.warn("the program's own", stacklevel=1)
+    assert (Library.call.__doc__, Library.place.__doc__) == ("Call it.", "Where it is.")
+    for kind in (api.Study, AutoML, AutoMLRunner):
+        for name in ("resume", "plot_curves", "facts", "next_recommendation", "finish", "review"):
+            value = vars(kind).get(name)
+            function = value.fget if isinstance(value, property) else value
+            assert function is None or hasattr(function, "__wrapped__"), (kind, name)

@@ -10,7 +10,7 @@ import pytest
 
 from hpo.cli.main import main
 from hpo.core.budget import Budget
-from hpo.core.errors import DataError, HpoError, RunError
+from hpo.core.errors import DataError, HpoError, RunError, SpecError
 from hpo.core.yaml_io import read_yaml
 from hpo.results.export import export_run
 from hpo.searching.session import resume_search, start_search
@@ -200,6 +200,13 @@ def test_another_file_at_its_new_place_is_gone_on_with_and_remembered(started):
     assert sum(go_on(run, trials=5).finished.trials.values()) == 5
 
 
+def test_another_file_from_python_is_a_path_of_any_kind_and_kept_from_the_root(started):
+    run, old, new = started
+    assert go_on(run, moved={Path(old): Path("elsewhere/renamed.ckpt")}).finished
+    assert json.loads((run.path / "plan.json").read_text())["base_spec"]["start"]["file"] == new
+    assert read_yaml(run.trial_dir(0) / "spec.yaml")["start"]["file"] == new
+
+
 def test_new_places_that_are_none_are_refused_and_nothing_is_written(started):
     run, old, new = started
     before = (run.path / "plan.json").read_bytes()
@@ -307,3 +314,18 @@ def test_a_run_that_has_kept_what_its_lists_themselves_are_goes_on(listed):
     assert data != kept["data"]
     (run.path / "origin.json").write_text(json.dumps({**kept, "data": data}))
     assert go_on(run).finished
+
+
+def test_new_places_from_python_are_paths_of_any_kind_and_kept_from_the_root(
+    moved, tmp_path, monkeypatch
+):
+    run, new = moved
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(new)
+    places = {"train": Path("train"), "reference": "~/new/reference", "query": new / "query"}
+    assert go_on(run, places).finished
+    plan = json.loads((run.path / "plan.json").read_text())
+    assert plan["sources"] == {name: str(new / name) for name in NAMES}
+    for wrong in ({"train": 5}, {"train": ""}):
+        with pytest.raises(SpecError, match="--train: must "):
+            go_on(run, wrong)

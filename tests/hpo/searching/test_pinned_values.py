@@ -51,7 +51,7 @@ FLAGS = {
     "length, fixed": ["--fix", "train.num_epochs=4"],
 }
 THREE = Budget(trials=3)
-QUIET = {"executor": "inprocess", "listeners": (), "report": False}
+QUIET = {"executor": "inprocess", "quiet": True, "report": False}
 
 
 def demand_arrived(folder, name, value):

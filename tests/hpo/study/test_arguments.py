@@ -7,7 +7,7 @@ import pytest
 
 from hpo.core.errors import SpecError
 from hpo.core.yaml_io import to_yaml
-from hpo.study.arguments import study_of_arguments
+from hpo.study.arguments import place_of, study_of_arguments
 
 NOTHING = dict.fromkeys(["study", "data", "budget", "spec", "weights", "name", "options"])
 
@@ -52,3 +52,12 @@ def test_paths_and_numbers_of_numpy_are_taken():
     assert not study.search.memory  # as a seed is named
     assert study.spec["train"]["num_epochs"] == 3
     assert "num_epochs: 3" in to_yaml(study.to_dict())
+
+
+def test_a_tilde_is_the_home_folder_everywhere_but_in_addresses(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "s.yaml").write_text("schema_version: 1\nname: home\n")
+    assert study_of(study="~/s.yaml").name == "home"
+    assert study_of(data="~/photos").data.folder == f"{tmp_path}/photos"
+    assert study_of(data="s3://lot/~/photos").data.folder == "s3://lot/~/photos"
+    assert place_of("out", Path("~/runs")) == f"{tmp_path}/runs"
