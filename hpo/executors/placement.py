@@ -81,7 +81,8 @@ def sharing_asked(study: StudySpec, start: Start) -> int | str | None:
 
 def find_machine(start: Start) -> Machine:
     """What trials can run on; a cluster is joined for it."""
-    from hpo.executors.ray_start import demand_free, join_cluster
+    from hpo.executors.ray_owner import demand_free
+    from hpo.executors.ray_start import join_cluster
 
     if start.executor == IN_PROCESS:
         if start.ray_address:

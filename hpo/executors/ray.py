@@ -20,7 +20,8 @@ from hpo.core.machine import Machine, Node
 from hpo.core.protocols import TrialDriver
 from hpo.executors.division import Slots
 from hpo.executors.ray_faults import FEWER, Losses, RayLostError, ended_process, wait_for
-from hpo.executors.ray_start import join_cluster, leave, start_local
+from hpo.executors.ray_owner import leave
+from hpo.executors.ray_start import join_cluster, start_local
 from hpo.executors.ray_worker import WorkerLimits, call_in_worker, constants_of, train
 
 if TYPE_CHECKING:

@@ -1,7 +1,4 @@
-"""Starts a private Ray on this machine, or joins a running cluster; ends or leaves it again.
-
-A Ray that the program around a search has started or joined by itself is never touched.
-"""
+"""Starts a private Ray on this machine, or joins a running cluster."""
 
 from __future__ import annotations
 
@@ -15,16 +12,16 @@ import socket
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from hpo.core.diverted import muted
 from hpo.core.errors import HpoError, MachineError
 from hpo.core.machine import Machine, Node
 from hpo.core.machine_faults import describe_fault
 from hpo.core.process import children
 from hpo.executors.ray_folder import choose_ray_folder
+from hpo.executors.ray_owner import OURS
 
 logger = logging.getLogger(__name__)
 
@@ -61,79 +58,6 @@ _PASSED_ON = ("HPO_CACHE_DIR", "HPO_TRAINER_MODULES", "XDG_CACHE_HOME")
 """Variables that mean the same on every node of a cluster."""
 
 
-class _Ours:
-    """The Ray that searches of this process have started or joined."""
-
-    def __init__(self) -> None:
-        self.lock = threading.RLock()
-        self.address: str | None = None
-        """Of a cluster; empty for one of our own; None where there is none."""
-        self.users = 0
-        """Executors that run trials in it."""
-        self._undo = contextlib.ExitStack()
-
-    def free(self, address: str) -> bool:
-        """Make way for a Ray at an address; whether that one is ours already.
-
-        Raises:
-            HpoError: the program, or another search in it, has another one.
-        """
-        ray = sys.modules.get("ray")
-        if ray is None or not ray.is_initialized():
-            self._forget()
-            return False
-        if address and self.address == address:
-            return True
-        if self.address is not None and not self.users:  # left by a search that was refused
-            self.end()
-            return False
-        raise HpoError(
-            "executor: this program uses Ray already, by its own ray.init() or in another search, "
-            'and a process has but one; call ray.shutdown() first, or give executor="inprocess"'
-        )
-
-    @contextlib.contextmanager
-    def starting(self, address: str, variables: Mapping[str, str]) -> Iterator[None]:
-        """Set variables for a Ray at an address; where it does not start, nothing is left."""
-        before = {name: os.environ.get(name) for name in variables}
-        self._undo.callback(_set_variables, before)
-        os.environ.update(variables)
-        _read_settings_again()
-        try:
-            yield
-        except BaseException:
-            self.end()
-            raise
-        self._undo.callback(_silence())
-        self.address = address
-
-    def end(self) -> None:
-        """End or leave it, and give the program its own settings back."""
-        import ray
-
-        with muted():
-            ray.shutdown()
-        self._forget()
-        _read_settings_again()
-
-    def _forget(self) -> None:
-        self._undo.close()
-        self.address, self.users = None, 0
-
-
-_OURS = _Ours()
-
-
-def demand_free(address: str = "") -> None:
-    """Refuse to start or join a Ray beside one of the program's own.
-
-    Raises:
-        HpoError: the program has one.
-    """
-    with _OURS.lock:
-        _OURS.free(address)
-
-
 def start_local(machine: Machine, threads: int) -> None:
     """Start a private Ray: token-protected, no telemetry, no dashboard, quiet.
 
@@ -153,11 +77,11 @@ def start_local(machine: Machine, threads: int) -> None:
     folder = choose_ray_folder()
     if folder.warning:
         logger.warning("%s", folder.warning)
-    with _OURS.lock:
-        _OURS.free("")
-        with _OURS.starting("", variables):
+    with OURS.lock:
+        OURS.free("")
+        with OURS.starting("", variables):
             _start(machine, folder.path)
-        _OURS.users = 1
+        OURS.users = 1
 
 
 def _start(machine: Machine, folder: Path) -> None:
@@ -204,11 +128,11 @@ def join_cluster(address: str, *, uses: bool = False) -> Machine:
     variables = dict(_SETTINGS)
     if os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH"):
         variables["RAY_AUTH_MODE"] = os.environ.get("RAY_AUTH_MODE", "token")
-    with _OURS.lock:
-        if not _OURS.free(address):
-            with _OURS.starting(address, variables):
+    with OURS.lock:
+        if not OURS.free(address):
+            with OURS.starting(address, variables):
                 _join(address)
-        _OURS.users += uses
+        OURS.users += uses
         return _look_at_nodes()
 
 
@@ -226,25 +150,6 @@ def _join(address: str) -> None:
             "there; start it with RAY_AUTH_MODE=token",
             address,
         )
-
-
-def leave() -> None:
-    """Say that an executor needs Ray no more: the last one ends it, or leaves the cluster."""
-    with _OURS.lock:
-        _OURS.users -= 1
-        if _OURS.users <= 0:
-            _OURS.end()
-
-
-@contextlib.contextmanager
-def leaving_unused() -> Iterator[None]:
-    """Leave at the end a cluster that was joined for a search which then has not begun."""
-    try:
-        yield
-    finally:
-        with _OURS.lock:
-            if _OURS.address is not None and _OURS.users <= 0:
-                _OURS.end()
 
 
 def _look_at_nodes() -> Machine:
@@ -348,13 +253,6 @@ def _keep_bytecode() -> None:
         )
 
 
-def _read_settings_again() -> None:
-    """Make Ray see mode and token: it read them when it was imported, or for an earlier search."""
-    internals: Any = importlib.import_module("ray._raylet")
-    internals.Config.initialize("")
-    internals.AuthenticationTokenLoader.instance().reset_cache()
-
-
 @contextlib.contextmanager
 def _own_sigterm() -> Iterator[None]:
     """Keep our handler of SIGTERM: Ray's own would end the search without saving.
@@ -373,33 +271,3 @@ def _own_sigterm() -> Iterator[None]:
         if in_main:
             for number, handler in handlers.items():
                 signal.signal(number, handler)
-
-
-def _silence() -> Callable[[], None]:
-    """Let Ray say nothing of trials that fail or workers that are renewed: the engine does.
-
-    Returns:
-        What makes it speak again.
-    """
-    internals: Any = importlib.import_module("ray._private.worker")
-    loggers = [logging.getLogger(name) for name in ("ray", "ray.tune", "ray.train", "ray.data")]
-    levels, spoken = [one.level for one in loggers], internals.print_to_stdstream
-    internals.print_to_stdstream = lambda data, **_: logger.debug("Ray says: %s", data)
-    for one in loggers:
-        one.setLevel(logging.CRITICAL)
-
-    def undo() -> None:
-        internals.print_to_stdstream = spoken
-        for one, level in zip(loggers, levels, strict=True):
-            one.setLevel(level)
-
-    return undo
-
-
-def _set_variables(values: Mapping[str, str | None]) -> None:
-    """Set variables of the environment; those that are None are removed."""
-    for name, value in values.items():
-        if value is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = value

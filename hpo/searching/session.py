@@ -19,7 +19,7 @@ from hpo.core.protocols import Algorithm, Executor, Listener, Trainer, TrialDriv
 from hpo.core.yaml_io import to_yaml
 from hpo.executors.gpu_sharing import Measured, growth_of, measure_packed
 from hpo.executors.placement import make_executor, place_trials, sharing_asked
-from hpo.executors.ray_start import leaving_unused
+from hpo.executors.ray_owner import leaving_unused
 from hpo.results.handoff import hand_on
 from hpo.results.model_costs import Architectures
 from hpo.run.disk_errors import explain_disk_faults
@@ -347,14 +347,9 @@ class Session:
         if self.engine_run is None:
             return None
         keeper = Keeper(
-            self.run,
-            self.ledger,
-            algorithm,
-            keep=self.study.keep,
-            confirm=self.study.search.confirm,
-            averages=self.plan.averages,
-            emit=self.bus.emit,
-        )
+            self.run, self.ledger, algorithm, keep=self.study.keep,
+            confirm=self.study.search.confirm, averages=self.plan.averages, emit=self.bus.emit,
+        )  # fmt: skip
         self.bus.add(keeper)
         self.bus.add(self.disk_space)  # which warns of what is left when the keeper is through
         return keeper

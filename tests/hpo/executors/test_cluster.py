@@ -52,9 +52,9 @@ def cluster(tmp_path_factory):
     }
     from ray.cluster_utils import Cluster
 
-    from hpo.executors.ray_start import _read_settings_again
+    from hpo.executors.ray_owner import read_settings_again
 
-    _read_settings_again()
+    read_settings_again()
     made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     made.small = [made.add_node(num_cpus=1) for _ in range(2)]
     yield made
@@ -138,7 +138,8 @@ def test_a_cluster_is_looked_at(cluster):
 
 
 def test_a_wrong_token_is_one_line(cluster, monkeypatch):
-    from hpo.executors.ray_start import _read_settings_again, join_cluster
+    from hpo.executors.ray_owner import read_settings_again
+    from hpo.executors.ray_start import join_cluster
 
     began = time.monotonic()
     monkeypatch.setenv("RAY_AUTH_TOKEN", "0" * 64)
@@ -149,7 +150,7 @@ def test_a_wrong_token_is_one_line(cluster, monkeypatch):
         join_cluster(cluster.address)
     assert time.monotonic() - began < 60
     monkeypatch.undo()
-    _read_settings_again()
+    read_settings_again()
 
 
 def test_whoever_leaves_last_leaves_the_cluster_and_its_settings(cluster, tmp_path):
