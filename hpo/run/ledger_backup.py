@@ -93,19 +93,19 @@ class LedgerBackup:
 
     def discard(self) -> None:
         """Remove the local ledger, once it is closed and all of it has arrived."""
-        if not self._problem:
+        if 0 <= _count_facts(self._local) <= _count_facts(self._shared):
             _remove(self._local)
 
     def _copy(self) -> None:
-        """Copy; a disk that is away for a while only makes the copy late."""
+        """Copy; a disk that is away or full for a while only makes the copy late."""
         try:
             copy_ledger(self._local, self._shared)
-        except OSError as error:
+        except (OSError, RunError) as error:
             if not self._problem:
                 logger.warning(
                     "%s cannot be brought up to date: %s; the search goes on, its ledger is %s",
                     self._shared,
-                    error.strerror or error,
+                    getattr(error, "strerror", None) or error,
                     self._local,
                 )
             self._problem = str(error)

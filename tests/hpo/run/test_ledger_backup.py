@@ -1,9 +1,11 @@
 """Ledgers on the driver's disk and their copies in the run."""
 
 import logging
+import resource
 
 import pytest
 
+from hpo.core.event_bus import EventBus
 from hpo.core.events import Epoch, TrialFinished, TrialSuspended
 from hpo.core.trial import Measurement, Suggestion, TrialState
 from hpo.run.ledger import Ledger
@@ -88,6 +90,35 @@ def test_a_killed_driver_goes_on_from_its_own_disk(run):
     assert [(str(t.state), t.epochs) for t in again.trials()] == [("complete", 3), ("running", 2)]
     again.close()
     assert seen(run.ledger_file) == [("complete", 3), ("running", 2)]
+
+
+@pytest.mark.parametrize("recovers", [True, False])
+def test_a_copy_that_finds_no_room_is_late_and_the_whole_ledger_is_kept(run, caplog, recovers):
+    ledger, (backup,) = open_ledger(run, UUID, on_driver=True)
+    bus = EventBus([backup])
+    for number in range(3):
+        start(ledger, number)
+        train(ledger, number, 1, 2, 3)
+        end(ledger, number)
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        is_full = number == 1 or (number == 2 and not recovers)
+        if is_full:  # files end here, as where the folder of temporary files is full
+            resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+        try:
+            bus.emit(TrialFinished(trial=number, state=TrialState.COMPLETE))
+            if number == 2:
+                bus.close()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert len(seen(run.ledger_file)) == (1 if is_full else number + 1)
+    assert caplog.text.count("cannot be brought up to date: ") == 1
+    assert "no longer listens" not in caplog.text
+    ledger.close()
+    backup.discard()
+    assert (ledgers_dir() / f"{UUID}.db").is_file() is not recovers
+    again, _ = open_ledger(run, UUID, on_driver=True)
+    assert len(again.trials()) == 3
+    again.close()
 
 
 def test_another_driver_goes_on_from_the_copy(run, tmp_path, monkeypatch):
