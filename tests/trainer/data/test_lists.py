@@ -1,10 +1,11 @@
 import csv
 import os
+import time
 
 import pytest
 
 from trainer.data.folder import scan_folder
-from trainer.data.lists import read_list, write_list
+from trainer.data.lists import read_list, read_table, write_list
 from trainer.data.sources import open_source, pictures_of
 from trainer.errors import DataError
 
@@ -223,3 +224,13 @@ def test_a_written_list_keeps_columns(write, tmp_path):
     write_list(tmp_path / "out.csv", open_source(str(file)), [0, 4])
     with (tmp_path / "out.csv").open() as stream:
         assert [row["group"] for row in csv.DictReader(stream)] == ["g0", "g0"]
+
+
+def test_time_grows_with_the_rows_and_not_with_their_square(write):
+    """Beside what reading the table takes, a row costs one look at its file."""
+    file = write("path,label,split,group", *["photos/lime/0.png,lime,train,g"] * 100_000)
+    started = time.process_time()
+    read_table(file)
+    bare_s = time.process_time() - started
+    assert len(read_list(file).paths) == 1
+    assert time.process_time() - started < 20 * bare_s
