@@ -17,6 +17,7 @@ import numpy as np
 
 from trainer.data.decoding import decode_readable
 from trainer.data.framing import SQUASHED, ImageSize
+from trainer.retrieval import UnitGallery, search
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -91,33 +92,41 @@ def _pooled(images_NSS: NDArray[np.float32], side: int) -> NDArray[np.float32]:
     return pooled
 
 
-def _middles(images_NSS: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the middle of each picture, enlarged to all of it: what a step forward would show."""
+def _middles(images_NSS: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+    """Return the middle of each picture, enlarged to all of it: what a step forward would show.
+
+    It is brought to a side part by part: many pictures are large.
+    """
     zoom_23 = np.eye(2, 3, dtype=np.float32) * np.float32(_MIDDLE)
-    parts = [
-        _warped(part, np.broadcast_to(zoom_23, (len(part), 2, 3)), _places(SIDE))[0]
-        for part in np.split(images_NSS, range(_BLOCK, len(images_NSS), _BLOCK))
-    ]
-    return np.concatenate(parts).reshape(images_NSS.shape)
+    parts = []
+    for part in np.split(images_NSS, range(_BLOCK, len(images_NSS), _BLOCK)):
+        zooms_P23 = np.broadcast_to(zoom_23, (len(part), 2, 3))
+        middles_PD, _ = _warped(part, zooms_P23, _places(SIDE))
+        parts.append(_pooled(middles_PD.reshape(part.shape), side))
+    return np.concatenate(parts)
 
 
 def _candidates(small_NSS: NDArray[np.float32]) -> NDArray[np.int64]:
     """Return each picture with the few that resemble it, or its middle, most: pairs (i < j)."""
     side = _STAGES[0][0]
     whole_ND = _unit(_pooled(small_NSS, side))
-    most = min(_NEIGHBOURS, len(whole_ND) - 1)
-    found = [np.empty((0, 2), dtype=np.int64)]
-    for asked_ND in (whole_ND, _unit(_pooled(_middles(small_NSS), side))):
-        for start in range(0, len(whole_ND), _BLOCK):
-            alike_BN = asked_ND[start : start + _BLOCK] @ whole_ND.T
-            rows_B = np.arange(len(alike_BN))
-            alike_BN[rows_B, rows_B + start] = -1.0
-            near_BK = np.argpartition(-alike_BN, most - 1, axis=1)[:, :most]
-            is_alike_BK = np.take_along_axis(alike_BN, near_BK, axis=1) >= _LEAST_ALIKE
-            pairs = np.stack((np.repeat(rows_B + start, most), near_BK.ravel()), axis=1)
-            found.append(np.sort(pairs[is_alike_BK.ravel()], axis=1))
-    pairs_P2: NDArray[np.int64] = np.unique(np.concatenate(found), axis=0)
-    return pairs_P2
+    gallery, most = UnitGallery.from_unit(whole_ND), min(_NEIGHBOURS, len(whole_ND) - 1)
+    rows_N = np.arange(len(whole_ND))
+    found = []
+    for asked_ND in (whole_ND, _unit(_middles(small_NSS, side))):
+        near_NK, _ = search(asked_ND, gallery, most + 1)
+        is_self_NK = near_NK == rows_N[:, None]
+        is_self_NK[:, -1] |= ~is_self_NK.any(axis=1)  # the one too many
+        pairs_P2 = np.stack((np.repeat(rows_N, most), near_NK[~is_self_NK]), axis=1)
+        alike_P = np.concatenate(
+            [
+                np.einsum("pd,pd->p", asked_ND[part[:, 0]], whole_ND[part[:, 1]])
+                for part in np.split(pairs_P2, range(_BLOCK, len(pairs_P2), _BLOCK))
+            ]
+        )
+        found.append(np.sort(pairs_P2[alike_P >= _LEAST_ALIKE], axis=1))
+    pairs: NDArray[np.int64] = np.unique(np.concatenate(found), axis=0)
+    return pairs
 
 
 def _unit(images_NSS: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -6,6 +6,8 @@ the pictures show (`near-duplicates`).
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,18 +16,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trainer.data.bursts import find_bursts
+from trainer.data.cache import files_digest
+from trainer.data.decode import DECODER_VERSION
+from trainer.data.location import cache_settings, exclusive
 from trainer.data.names import name_key, name_text
 from trainer.data.notes import and_list, counted
 from trainer.data.origin import origin
+from trainer.durable_files import write_text
 from trainer.errors import DataError, SpecError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
     from trainer.data.decoding import Progress
     from trainer.data.folder import ImageFolder
 
 _NEAR_DUPLICATES = "near-duplicates"
+_BURSTS_FORMAT = 1
+"""Goes up where other pictures are found to be of one moment."""
 _ASKED, _ASKED_FOR_THE_TEST = "query", "test_query"
 
 
@@ -47,8 +57,7 @@ def group_pictures(
     """
     files = [source.root / path for source in sources for path in source.paths]
     if by == _NEAR_DUPLICATES:
-        pairs = find_bursts(files, np.array(_joint_labels(sources)), progress)
-        joined = [[int(i), int(j)] for i, j in pairs]
+        joined = _kept_bursts(sources, files, progress)
         return connected(len(files), [*joined, *_same_files(files)])
     if all(by in source.columns for source in sources):
         texts: list[str | None] = [text for source in sources for text in source.columns[by]]
@@ -59,6 +68,22 @@ def group_pictures(
     keys = [("", next(own)) if not text else (text, -1) for text in texts]
     number_of = {key: i for i, key in enumerate(dict.fromkeys(keys))}
     return np.array([number_of[key] for key in keys], dtype=np.int64)
+
+
+def _kept_bursts(
+    sources: Sequence[ImageFolder], files: Sequence[Path], progress: Progress | None
+) -> list[list[int]]:
+    """Return what `find_bursts` finds; it is kept, as one search asks several times."""
+    labels_N = np.array(_joint_labels(sources))
+    how = (_BURSTS_FORMAT, DECODER_VERSION, labels_N.tobytes())
+    key = "".join(files_digest(source, *how) for source in sources)
+    digest = hashlib.blake2b(key.encode(), digest_size=16).hexdigest()
+    file = cache_settings().folder / "bursts" / f"{digest}.json"
+    with exclusive(file.with_suffix(".lock")):
+        if not file.is_file():
+            write_text(file, json.dumps(find_bursts(files, labels_N, progress).tolist()))
+    found: list[list[int]] = json.loads(file.read_text())
+    return found
 
 
 def _joint_labels(sources: Sequence[ImageFolder]) -> list[int]:

@@ -119,3 +119,28 @@ def test_a_burst_over_two_spellings_of_one_class_needs_no_more_likeness_than_wit
         Image.fromarray(noise).save(tmp_path / split / "tea" / "0.png")
     folders = {name: scan_folder(tmp_path / name) for name in ("train", "query")}
     assert find_leaks(folders, "near-duplicates")["pairs"] == {("train", "query"): 1}
+
+
+def test_bursts_are_looked_for_once_for_the_same_files(tmp_path):
+    plant_bursts(tmp_path / "all", classes=2, objects=3, shots=2, seed=1)
+    folder, asked = scan_folder(tmp_path / "all"), []
+
+    def progress(what, done, total):
+        asked.append((what, total))
+
+    def numbers(*sources):
+        asked.clear()
+        return group_pictures(sources, "near-duplicates", progress).tolist()
+
+    first = numbers(folder)
+    assert asked == [("looking for bursts", len(folder.paths))]
+    assert numbers(folder) == first
+    assert asked == []
+    assert len(set(first)) == 6
+    file = folder.root / folder.paths[0]
+    file.write_bytes((folder.root / folder.paths[-1]).read_bytes())
+    changed = numbers(folder)
+    assert asked
+    assert changed[0] == 0 == changed[-1] != first[-1]
+    assert numbers(folder, folder) == [*changed, *changed]  # the same files once more
+    assert asked
