@@ -15,14 +15,18 @@ from trainer.data.lists import is_list
 from trainer.data.sources import open_source
 from trainer.data.staging import address_of
 from trainer.errors import DataError
+from trainer.proposals import blocks
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from trainer.data.folder import ImageFolder
 
 _SAME = ("format", "trunk", "weights", "size", "preprocessing")
 """What two sets must have in common for their features to be compared."""
+_BLOCK_BYTES = 4 << 20
 
 
 def feature_statistics(
@@ -57,11 +61,23 @@ def feature_statistics(
             features_NF = np.load(entry.path / "features.npy", mmap_mode="r")[0]
         except (OSError, ValueError, KeyError):  # removed meanwhile, or of another version
             continue
-        found[key] = {
-            "mean": features_NF.mean(axis=0, dtype=np.float64).tolist(),
-            "variance": features_NF.var(axis=0, dtype=np.float64).tolist(),
-        }
+        mean_F = features_NF.mean(axis=0, dtype=np.float64)
+        variance_F = _variance(features_NF, mean_F)
+        found[key] = {"mean": mean_F.tolist(), "variance": variance_F.tolist()}
     return found
+
+
+def _variance(features_NF: NDArray[Any], mean_F: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return what `var` does, without its copy of all features in float64.
+
+    Squares are added row by row, as numpy adds them along the first axis: the sum is the same.
+    """
+    sum_F = np.zeros_like(mean_F)
+    for rows in blocks(len(features_NF), 8 * features_NF.shape[1], _BLOCK_BYTES):
+        squares_BF = np.square(features_NF[rows] - mean_F)
+        squares_BF[0] += sum_F
+        sum_F = squares_BF.sum(axis=0)
+    return sum_F / len(features_NF)
 
 
 def _is_of(entry: CacheEntry, address: str, listed: ImageFolder | None) -> bool:

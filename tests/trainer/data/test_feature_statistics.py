@@ -2,11 +2,12 @@
 
 import json
 import os
+import tracemalloc
 
 import numpy as np
 import pytest
 
-from trainer.data.feature_statistics import feature_statistics
+from trainer.data.feature_statistics import _variance, feature_statistics
 
 FACTS = {
     "format": 1, "trunk": "timm/x", "weights": "w", "size": {"height": 8, "width": 8, "channels": 3},
@@ -64,3 +65,27 @@ def test_a_set_that_is_being_removed_tells_nothing(tmp_path):
     keep(tmp_path, "a", [[1.0, 0.0], [3.0, 8.0]])
     (tmp_path / "features" / "a" / "features.npy").unlink()
     assert feature_statistics("/p/train", tmp_path) == {}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+@pytest.mark.parametrize("rows", [1, 2, 9, 10, 11, 40])
+def test_the_variance_is_that_of_numpy_to_the_last_bit(monkeypatch, rows, dtype):
+    monkeypatch.setattr("trainer.data.feature_statistics._BLOCK_BYTES", 10 * 8 * 33)
+    features = (np.random.default_rng(rows).normal(size=(rows, 33)) + 7).astype(dtype)
+    mean = features.mean(axis=0, dtype=np.float64)
+    assert np.array_equal(_variance(features, mean), features.var(axis=0, dtype=np.float64))
+
+
+def test_many_features_take_little_memory(tmp_path):
+    folder = tmp_path / "features" / "a"
+    keep(tmp_path, "a", [[1.0, 0.0]])
+    features = np.random.default_rng(0).normal(size=(40_000, 256)).astype(np.float32)
+    np.save(folder / "features.npy", features[None])
+    tracemalloc.start()
+    (found,) = feature_statistics("/p/train", tmp_path).values()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    exact = features.astype(np.float64)
+    assert found["mean"] == pytest.approx(exact.mean(axis=0).tolist())
+    assert found["variance"] == pytest.approx(exact.var(axis=0).tolist())
+    assert peak < 30e6 < exact.nbytes
