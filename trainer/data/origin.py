@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ STAGED, SPLIT, DEMO = "staging.json", "split.json", "demo.json"
 """Records of an unpacked source, of a split by links, and of the embedded data set."""
 
 _KEYS = {STAGED: {"source", "files"}, SPLIT: {"source", "images"}, DEMO: {"seed", "classes"}}
+_FOLDERS = 1 << 16
+"""That are kept in mind; each takes some 300 bytes."""
 
 
 def origin(path: str | Path) -> str:
@@ -27,19 +30,27 @@ def origin(path: str | Path) -> str:
     leads to, of a drawn picture its place in the embedded data set; of all others the path itself.
     """
     path = Path(path)
-    for folder in (path, *path.parents):
-        name, made_from = _record(str(folder))
-        inside = path.relative_to(folder)
-        if name == STAGED:
-            return name_text("/".join([made_from, *inside.parts[1:]]))
-        if name == SPLIT:
-            return origin(Path(made_from, *inside.parts[1:]))
-        if name == DEMO:
-            return name_text(f"embedded data set (seed {made_from})/{inside.as_posix()}")
+    # Folders alone are kept in mind: files are many more.
+    is_folder = os.path.isdir(path)  # noqa: PTH112 - Path.is_dir raises for a name that is too long
+    folder, name, made_from = _nearest_record(str(path if is_folder else path.parent))
+    inside = path.relative_to(folder)
+    if name == STAGED:
+        return name_text("/".join([made_from, *inside.parts[1:]]))
+    if name == SPLIT:
+        return origin(Path(made_from, *inside.parts[1:]))
+    if name == DEMO:
+        return name_text(f"embedded data set (seed {made_from})/{inside.as_posix()}")
     return name_text(str(path))
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=_FOLDERS)
+def _nearest_record(folder: str) -> tuple[str, str, str]:
+    """Return the folder that holds a record, this one or one above, and `_record` of it."""
+    name, made_from = _record(folder)
+    above = str(Path(folder).parent)
+    return (folder, name, made_from) if name or above == folder else _nearest_record(above)
+
+
 def _record(folder: str) -> tuple[str, str]:
     """Return which record a folder holds and what it was made from; empty texts without one."""
     for name, keys in _KEYS.items():

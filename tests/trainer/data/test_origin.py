@@ -14,7 +14,7 @@ from trainer.data.demo import make_demo_data
 from trainer.data.folder import scan_folder
 from trainer.data.framing import ImageSize
 from trainer.data.inspect import inspect_data
-from trainer.data.origin import origin
+from trainer.data.origin import _nearest_record, origin
 from trainer.data.split import split_folder
 from trainer.data.staging import stage
 from trainer.doctor.diagnosis import diagnose
@@ -157,3 +157,28 @@ def test_classes_that_do_not_match_are_told_of_the_archives(
         inspect_data(make_spec(archive, gallery, archive))
     assert f"{archive}/photos: no class in common with the reference {gallery}" in str(caught.value)
     assert str(cache_dir) not in str(caught.value)
+
+
+def test_files_are_looked_up_by_their_folders_alone(photos, tmp_path):
+    parts = split_folder(photos, tmp_path / "out", seed=3)
+    folder = scan_folder(parts["train"])
+    _nearest_record.cache_clear()
+    for relative in folder.paths:
+        assert origin(folder.root / relative) == f"{photos}/{relative}"
+    kept = _nearest_record.cache_info()
+    above = {above for path in (folder.root / "apple" / "x", photos / "apple" / "x")
+             for above in path.parents}  # fmt: skip
+    assert kept.currsize <= len(above) + 2  # the two folders of the other class
+    assert kept.maxsize > 30_000  # three splits of 10,000 classes
+    assert origin(folder.root) == str(photos)
+    assert origin(tmp_path / "out") == str(tmp_path / "out")
+    assert origin(tmp_path / ("n" * 300)) == str(tmp_path / ("n" * 300))
+    assert origin("a.png") == "a.png"
+
+
+def test_a_place_that_becomes_a_record_is_known_by_it(photos, tmp_path):
+    target = tmp_path / "later"
+    assert origin(target) == str(target)
+    shutil.copytree(photos, target)
+    (target / "staging.json").write_text(json.dumps({"source": "/x.zip", "files": 1}))
+    assert origin(target / "apple" / "1.png") == "/x.zip/1.png"
