@@ -22,6 +22,8 @@ _SEED = 0
 LEVEL = 0.95
 """Of intervals."""
 _REPLICATES = 2000
+MOST_CLUSTERED = 1_000_000
+"""Queries x classes that are compared with clusters."""
 
 CLASS_MEAN = "class_mean"
 QUERY_MEAN = "query_mean"
@@ -129,10 +131,30 @@ def map_at_r(
     return means
 
 
+def first_hit_ranks(neighbours_QK: NDArray[Any], labels_Q: NDArray[Any]) -> NDArray[np.int64]:
+    """Return the place (from 1) of each query's first neighbour of its class, 0 without one."""
+    is_own_QK = neighbours_QK == labels_Q[:, None]
+    ranks_Q: NDArray[np.int64] = np.where(is_own_QK.any(axis=1), is_own_QK.argmax(axis=1) + 1, 0)
+    return ranks_Q
+
+
 def reciprocal_ranks(ranks_Q: NDArray[Any]) -> Doubles:
     """Return 1 / rank of each first relevant neighbour; rank 0 stands for none and gives 0."""
     ranks = ranks_Q.astype(np.float64)
     return np.divide(1.0, ranks, out=np.zeros_like(ranks), where=ranks > 0)
+
+
+def clustered_rows(labels_N: NDArray[Any]) -> NDArray[np.int64]:
+    """Return which queries `clustering_metrics` is asked of: all while that takes seconds.
+
+    Its time grows with queries x classes. Beyond `MOST_CLUSTERED` of these a random part of the
+    classes is taken, with all of their queries; two classes at least.
+    """
+    classes, counts_C = np.unique(labels_N, return_counts=True)
+    order_C = np.random.default_rng(_SEED).permutation(len(classes))
+    pairs_C = np.cumsum(counts_C[order_C]) * np.arange(1, len(classes) + 1)
+    count = max(2, int((pairs_C <= MOST_CLUSTERED).sum()))
+    return np.flatnonzero(np.isin(labels_N, classes[order_C[:count]]))
 
 
 def clustering_metrics(emb_ND: NDArray[Any], labels_N: NDArray[Any]) -> tuple[float, float]:

@@ -15,7 +15,9 @@ matrix product. Needs numpy alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -43,6 +45,10 @@ Nearest = tuple[Indices, Doubles]
 _SCALE = float(1 << 25)
 _KEPT_GRID_BYTES = 256 << 20
 """Of a gallery on the grid that is kept during a search that measures all of it."""
+_TILE_QUERIES = 4096
+"""That are ranked at once."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,29 +155,83 @@ def search(
 
 def first_relevant_ranks(
     query_QD: NDArray[Any],
-    gallery_GD: NDArray[Any],
+    gallery: NDArray[Any] | UnitGallery,
     query_labels_Q: NDArray[Any],
     gallery_labels_G: NDArray[Any],
+    *,
+    device: str | None = None,
 ) -> Indices:
     """Return the rank (from 1) of the nearest entry of each query's own class, 0 without one.
 
     The whole ranking counts, however long, without being stored; ties rank by gallery index as in
-    `search`.
+    `search`. Every pair is measured, so ask for those queries alone whose rank a search leaves
+    open.
+
+    Args:
+        query_QD: embeddings, of any length.
+        gallery: as of `search`.
+        query_labels_Q: the class of each query.
+        gallery_labels_G: the class of each entry.
+        device: of torch, such as `cuda:1`; default: the GPU that torch uses in this process, else
+            numpy. The answer is the same.
     """
-    query, exact_GD = normalize(query_QD), _on_grid(normalize(gallery_GD))
-    half_G = 0.5 * (exact_GD * exact_GD).sum(axis=1)
-    ranks_Q = np.zeros(len(query), dtype=np.int64)
-    positions = np.arange(len(exact_GD))
-    for rows in blocks(len(query), 16 * len(exact_GD)):
-        scores = _on_grid(query[rows]) @ exact_GD.T - half_G
-        relevant = query_labels_Q[rows, None] == gallery_labels_G[None, :]
-        own = np.where(relevant, scores, -np.inf)
-        first = own.argmax(axis=1)
-        best = own[np.arange(len(own)), first][:, None]
-        ahead = (scores > best) | ((scores == best) & (positions[None, :] < first[:, None]))
-        ranks = 1 + ahead.sum(axis=1)
-        ranks_Q[rows] = np.where(relevant.any(axis=1), ranks, 0)
+    if not isinstance(gallery, UnitGallery):
+        gallery = UnitGallery.of(gallery)
+    first_Q = np.full(len(query_QD), -1, dtype=np.int64)
+    members_of = _by_label(gallery_labels_G)
+    for label, own in _by_label(query_labels_Q).items():
+        if label in members_of:
+            members = members_of[label]
+            part = UnitGallery.from_unit(gallery.unit_GD[members])
+            first_Q[own] = members[search(query_QD[own], part, 1)[0][:, 0]]
+    ranks_Q = np.zeros(len(query_QD), dtype=np.int64)
+    asked = np.flatnonzero(first_Q >= 0)
+    query = normalize(query_QD[asked])
+    ranks_Q[asked] = 1 + _num_nearer(query, gallery.unit_GD, first_Q[asked], device)
     return ranks_Q
+
+
+def _by_label(labels_N: NDArray[Any]) -> dict[int, Indices]:
+    """Return the places of each label, rising."""
+    order = np.argsort(labels_N, kind="stable")
+    labels, starts = np.unique(labels_N[order], return_index=True)
+    return dict(zip(labels.tolist(), np.split(order, starts[1:]), strict=False))
+
+
+def _num_nearer(query: Floats, unit_GD: Floats, entry_Q: Indices, device: str | None) -> Indices:
+    """Return how many entries each query ranks before the one that is given for it."""
+    torch = sys.modules.get("torch")
+    if torch is None or (device is None and not torch.cuda.is_initialized()):
+        return _counted(query, unit_GD, entry_Q, np.asarray)
+    place = torch.device(device or "cuda")
+    try:
+        return _counted(query, unit_GD, entry_Q, lambda rows: torch.from_numpy(rows).to(place))
+    except torch.OutOfMemoryError as error:
+        text = str(error).partition("\n")[0]
+        logger.warning("%d ranks are counted on the CPU: %s", len(query), text)
+        return _counted(query, unit_GD, entry_Q, np.asarray)
+
+
+def _counted(
+    query: Floats, unit_GD: Floats, entry_Q: Indices, placed: Callable[[NDArray[Any]], Any]
+) -> Indices:
+    """Count in tiles of queries and entries; `placed` brings arrays to where that is done."""
+    nearer_Q = np.zeros(len(query), dtype=np.int64)
+    for start in range(0, len(query), _TILE_QUERIES):
+        rows = slice(start, start + _TILE_QUERIES)
+        exact_BD, own_BD = _on_grid(query[rows]), _on_grid(unit_GD[entry_Q[rows]])
+        own_B1 = ((exact_BD * own_BD).sum(axis=1) - 0.5 * (own_BD * own_BD).sum(axis=1))[:, None]
+        exact_BD, own_B1, entry_B1 = map(placed, (exact_BD, own_B1, entry_Q[rows, None]))
+        for columns in blocks(len(unit_GD), 8 * _TILE_QUERIES):
+            exact_CD = _on_grid(unit_GD[columns])
+            half_C = placed(0.5 * (exact_CD * exact_CD).sum(axis=1))
+            places_C = placed(np.arange(columns.start, columns.start + len(exact_CD)))
+            scores_BC = exact_BD @ placed(exact_CD).T
+            scores_BC -= half_C
+            is_nearer = scores_BC > own_B1
+            is_nearer |= (scores_BC == own_B1) & (places_C < entry_B1)
+            nearer_Q[rows] += np.asarray(is_nearer.sum(1).tolist())
+    return nearer_Q
 
 
 def _on_grid(unit_ND: Floats) -> Doubles:

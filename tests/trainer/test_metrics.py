@@ -145,3 +145,30 @@ def test_classes_that_have_nothing_to_do_with_the_groups_adjust_to_about_nothing
     points = np.eye(8)[rng.integers(0, 8, 400)] + 0.001 * rng.normal(size=(400, 8))
     _, ami = metrics.clustering_metrics(points, rng.integers(0, 8, 400))
     assert abs(ami) < 0.02
+
+
+def test_the_place_of_the_first_hit_is_that_of_a_loop():
+    rng = np.random.default_rng(4)
+    neighbours, labels = rng.integers(0, 6, (50, 4)), rng.integers(0, 6, 50)
+    pairs = zip(neighbours.tolist(), labels.tolist(), strict=True)
+    places = [row.index(own) + 1 if own in row else 0 for row, own in pairs]
+    assert metrics.first_hit_ranks(neighbours, labels).tolist() == places
+    assert {0, 1, 4} <= set(places)
+
+
+@pytest.mark.parametrize("spare", [0, 1, -1, -400, -719])
+def test_many_queries_and_classes_are_clustered_in_part(monkeypatch, spare):
+    """60 queries of 12 classes of unequal size: whole classes, as many as fit."""
+    monkeypatch.setattr(metrics, "MOST_CLUSTERED", 60 * 12 + spare)
+    rng = np.random.default_rng(1)
+    labels = 3 * rng.permutation(np.concatenate((np.arange(12), rng.integers(0, 12, 48))))
+    rows = metrics.clustered_rows(labels)
+    assert rows.tolist() == [row for row in range(60) if labels[row] in set(labels[rows])]
+    chosen = len(set(labels[rows]))
+    if spare >= 0:
+        assert len(rows) == 60
+    elif spare == -719:
+        assert chosen == 2
+    else:
+        assert len(rows) * chosen <= 720 + spare
+        assert chosen == 11 if spare == -1 else 5 <= chosen <= 9

@@ -342,16 +342,54 @@ def test_bad_rows_are_counted_over_all_blocks(monkeypatch):
         normalize(rows)
 
 
-def test_first_relevant_rank_equals_walking_down_the_ranking():
+@pytest.mark.parametrize("device", [None, "cpu"])
+@pytest.mark.parametrize("tile", [4096, 40, 39, 7, 1])
+def test_first_relevant_rank_equals_walking_down_the_ranking(monkeypatch, tile, device):
+    """By numpy and by torch, in tiles of queries and of entries."""
+    monkeypatch.setattr("trainer.retrieval._TILE_QUERIES", tile)
+    monkeypatch.setattr("trainer.proposals.BLOCK_BYTES", 8 * 7 * tile)
     rng = np.random.default_rng(3)
     query, gallery = rng.normal(size=(40, 5)), rng.normal(size=(60, 5))
     gallery[10:20] = gallery[0:10]
+    query[:5] = gallery[[0, 15, 30, 45, 59]]
+    query[5], gallery[33] = 0, 0
     query_labels, gallery_labels = rng.integers(0, 6, 40), rng.integers(0, 5, 60)
-    ranks = first_relevant_ranks(query, gallery, query_labels, gallery_labels)
+    ranks = first_relevant_ranks(query, gallery, query_labels, gallery_labels, device=device)
     order, _ = search(query, gallery, 60)
     for row, label in enumerate(query_labels):
         found = [place for place, g in enumerate(order[row], 1) if gallery_labels[g] == label]
         assert ranks[row] == (found[0] if found else 0)
+    ready = UnitGallery.of(gallery)
+    again = first_relevant_ranks(query[7:9], ready, query_labels[7:9], gallery_labels)
+    assert again.tolist() == ranks[7:9].tolist()
+    assert first_relevant_ranks(query[:0], ready, query_labels[:0], gallery_labels).shape == (0,)
+
+
+@pytest.mark.parametrize("spread", [0.0, 1e-7, 1e-4])
+def test_ranks_are_those_of_whole_numbers_even_when_embeddings_collapse(spread):
+    rng = np.random.default_rng(5)
+    query, gallery = collapsed(rng, 30, 8, spread), collapsed(rng, 200, 8, spread)
+    query_labels, gallery_labels = rng.integers(0, 20, 30), rng.integers(0, 20, 200)
+    ranks = first_relevant_ranks(query, gallery, query_labels, gallery_labels)
+    order = exact_search(query, gallery, 200)[0]
+    for row, label in enumerate(query_labels):
+        assert ranks[row] == 1 + np.flatnonzero(gallery_labels[order[row]] == label)[0]
+
+
+def test_ranks_are_counted_on_the_cpu_where_a_device_has_no_memory(monkeypatch, caplog):
+    import torch
+
+    def refuse(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    rng = np.random.default_rng(6)
+    query, gallery = rng.normal(size=(9, 4)), rng.normal(size=(30, 4))
+    labels = rng.integers(0, 3, 9), rng.integers(0, 3, 30)
+    expected = first_relevant_ranks(query, gallery, *labels)
+    monkeypatch.setattr(torch, "from_numpy", refuse)
+    found = first_relevant_ranks(query, gallery, *labels, device="cpu")
+    assert found.tolist() == expected.tolist()
+    assert "9 ranks are counted on the CPU: CUDA out of memory" in caplog.text
 
 
 @pytest.mark.slow

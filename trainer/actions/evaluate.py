@@ -18,7 +18,7 @@ from trainer.encoders import ModelFile, as_trained, load_encoder
 from trainer.errors import SpecError
 from trainer.gallery import GalleryIndex, build_gallery
 from trainer.isolation import memory_errors_named, released
-from trainer.retrieval import Floats, first_relevant_ranks
+from trainer.retrieval import Floats, Indices, first_relevant_ranks
 from trainer.spec import action_dir
 from trainer.status import TEST_METRIC, write_evaluation
 
@@ -36,7 +36,9 @@ def evaluate(spec: Spec) -> dict[str, Any]:
     Returns:
         `metrics` (name -> value: `val_precision_at_1`, its class and query means,
         `val_hit_at_<topk>`, `val_r_precision`, `val_map_at_r`, `val_mrr`, `val_nmi`, `val_ami`;
-        means are over queries where not said otherwise), `per_class` (class name -> Precision@1,
+        means are over queries where not said otherwise), `clustered` (`num_queries` and
+        `num_classes` that `val_nmi` and `val_ami` were computed on: of many a random part, see
+        `trainer.metrics.clustered_rows`), `per_class` (class name -> Precision@1,
         when `evaluate.report_accuracy_per_class`), `hits` (one bool per query: its nearest
         neighbour is of its class), `query_classes` (name per query), `num_queries`,
         `num_reference`, `num_classes`, `model`, `kpi` (the published name -> Precision@1, which
@@ -102,7 +104,7 @@ def model_path(spec: Spec) -> Path:
 def score(
     spec: Spec, gallery: GalleryIndex, emb_QD: NDArray[Any], labels_Q: NDArray[np.int64]
 ) -> dict[str, Any]:
-    """Return `metrics`, `per_class`, `hits` and `query_classes` of embedded queries."""
+    """Return `metrics`, `clustered`, `per_class`, `hits` and `query_classes` of queries."""
     entries = gallery.entries
     counts_C = np.bincount(entries.labels_E, minlength=len(gallery.class_names))
     relevant_Q = counts_C[labels_Q]
@@ -113,8 +115,9 @@ def score(
     hits_Q = ranked["hit"]
     means = metrics.precision_at_1(hits_Q, labels_Q)
     mean = metrics.CLASS_MEAN if spec.evaluate.report_accuracy_per_class else metrics.QUERY_MEAN
-    ranks_Q = first_relevant_ranks(emb_QD, entries.unit.unit_GD, labels_Q, entries.labels_E)
-    nmi, ami = metrics.clustering_metrics(emb_QD, labels_Q)
+    ranks_Q = _all_ranks(gallery, emb_QD, labels_Q, ranked["rank"])
+    rows = metrics.clustered_rows(labels_Q)
+    nmi, ami = metrics.clustering_metrics(emb_QD[rows], labels_Q[rows])
     names = gallery.class_names
     per_class = metrics.per_class(hits_Q, labels_Q)
     return {
@@ -128,12 +131,29 @@ def score(
             "val_nmi": nmi,
             "val_ami": ami,
         },
+        "clustered": {"num_queries": len(rows), "num_classes": len(np.unique(labels_Q[rows]))},
         "per_class": {names[c]: value for c, value in per_class.items()}
         if spec.evaluate.report_accuracy_per_class
         else {},
         "hits": [bool(hit) for hit in hits_Q],
         "query_classes": [names[label] for label in labels_Q],
     }
+
+
+def _all_ranks(
+    gallery: GalleryIndex,
+    emb_QD: NDArray[Any],
+    labels_Q: NDArray[np.int64],
+    found_Q: NDArray[np.int64],
+) -> Indices:
+    """Return the rank of the first entry of each query's class; those not yet found are counted."""
+    entries = gallery.entries
+    open_Q = np.flatnonzero(found_Q == 0)
+    ranks_Q: Indices = found_Q.copy()
+    ranks_Q[open_Q] = first_relevant_ranks(
+        emb_QD[open_Q], entries.unit, labels_Q[open_Q], entries.labels_E
+    )
+    return ranks_Q
 
 
 def _ranked(
@@ -153,6 +173,7 @@ def _ranked(
         neighbours_QK = gallery.labels_G[gallery.nearest(emb_QD[own], depth)[0]]
         blocks.append(
             {
+                "rank": metrics.first_hit_ranks(neighbours_QK, labels),
                 "hit": metrics.hits_in_top_k(neighbours_QK, labels, 1),
                 "hit_at_k": metrics.hits_in_top_k(neighbours_QK, labels, topk),
                 "r_precision": metrics.r_precision(neighbours_QK, labels, relevant),

@@ -5,10 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sklearn.cluster import KMeans
+from sklearn.metrics import adjusted_mutual_info_score
 
-from trainer.actions.evaluate import evaluate
+from trainer import metrics
+from trainer.actions.evaluate import evaluate, score
 from trainer.encoders import ModelFile, as_trained, load_encoder, trained_classes
 from trainer.errors import CheckpointError, InfrastructureError, SpecError
+from trainer.gallery import build_gallery
 from trainer.spec import parse_spec
 
 CPU = torch.device("cpu")
@@ -31,6 +35,7 @@ def test_metrics_agree_with_training_and_with_the_hits(trained, tmp_path):
     assert metrics["val_hit_at_3"] >= metrics["val_precision_at_1_query_mean"]
     assert metrics["val_mrr"] >= metrics["val_precision_at_1_query_mean"]
     assert (result["num_queries"], result["num_reference"], result["num_classes"]) == (18, 12, 6)
+    assert result["clustered"] == {"num_queries": 18, "num_classes": 6}
     written = json.loads(Path(result["results"]).read_text())
     assert written["metrics"] == metrics
     line = json.loads((Path(result["results"]).parent / "status.json").read_text())
@@ -92,3 +97,44 @@ def test_a_file_is_read_once_for_all_that_is_asked_of_it(trained, exported, tmp_
     assert emb_ND == pytest.approx(whole, abs=1e-5)
     with pytest.raises((CheckpointError, InfrastructureError)):
         load_encoder(path, spec, CPU)
+
+
+@pytest.mark.parametrize("matching", ["nearest", "prototypes"])
+@pytest.mark.parametrize("topk", [1, 5])
+def test_every_rank_counts_however_far_and_many_classes_are_clustered_in_part(
+    tmp_path, monkeypatch, trained, matching, topk
+):
+    monkeypatch.setattr(metrics, "MOST_CLUSTERED", 1000)
+    rng = np.random.default_rng(7)
+    centres = rng.normal(size=(30, 6))
+    labels, own = rng.integers(0, 29, 120), rng.integers(0, 30, 70)  # some have no entry
+    labels[:29] = np.arange(29)
+    emb, query = (centres[c] + rng.normal(size=(len(c), 6)) for c in (labels, own))
+    names = tuple(f"c{i:02d}" for i in range(30))
+    paths = [Path(f"/p/{names[label]}/{i}.png") for i, label in enumerate(labels)]
+    gallery = build_gallery(emb, labels, names, paths, matching)
+    spec = parse_spec(
+        trained.spec(tmp_path, evaluate__checkpoint="x.ckpt", evaluate__topk=topk), "evaluate"
+    )
+    found = score(spec, gallery, query, own)
+    unit = lambda rows: rows / np.linalg.norm(rows, axis=1, keepdims=True)  # noqa: E731
+    entries, classes = unit(emb), labels
+    if matching == "prototypes":
+        classes = np.arange(29)
+        entries = unit(np.stack([entries[labels == c].mean(axis=0) for c in classes]))
+    reciprocal = []
+    for row, label in zip(unit(query), own, strict=True):
+        ranking = classes[np.argsort(((entries - row) ** 2).sum(axis=1))].tolist()
+        reciprocal.append(1 / (ranking.index(label) + 1) if label in ranking else 0.0)
+    assert min(r for r in reciprocal if r) < 1 / topk
+    assert found["metrics"]["val_mrr"] == pytest.approx(np.mean(reciprocal))
+    part = np.isin(own, own[metrics.clustered_rows(own)])
+    count = len(set(own[part]))
+    assert found["clustered"] == {"num_queries": part.sum(), "num_classes": count}
+    assert 10 < count < 29
+    clusters = KMeans(count, n_init=1, random_state=0).fit_predict(
+        unit(query[part]).astype(np.float32)
+    )
+    assert found["metrics"]["val_ami"] == pytest.approx(
+        adjusted_mutual_info_score(own[part], clusters)
+    )
