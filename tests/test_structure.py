@@ -63,7 +63,7 @@ TESTED_ELSEWHERE = {
     "trainer/actions/export_check": "tests/trainer/actions/test_export.py",
     "trainer/data/{cached_sets,set_store}": "tests/trainer/data/test_cache.py",
     "trainer/data/sources": "tests/trainer/data/test_lists.py",
-    "trainer/doctor/{findings,fingerprint,pairs,pictures}": "tests/trainer/doctor/test_diagnosis.py",
+    "trainer/doctor/{findings,pairs}": "tests/trainer/doctor/test_diagnosis.py",
     "trainer/features/identity": "tests/trainer/features/test_source.py",
     "trainer/models/weight_facts": "tests/trainer/models/test_weight_sources.py",
     "trainer/{children,rank_process}": "tests/trainer/test_distributed.py",

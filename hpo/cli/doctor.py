@@ -35,9 +35,9 @@ examples:
 
 Of the machine it looks at packages and files with their names, GPUs, memory, the folders that are
 written to, limits and MLflow. Of pictures it finds unreadable, empty, tiny, huge, blank and odd
-ones, duplicates and near duplicates within and across splits and classes, classes that a split
-lacks or that have too few pictures (also to split --data), file names that speak of another class.
-Nothing is changed.
+ones, duplicates and near duplicates (a million pairs at most) within and across splits and
+classes, classes that a split lacks or that have too few pictures (also to split --data), file names
+that speak of another class. Nothing is changed.
 
 exit codes: 0 nothing that stops a search, 2 something that does
 """

@@ -115,13 +115,18 @@ _LEAST_SPREAD = 8.0
 """Pictures with less contrast all resemble one another."""
 _MOST_IN_A_BAND = 200
 """A code that so many share says nothing about two of them."""
+_ROUNDING = 1e-4
+"""More than products of miniatures differ by, however they are summed up."""
+MOST_PAIRS = 1_000_000
+"""Near pairs that are looked for."""
 
 
 def near_pairs(fingerprints: Sequence[Fingerprint]) -> list[tuple[int, int]]:
     """Return pairs of different files that show the same picture, resized or compressed again.
 
     Gradient codes (dHash: the sign of the difference of neighbouring grey values) that agree in
-    one of 7 bands of 16 bits propose pairs; the correlation of the miniatures decides.
+    one of 7 bands of 16 bits propose pairs; the correlation of the miniatures decides. There are no
+    more than `MOST_PAIRS`: the first ones found.
     """
     usable = [i for i, f in enumerate(fingerprints) if f.miniature and f.spread >= _LEAST_SPREAD]
     if len(usable) < 2:
@@ -130,16 +135,38 @@ def near_pairs(fingerprints: Sequence[Fingerprint]) -> list[tuple[int, int]]:
     flat_NS = grey_NS.astype(np.float32)
     flat_NS -= flat_NS.mean(axis=1, keepdims=True)
     flat_NS /= np.maximum(np.linalg.norm(flat_NS, axis=1, keepdims=True), 1e-6)
-    pairs_P2 = _candidates(_codes(grey_NS))
-    if not len(pairs_P2):
-        return []
-    alike = np.einsum("ps,ps->p", flat_NS[pairs_P2[:, 0]], flat_NS[pairs_P2[:, 1]])
-    found = []
-    for a, b in pairs_P2[alike >= _LEAST_CORRELATION]:
-        first, second = usable[a], usable[b]
-        if fingerprints[first].digest != fingerprints[second].digest:
-            found.append((first, second))
-    return found
+    number: dict[bytes, int] = {}
+    file_N = np.array([number.setdefault(fingerprints[i].digest, i) for i in usable])
+    found_P2 = np.empty((0, 2), dtype=np.int64)
+    for band_N in _codes(grey_NS).T:
+        found_P2 = _with_pairs_of(band_N, flat_NS, file_N, found_P2)
+    return [(usable[a], usable[b]) for a, b in found_P2.tolist()]
+
+
+def _with_pairs_of(
+    band_N: NDArray[np.uint16],
+    flat_NS: NDArray[np.float32],
+    file_N: NDArray[np.int64],
+    found_P2: NDArray[np.int64],
+) -> NDArray[np.int64]:
+    """Add the near pairs (i < j) that share a band; return all, each once, shape (P, 2)."""
+    order = np.argsort(band_N, kind="stable")
+    starts = np.flatnonzero(np.diff(band_N[order], prepend=-1))
+    parts, count = [found_P2], 0
+    for group in np.split(order, starts[1:]):
+        if not 2 <= len(group) <= _MOST_IN_A_BAND or count >= MOST_PAIRS:
+            continue
+        own_NS = flat_NS[group]
+        is_other = file_N[group, None] != file_N[group]
+        is_near = (own_NS @ own_NS.T >= _LEAST_CORRELATION - _ROUNDING) & is_other
+        if not is_near.any():
+            continue
+        i, j = np.nonzero(np.triu(is_near))
+        is_found = np.einsum("ps,ps->p", own_NS[i], own_NS[j]) >= _LEAST_CORRELATION
+        parts.append(np.stack((group[i], group[j]), axis=1)[is_found])
+        count += len(parts[-1])
+    pairs: NDArray[np.int64] = np.unique(np.concatenate(parts), axis=0)
+    return pairs[:MOST_PAIRS]
 
 
 def _codes(grey_NS: NDArray[np.uint8]) -> NDArray[np.uint16]:
@@ -153,19 +180,3 @@ def _codes(grey_NS: NDArray[np.uint8]) -> NDArray[np.uint16]:
     bits_NB = np.concatenate((across.reshape(len(grey_NS), -1), down.reshape(len(grey_NS), -1)), 1)
     packed: NDArray[np.uint16] = np.packbits(bits_NB, axis=1).view(np.uint16)
     return packed
-
-
-def _candidates(codes_NB: NDArray[np.uint16]) -> NDArray[np.int64]:
-    """Return pairs (i < j) that share a band, each once, shape (P, 2)."""
-    found: list[NDArray[np.int64]] = []
-    for band_N in codes_NB.T:
-        order = np.argsort(band_N, kind="stable")
-        starts = np.flatnonzero(np.diff(band_N[order], prepend=-1))
-        for group in np.split(order, starts[1:]):
-            if 2 <= len(group) <= _MOST_IN_A_BAND:
-                i, j = np.triu_indices(len(group), 1)
-                found.append(np.sort(np.stack((group[i], group[j]), axis=1), axis=1))
-    if not found:
-        return np.empty((0, 2), dtype=np.int64)
-    pairs: NDArray[np.int64] = np.unique(np.concatenate(found), axis=0)
-    return pairs

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from trainer.data.names import name_key
 from trainer.data.notes import counted
 from trainer.doctor.findings import Finding, Item, Severity, finding
-from trainer.doctor.fingerprint import near_pairs
+from trainer.doctor.fingerprint import MOST_PAIRS, near_pairs
 
 
 def pair_findings(items: Sequence[Item]) -> list[Finding]:
@@ -27,7 +27,10 @@ def _duplicates(items: Sequence[Item]) -> list[Finding]:
 
 def _resembling(items: Sequence[Item]) -> list[Finding]:
     pairs = near_pairs([item.look for item in items])
-    return _sorted_pairs(items, pairs, "near_duplicate", "nearly the same picture")
+    words = "nearly the same picture"
+    if len(pairs) == MOST_PAIRS:
+        words += f" (of the first {MOST_PAIRS} such pairs; there may be more)"
+    return _sorted_pairs(items, pairs, "near_duplicate", words)
 
 
 def _sorted_pairs(

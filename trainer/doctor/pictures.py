@@ -157,14 +157,16 @@ def _extensions(items: Sequence[Item]) -> list[Finding]:
 def _leaks(items: Sequence[Item]) -> list[Finding]:
     """File names that speak of another class: a picture that was put into the wrong folder?"""
     names = {label: plain_name(label) for label in {item.label for item in items}}
-    telling = {plain: label for label, plain in names.items() if len(plain) >= _SHORTEST_NAME}
+    telling = {plain for plain in names.values() if len(plain) >= _SHORTEST_NAME}
+    lengths = sorted({len(plain) for plain in telling})
     paths = []
     for item in items:
         stem, own = plain_name(item.path.stem), names[item.label]
         if own in stem:
             continue
-        other = max((p for p in telling if p in stem and p not in own), key=len, default=None)
-        if other is not None:
+        # Every part of the stem is looked up: there are fewer of them than classes.
+        parts = (stem[at : at + n] for n in lengths for at in range(len(stem) - n + 1))
+        if any(part in telling and part not in own for part in parts):
             paths.append(item.path)
     if not paths:
         return []
