@@ -33,6 +33,8 @@ _STUDENT = 2.262
 """Of a 95 % interval, by the misses of ten halves (nine degrees of freedom)."""
 _MANY_PAIRS = 20_000_000
 """From so many pairs of query and picture on, fewer parts are drawn."""
+_MOST_PAIRS, _LEAST_QUERIES = 100_000_000, 1000
+"""With more pairs than this a random part of the queries is asked, of no fewer than so many."""
 _LEAST = 1e-4
 """Of Precision@1 and of errors: none has no logarithm."""
 _BLOCK_QUERIES = 256
@@ -51,6 +53,8 @@ class Growth:
     labels_Q: Indices  # noqa: N815 - shape suffix
     misses_H: Doubles  # noqa: N815 - shape suffix
     """What lines through halves of the gallery miss at all of it, per e-fold of pictures."""
+    num_given: int = 0
+    """Queries of which these are a random part; 0: these are all."""
 
     def values(self) -> Doubles:
         """Precision@1, mean over classes, by level."""
@@ -67,6 +71,9 @@ def measure_growth(
 ) -> Growth | None:
     """Match queries against random parts of a gallery, the same share of every class.
 
+    Of very many pairs of query and picture a random part of the queries is asked, as many of each
+    class as of the others where there are so many.
+
     Args:
         gallery_GD: embeddings of any length.
         labels_G: the class of each.
@@ -82,6 +89,11 @@ def measure_growth(
     if present_C.mean() < LEAST_PICTURES:
         return None
     rng = np.random.default_rng(seed)
+    num_given = len(labels_Q)
+    most = max(_MOST_PAIRS // len(labels_G), _LEAST_QUERIES)
+    if num_given > most:
+        kept = _spread_part(labels_Q, most, np.random.default_rng(seed))
+        query_QD, labels_Q = query_QD[kept], labels_Q[kept]
     gallery, query = normalize(gallery_GD), normalize(query_QD)
     is_small = len(query) * len(gallery) < _MANY_PAIRS
 
@@ -99,8 +111,19 @@ def measure_growth(
         rise = math.log(pictures_L[-1] / half_L[-1])
         misses.append((found - _ahead_of(half_L, np.array(values), rise)) / rise)
     return Growth(
-        pictures_L=pictures_L, hits_LQ=hits_LQ, labels_Q=labels_Q, misses_H=np.array(misses)
+        pictures_L=pictures_L,
+        hits_LQ=hits_LQ,
+        labels_Q=labels_Q,
+        misses_H=np.array(misses),
+        num_given=num_given,
     )
+
+
+def _spread_part(labels_Q: Indices, count: int, rng: np.random.Generator) -> Indices:
+    """Return some random queries; none of a class comes twice before one of each has come."""
+    chance = rng.permutation(len(labels_Q))
+    order = np.lexsort((chance, _ranks(labels_Q, rng)))
+    return np.sort(order[:count])
 
 
 def _hits_by_level(
@@ -199,7 +222,8 @@ def describe_growth(growth: Growth | None, class_names: tuple[str, ...]) -> dict
     Returns:
         `levels` (`pictures` of a class on average, `value`), `ahead` (the same with `interval`),
         and `classes`, those that gained most from the last doubling first: `class`, `half` and
-        `all` (Precision@1 with half of the pictures and with all). Or `why` there is nothing.
+        `all` (Precision@1 with half of the pictures and with all); `num_queries` asked, of
+        `num_given`. Or `why` there is nothing.
     """
     if growth is None:
         return {"why": f"classes need {LEAST_PICTURES} gallery pictures on average"}
@@ -221,4 +245,6 @@ def describe_growth(growth: Growth | None, class_names: tuple[str, ...]) -> dict
             for label, (half, whole) in ranked[:_SHOWN]
             if whole > half
         ],
+        "num_queries": len(growth.labels_Q),
+        "num_given": growth.num_given or len(growth.labels_Q),
     }

@@ -287,12 +287,14 @@ def _growth(told: Mapping[str, Any] | None) -> Chart | None:
             f"({row['interval'][0]:.3f} to {row['interval'][1]:.3f})"
             for row in told["ahead"]
         ]
+        asked, given = told.get("num_queries", 0), told.get("num_given", 0)
+        part = f" and {asked} of the {given} queries, drawn at random" if asked < given else ""
         caption = (
             f"The gallery holds {now['pictures']:.1f} pictures of a class: P@1 {now['value']:.3f}. "
-            f"{'; '.join(expected)}. Measured on random parts of the gallery, continued by a power "
-            "law. In brackets the 95 % interval for these queries, by what the same law, made of "
-            "half the gallery, says wrongly of all of it. The model stays as it is; new pictures "
-            "must be as varied as those there."
+            f"{'; '.join(expected)}. Measured on random parts of the gallery{part}, continued by a "
+            "power law. In brackets the 95 % interval for these queries, by what the same law, "
+            "made of half the gallery, says wrongly of all of it. The model stays as it is; new "
+            "pictures must be as varied as those there."
         )
         figure = charts.growth_curve(told["levels"], told["ahead"])
     return Chart("growth", title, caption, figure)

@@ -102,3 +102,27 @@ def test_classes_that_gained_most_come_first_and_few_pictures_are_said():
     emb, few, query, own = shop(2)
     assert measure_growth(emb, few, query, own) is None
     assert describe_growth(None, ())["why"] == "classes need 3 gallery pictures on average"
+
+
+@pytest.mark.parametrize("spare", [0, -1, -400])
+def test_of_very_many_pairs_some_queries_of_each_class_are_asked(monkeypatch, spare):
+    emb, labels, query, own = shop(8, asked=40)
+    whole = measure_growth(emb, labels, query, own)
+    monkeypatch.setattr("trainer.gallery_growth._LEAST_QUERIES", 10)
+    monkeypatch.setattr("trainer.gallery_growth._MOST_PAIRS", (600 + spare) * 120)
+    growth = measure_growth(emb, labels, query, own)
+    told = describe_growth(growth, tuple("abcdefghijklmno"))
+    assert (told["num_queries"], told["num_given"]) == (600 + spare, 600)
+    counts = np.bincount(growth.labels_Q, minlength=15)
+    assert counts.max() - counts.min() <= 1
+    assert growth.values() == pytest.approx(whole.values(), abs=0.06)
+    if not spare:
+        assert np.array_equal(growth.hits_LQ, whole.hits_LQ)
+        assert np.array_equal(growth.misses_H, whole.misses_H)
+
+
+def test_no_fewer_queries_are_asked_than_tell_something(monkeypatch):
+    emb, labels, query, own = shop(4, asked=40)
+    monkeypatch.setattr("trainer.gallery_growth._MOST_PAIRS", 60)
+    monkeypatch.setattr("trainer.gallery_growth._LEAST_QUERIES", 100)
+    assert len(measure_growth(emb, labels, query, own).labels_Q) == 100

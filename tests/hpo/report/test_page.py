@@ -295,8 +295,15 @@ def test_what_more_photographs_would_bring_is_told(facts):
     }
     text = render(facts, {}, {**explained("bun"), "growth": told}, None)
     assert "4.0 pictures of a class: P@1 0.700. 8 would bring P@1 0.770 (0.740 to 0.800)" in text
+    assert "random parts of the gallery, continued by a power law" in text
     assert "<td>bun &lt;raw&gt;</td>" in text
     assert '<td class="n">0.250</td><td class="n">0.625</td>' in text
+    part = told | {"num_queries": 1000, "num_given": 1001}
+    text = render(facts, {}, {**explained("bun"), "growth": part}, None)
+    assert "of the gallery and 1000 of the 1001 queries, drawn at random, continued by a" in text
+    told |= {"num_queries": 1001, "num_given": 1001}
+    text = render(facts, {}, {**explained("bun"), "growth": told}, None)
+    assert "random parts of the gallery, continued by a power law" in text
     told = {"why": "classes need 3 gallery pictures on average"}
     text = render(facts, {}, {**explained("bun"), "growth": told}, None)
     assert "Nothing can be said: classes need 3 gallery pictures" in text
