@@ -114,8 +114,16 @@ class GalleryIndex:
         found_QK, distances_QK = search(query_QD, self.entries.unit, k)
         return self.entries.pictures_E[found_QK], distances_QK
 
-    def nearest_classes(self, query_QD: NDArray[Any], k: int) -> tuple[Indices, Floats]:
+    def nearest_classes(
+        self, query_QD: NDArray[Any], k: int, known: tuple[Indices, Floats] | None = None
+    ) -> tuple[Indices, Floats]:
         """Return for each query the nearest entry of each of the k nearest classes, shape (Q, k).
+
+        Args:
+            query_QD: embeddings, of any length.
+            k: classes.
+            known: what `nearest` found for these queries, k entries or more; only those with
+                fewer than k classes among it are searched for again.
 
         Raises:
             DataError: k is above the number of classes, or embeddings are of another length.
@@ -129,7 +137,8 @@ class GalleryIndex:
         open_Q, depth = np.arange(len(query_QD)), min(several, 4) * k
         while len(open_Q):
             depth = min(depth, self.num_entries)
-            found, distances = self.nearest(query_QD[open_Q], depth)
+            found, distances = known or self.nearest(query_QD[open_Q], depth)
+            known = None
             is_first = _is_first(self.labels_G[found])
             is_done = is_first.sum(axis=1) >= k
             columns = np.argsort(~is_first[is_done], axis=1, kind="stable")[:, :k]
@@ -187,9 +196,16 @@ class GalleryIndex:
         """Whether there are classes enough to tell pictures of unknown ones."""
         return len(self.class_names) >= LEAST_GALLERY
 
-    def score_unknown(self, query_QD: NDArray[Any]) -> Floats:
-        """Return how much each query looks like a picture of no class; see `unknown_scores`."""
-        return unknown_scores(self.nearest_classes(query_QD, SCORED)[1])
+    def score_unknown(
+        self, query_QD: NDArray[Any], known: tuple[Indices, Floats] | None = None
+    ) -> Floats:
+        """Return how much each query looks like a picture of no class; see `unknown_scores`.
+
+        Args:
+            query_QD: embeddings, of any length.
+            known: as of `nearest_classes`.
+        """
+        return unknown_scores(self.nearest_classes(query_QD, SCORED, known)[1])
 
     def threshold(self, rate: float) -> Threshold:
         """Return where pictures begin to count as unknown.

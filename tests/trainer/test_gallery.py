@@ -122,3 +122,28 @@ def test_vectors_that_are_kept_are_those_that_are_found_after_reading(tmp_path):
         strict=True,
     ):
         assert np.array_equal(one, other)
+
+
+@pytest.mark.parametrize("matching", ["nearest", "prototypes"])
+@pytest.mark.parametrize("known", [4, 16, 59])
+def test_scores_of_what_was_found_before_are_those_of_a_loop(matching, known):
+    rng = np.random.default_rng(known)
+    labels = np.repeat(np.arange(6), [30, 2, 9, 1, 8, 10])
+    emb = rng.normal(size=(60, 6))
+    emb[:30] = 1.0 + 0.1 * emb[:30]
+    index = GalleryIndex(
+        vectors=Vectors.of(emb), labels_G=labels, class_names=tuple("abcdef"), paths=("p",) * 60,
+        matching=matching,
+    )  # fmt: skip
+    query = np.concatenate((emb[:9], rng.normal(size=(9, 6))))
+    found = index.nearest(query, min(known, index.num_entries))
+    unit = lambda rows: rows / np.linalg.norm(rows, axis=1, keepdims=True)  # noqa: E731
+    entries, classes = unit(emb), labels
+    if matching == "prototypes":
+        entries = unit(np.stack([entries[labels == c].mean(axis=0) for c in range(6)]))
+        classes = np.arange(6)
+    for row, score in zip(unit(query), index.score_unknown(query, found), strict=True):
+        gaps = np.linalg.norm(entries - row, axis=1)
+        first, *others = sorted(gaps[classes == c].min() for c in range(6))[:4]
+        assert score == pytest.approx(first - 0.75 * np.mean(others), abs=1e-5)
+    assert np.array_equal(index.score_unknown(query, found), index.score_unknown(query))

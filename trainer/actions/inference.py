@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 TABLE = "result.csv"
 RESULTS = "result.json"
 GALLERY = "gallery.npz"
+_SCORED_WITHIN = 16
+"""Neighbours among which the classes of a score mostly are."""
 
 logger = logging.getLogger(__name__)
 
@@ -79,11 +81,14 @@ def infer(spec: Spec) -> dict[str, Any]:
         _check_topk(inference.topk, gallery)
         rate = inference.unknown_at
         limit = gallery.threshold(rate).limit if rate else None
+        depth = inference.topk if limit is None else max(inference.topk, _SCORED_WITHIN)
+        depth = min(depth, gallery.num_entries)
         found: dict[int, dict[str, Any]] = {}
         for places, batch in _batches(files, spec, device, errors):
             emb_ND = encoder([batch])
-            nearest, distances = gallery.nearest(emb_ND, inference.topk)
-            is_unknown = None if limit is None else gallery.score_unknown(emb_ND) > limit
+            nearest, distances = known = gallery.nearest(emb_ND, depth)
+            is_unknown = None if limit is None else gallery.score_unknown(emb_ND, known) > limit
+            nearest, distances = nearest[:, : inference.topk], distances[:, : inference.topk]
             found |= _answers(places, gallery, nearest, distances, is_unknown)
     rows = [
         {"image": origin(path), "class": label, **found.get(place, {"error": errors.get(place)})}

@@ -22,6 +22,7 @@ from trainer.gallery_file import stamp
 from trainer.matching import NEAREST, embed_with_mirror_images
 from trainer.onnx_model import OnnxModel
 from trainer.retrieval import Floats
+from trainer.unknowns import SCORED, unknown_scores
 
 ONNX = "model.onnx"
 GALLERY = "gallery.npz"
@@ -79,9 +80,12 @@ def label_pictures(
 def _rows(
     gallery: GalleryIndex, emb_ND: Floats, topk: int, limit: float | None
 ) -> Iterator[dict[str, Any]]:
-    entries, distances = gallery.nearest_classes(emb_ND, topk)
+    # A gallery with a limit has as many classes as a score takes.
+    depth = topk if limit is None else max(topk, SCORED)
+    entries, distances = gallery.nearest_classes(emb_ND, depth)
+    is_unknown_N = None if limit is None else unknown_scores(distances) > limit
+    entries, distances = entries[:, :topk], distances[:, :topk]
     names = gallery.names_of(entries)
-    is_unknown_N = None if limit is None else gallery.score_unknown(emb_ND) > limit
     for row, labels in enumerate(names.tolist()):
         is_unknown = is_unknown_N is not None and bool(is_unknown_N[row])
         yield {

@@ -15,13 +15,14 @@ from trainer.actions.change_gallery import add_classes
 from trainer.actions.evaluate import evaluate
 from trainer.actions.export import export
 from trainer.actions.inference import infer
-from trainer.actions.predict import describe_threshold, embed_readable, predict
+from trainer.actions.predict import _rows, describe_threshold, embed_readable, predict
 from trainer.encoders import load_model
 from trainer.errors import CheckpointError, DataError, SpecError
 from trainer.gallery import GalleryIndex
 from trainer.onnx_model import OnnxModel
 from trainer.spec import parse_spec
 from trainer.training import fit
+from trainer.vectors import Vectors
 
 
 def pictures(trained):
@@ -305,3 +306,28 @@ def test_too_few_classes_make_no_threshold(trained, exported):
     assert all(row["label"] == row["labels"][0] for row in predict(exported, pictures(trained), 1))
     with pytest.raises(DataError, match="8 classes with validation queries are needed, got 6"):
         predict(exported, pictures(trained), 1, unknown_at=0.1)
+
+
+@pytest.mark.parametrize("topk", [1, 3, 4, 6])
+def test_labels_and_unknown_pictures_come_of_one_search(monkeypatch, topk):
+    rng = np.random.default_rng(topk)
+    labels = np.arange(90) % 9
+    emb = rng.normal(size=(9, 6))[labels] + rng.normal(size=(90, 6))
+    index = GalleryIndex(
+        vectors=Vectors.of(emb), labels_G=labels, class_names=tuple("abcdefghi"),
+        paths=tuple(f"{i}.png" for i in range(90)),
+    )  # fmt: skip
+    query = rng.normal(size=(20, 6)).astype(np.float32)
+    plain = list(_rows(index, query, topk, None))
+    limit = float(np.median(index.score_unknown(query)))
+    is_far = index.score_unknown(query) > limit
+    asked, nearest = [], GalleryIndex.nearest
+    monkeypatch.setattr(
+        GalleryIndex, "nearest", lambda self, q, k: asked.append(len(q)) or nearest(self, q, k)
+    )
+    rows = list(_rows(index, query, topk, limit))
+    assert [row.pop("unknown") for row in rows] == is_far.tolist()
+    assert is_far.any()
+    assert asked[0] == 20 > sum(asked[1:])  # deeper for those without enough classes
+    for row, other, far in zip(rows, plain, is_far, strict=True):
+        assert row == (other | {"label": "unknown"} if far else other)
