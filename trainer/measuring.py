@@ -11,6 +11,7 @@ import torch
 
 from trainer.devices import image_layout, pick_device
 from trainer.models.recognizer import build_recognizer
+from trainer.onnx_model import refuse_large
 from trainer.receipt import device_name
 from trainer.spec import parse_spec
 
@@ -31,11 +32,13 @@ def measure(spec: Spec | Mapping[str, Any]) -> dict[str, Any]:
         and `device`.
 
     Raises:
-        SpecError: unknown backbone, or an image size it cannot take.
+        SpecError: unknown backbone, an image size it cannot take, or too many weights to export.
     """
     checked = parse_spec(spec, "train", is_complete=False) if isinstance(spec, Mapping) else spec
     device = pick_device(checked.train.gpu_ids[0])
-    model = build_recognizer(checked, load_pretrained=False).to(device).eval()
+    model = build_recognizer(checked, load_pretrained=False)
+    refuse_large(model, checked.model.backbone)
+    model = model.to(device).eval()
     model = model.to(memory_format=image_layout(model, device))
     size = checked.model
     views = 2 if checked.dataset.flip_average else 1

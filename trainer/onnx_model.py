@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.amounts import size_text
 from trainer.errors import CheckpointError, SpecError
+
+if TYPE_CHECKING:
+    from torch import nn
 
 INPUT = "input"
 OUTPUT = "fc_pred"
+MOST_BYTES = (1 << 31) - (1 << 24)
+"""Of weights: a file is one message of protocol buffers, which holds less than 2 GiB in all."""
 
 
 class OnnxModel:
@@ -103,6 +109,21 @@ def _decoded(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return text
+
+
+def refuse_large(model: nn.Module, backbone: str) -> None:
+    """Refuse a network whose weights no ONNX file holds.
+
+    Raises:
+        SpecError: it has more than `MOST_BYTES`.
+    """
+    held = sum(t.numel() * t.element_size() for t in (*model.parameters(), *model.buffers()))
+    if held > MOST_BYTES:
+        raise SpecError(
+            f"model.backbone: must be a network with at most {size_text(MOST_BYTES)} of weights, "
+            f"which is what an ONNX file holds, got {backbone} with {size_text(held)}; choose a "
+            "smaller one"
+        )
 
 
 def add_metadata(path: Path, facts: dict[str, Any]) -> None:

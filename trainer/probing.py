@@ -17,6 +17,7 @@ from trainer.distributed import Rank
 from trainer.embedding import embed
 from trainer.features.data import FeatureData
 from trainer.models.recognizer import has_pretrained_weights
+from trainer.onnx_model import refuse_large
 from trainer.receipt import device_name, peak_memory_mib
 from trainer.state import checkpoint_bytes
 from trainer.training import build_parts, checked_spec, isolated, load_features
@@ -49,7 +50,7 @@ def probe(spec: Spec | Mapping[str, Any]) -> dict[str, Any]:
         (what the measurement itself took).
 
     Raises:
-        TrainerError: as `trainer.training.fit`.
+        TrainerError: as `trainer.training.fit`, and where the network is too large to be exported.
     """
     began = time.perf_counter()
     checked = checked_spec(spec)
@@ -60,6 +61,7 @@ def probe(spec: Spec | Mapping[str, Any]) -> dict[str, Any]:
         # Small pictures of early epochs say little of memory, and of time by their area alone.
         full = replace(checked, dataset=replace(checked.dataset, first_size=1.0))
         data, module = build_parts(full, device, share=share)
+        refuse_large(module.model, checked.model.backbone)  # its training would be for nothing
         use_bf16 = wants_bf16(checked.train.precision, device)
         load_features(data, module, use_bf16=use_bf16)
         step_s = _time_steps(module, data, device, use_bf16=use_bf16)

@@ -163,3 +163,19 @@ def test_a_list_is_staged_as_the_folder_that_a_gallery_of_it_is_relative_to(tmp_
     gallery = build_gallery(np.eye(2), np.arange(2), ("red", "green"), paths)
     folder = TRAINER.stage(str(tmp_path / "list.csv"))
     assert [folder / path for path in gallery.paths] == paths
+
+
+@pytest.mark.parametrize("method", ["probe", "measure", "screen"])
+def test_a_network_that_cannot_be_exported_is_refused_before_a_search(
+    tmp_path, monkeypatch, method
+):
+    from tests.trainer.tiny import make_splits, train_spec
+
+    spec = train_spec(make_splits(tmp_path / "pictures"), tmp_path / "run")
+    ask = getattr(TRAINER, method)
+    assert ask(spec)
+    monkeypatch.setattr("trainer.onnx_model.MOST_BYTES", 1_400_000)
+    with pytest.raises(
+        SpecError, match=r"^model\.backbone: .* 1\.4 MB of weights, .*, got timm/test"
+    ):
+        ask(spec)

@@ -34,7 +34,7 @@ from trainer.following import start_weights
 from trainer.gallery import GalleryIndex, build_gallery, model_digest, picture_digest
 from trainer.gallery_file import begin
 from trainer.isolation import memory_errors_named, released
-from trainer.onnx_model import INPUT, OUTPUT, OnnxModel, add_metadata
+from trainer.onnx_model import INPUT, OUTPUT, OnnxModel, add_metadata, refuse_large
 from trainer.spec import action_dir, flatten
 from trainer.unknowns import Queries
 
@@ -115,7 +115,13 @@ _ONE_AT_A_TIME = threading.Lock()
 
 
 def write_onnx(model: Recognizer, spec: Spec, path: Path) -> None:
-    """Write a model as one ONNX file with the opset that is asked, unchecked."""
+    """Write a model as one ONNX file with the opset that is asked, unchecked.
+
+    Raises:
+        SpecError: the network is too large for a file.
+        ExportError: the opset cannot express it.
+    """
+    refuse_large(model, spec.model.backbone)
     is_open = spec.export.batch_size == -1
     device = next(model.parameters()).device
     shape = (spec.model.input_channels, spec.model.input_height, spec.model.input_width)

@@ -6,7 +6,7 @@ Nothing is computed that is not in the cache already, and torch is not imported.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 

@@ -21,6 +21,7 @@ from trainer.matching import NEAREST, PROTOTYPES, make_entries, mean_of_views
 from trainer.measuring import measure
 from trainer.metrics import CLASS_MEAN, mean_intervals, precision_at_1
 from trainer.models.recognizer import build_recognizer, has_pretrained_weights
+from trainer.onnx_model import refuse_large
 from trainer.retrieval import search
 from trainer.training import isolated
 
@@ -72,7 +73,9 @@ def screen(
     with isolated(seeded, device):
         folders = _validation_folders(seeded, most)
         checked = resolved(seeded, folders)
-        model = build_recognizer(checked).to(device).eval()
+        model = build_recognizer(checked)
+        refuse_large(model, checked.model.backbone)
+        model = model.to(device).eval()
         model = model.to(memory_format=image_layout(model, device))
         source = FeatureSource(
             checked, model.trunk, use_bf16=wants_bf16(checked.train.precision, device),

@@ -10,8 +10,13 @@ import torch
 from trainer.actions import export as module
 from trainer.actions.export import export
 from trainer.actions.export_check import ExportError, compare
+from trainer.encoders import load_model
+from trainer.errors import SpecError
 from trainer.gallery import GalleryIndex
+from trainer.onnx_model import MOST_BYTES
 from trainer.spec import parse_spec
+
+CPU = torch.device("cpu")
 
 
 def run(trained, folder, **changes):
@@ -160,3 +165,25 @@ def test_an_opset_that_cannot_express_the_model_is_one_line(tmp_path, trained, c
     assert "\n" not in str(caught.value)
     assert capsys.readouterr().out == ""
     assert [p.name for p in tmp_path.iterdir()] == ["weights.pth"]
+
+
+def test_a_network_that_no_file_holds_is_refused_before_one_is_written(
+    trained, tmp_path, monkeypatch
+):
+    spec = parse_spec(trained.spec(tmp_path), "export", is_complete=False)
+    model = load_model(trained.checkpoint, spec, CPU)
+    held = sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers()))
+    monkeypatch.setattr("trainer.onnx_model.MOST_BYTES", held - 1)
+    with pytest.raises(
+        SpecError, match=r"^model\.backbone: must be a network with at most 1\.5 MB"
+    ):
+        run(trained, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr("trainer.onnx_model.MOST_BYTES", held)
+    size = run(trained, tmp_path)["size_mib"] * 2**20
+    assert size == pytest.approx(held, rel=0.05)
+
+
+def test_weights_up_to_the_limit_leave_room_for_graph_and_facts():
+    graph, facts = 4 << 20, 4 << 20  # of 10,000 nodes, and of 100,000 names
+    assert MOST_BYTES + graph + facts < onnx.checker.MAXIMUM_PROTOBUF < MOST_BYTES + (20 << 20)
