@@ -199,12 +199,7 @@ class GalleryIndex:
     def score_unknown(
         self, query_QD: NDArray[Any], known: tuple[Indices, Floats] | None = None
     ) -> Floats:
-        """Return how much each query looks like a picture of no class; see `unknown_scores`.
-
-        Args:
-            query_QD: embeddings, of any length.
-            known: as of `nearest_classes`.
-        """
+        """Return how much each query looks like a picture of no class; see `unknown_scores`."""
         return unknown_scores(self.nearest_classes(query_QD, SCORED, known)[1])
 
     def threshold(self, rate: float) -> Threshold:
