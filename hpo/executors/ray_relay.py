@@ -30,6 +30,7 @@ from hpo.core.events import TrialProgress
 from hpo.core.protocols import TrialDriver
 from hpo.core.trial import Ended
 from hpo.executors.ray_faults import Losses, RayLostError, ended_process
+from hpo.executors.ray_start import SETTLES_S
 
 logger = logging.getLogger(__name__)
 
@@ -148,6 +149,11 @@ class RelayScheduler(FIFOScheduler):
         self.searcher = searcher
 
     @undiverted()
+    def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:  # noqa: ARG002 - as below
+        """Give what was stopped as long to end after the last trial as before another one."""
+        controller = getattr(tune_controller, "_tune_controller", tune_controller)
+        controller._actor_force_cleanup_timeout = SETTLES_S  # Tune's own is 10 s
+
     def on_trial_result(
         self,
         tune_controller: Any,  # noqa: ARG002 - Tune's signature
@@ -194,6 +200,10 @@ class Workers(RayActorManager):
     """Tune's manager of workers, which takes every error of Ray's for a lost worker."""
 
     last_error: BaseException | None = None
+
+    def is_actor_started(self, tracked_actor: Any) -> bool:
+        """Whether it may still end by itself, so that Tune waits for it: none does without Ray."""
+        return bool(super().is_actor_started(tracked_actor)) and not ended_process()
 
     def _actor_task_failed(self, tracked_actor_task: Any, exception: Exception) -> None:
         self.last_error = exception

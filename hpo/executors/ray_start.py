@@ -29,6 +29,9 @@ AUTO = "auto"
 ANSWER_S = 10.0
 """How long an address may take to answer."""
 
+SETTLES_S = 120
+"""So long a stopped trial may take to end."""
+
 _START_ATTEMPTS = 3
 
 _WORKER_SETTINGS = {
@@ -38,7 +41,7 @@ _WORKER_SETTINGS = {
     "MALLOC_ARENA_MAX": "1",
     # A stopped trial may have a checkpoint to write or processes to end. Where that takes longer,
     # Tune drops the next trial of this worker and tells nobody.
-    "TUNE_FUNCTION_THREAD_TIMEOUT_S": "120",
+    "TUNE_FUNCTION_THREAD_TIMEOUT_S": str(SETTLES_S),
 }
 _SETTINGS = {
     **_WORKER_SETTINGS,

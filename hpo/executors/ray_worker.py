@@ -96,8 +96,7 @@ class Settling:
         """Let `fit` end, where it was stopped out of a report; then as Tune does."""
         from ray.train._internal.session import get_session
 
-        # As long as between two trials; Tune itself loses patience after 10 s.
-        session: Any = get_session()
+        session: Any = get_session()  # as long as between two trials
         session.finish(timeout=int(os.environ.get("TUNE_FUNCTION_THREAD_TIMEOUT_S", "120")))
         super().cleanup()  # type: ignore[misc]  # Tune's trainable comes after this class
 

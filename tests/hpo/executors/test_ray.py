@@ -252,7 +252,7 @@ def test_what_a_worker_prints_is_in_its_trials_log(searched):
 
 def test_what_stopped_trials_still_write_is_there_when_the_search_is_over(executor, tmp_path):
     stops = {(0, 2), (1, 3), (2, 1)}
-    spec = {"fault.kind": "writes_late"}
+    spec = {"fault.kind": "writes_late", "fault.trial": 2}
     engine = run(executor, tmp_path, Listed([0.01] * 3, stops), spec, budget=Budget(trials=3))
     assert states(engine) == ["pruned"] * 3
     for number, epoch in stops:  # the last checkpoint of a trial may be its best
