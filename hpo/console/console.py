@@ -214,7 +214,8 @@ class Console:
 
     @_print.register
     def _on_trial_suspended(self, event: events.TrialSuspended) -> None:
-        self.say(f"trial {event.trial:>3}  paused after epoch {event.epoch}")
+        why = "" if event.reason in ("", "interrupted") else f"; {event.reason}"
+        self.say(f"trial {event.trial:>3}  paused after epoch {event.epoch}{why}", crop=True)
 
     @_print.register
     def _on_disk_low(self, event: events.DiskLow) -> None:

@@ -176,6 +176,11 @@ def test_features_that_a_head_learns_from_are_said(views, words):
             "trial   3  failed    P@1         epoch  0/9     12s  gone",
         ),
         (TrialSuspended(trial=3, epoch=4), "trial   3  paused after epoch 4"),
+        (TrialSuspended(trial=3, epoch=4, reason="interrupted"), "trial   3  paused after epoch 4"),
+        (
+            TrialSuspended(trial=3, epoch=4, reason="train: no images"),
+            "trial   3  paused after epoch 4; train: no images",
+        ),
         (
             Confirmed(trial=5, state=TrialState.COMPLETE, value=0.5, reason="repeat of 1"),
             "trial   5  repeat of 1, another seed: P@1 0.5000",
