@@ -16,7 +16,13 @@ from hpo.core.events import Event
 from hpo.core.trial import TrialRecord
 from hpo.tracking.address import why_useless
 from hpo.tracking.rows import Study
-from hpo.tracking.store import display_uri, expected_errors, reason, remedy
+from hpo.tracking.store import (
+    display_uri,
+    expected_errors,
+    give_settings_back,
+    reason,
+    remedy,
+)
 from hpo.tracking.writer import StudyWriter
 
 logger = logging.getLogger(__name__)
@@ -89,6 +95,7 @@ class MlflowMirror:
         while self._thread.is_alive() and self._may_go_on(began):
             self._thread.join(0.1)
         self._thread, self._is_abandoned = None, True
+        give_settings_back()
         if not self._writer.is_complete:
             logger.warning(
                 "MLflow at %s is incomplete: %s; %s`%s` writes the rest",

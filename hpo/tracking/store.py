@@ -78,6 +78,8 @@ CLIENT_SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
 }
 """Environment of MLflow's client; what the user has set wins."""
+_SET: set[str] = set()
+"""Variables that were not there before."""
 
 
 def default_tracking_uri(out: Path) -> str:
@@ -179,14 +181,21 @@ def remedy(error: Exception) -> str:
 
 def _set_up() -> None:
     """Apply the client's settings; MLflow reads some of them while it is imported."""
-    for name, value in CLIENT_SETTINGS.items():
-        os.environ.setdefault(name, value)
+    wanted = {name: value for name, value in CLIENT_SETTINGS.items() if name not in os.environ}
     try:
         Path.home()
     except RuntimeError:  # without a home folder MLflow cannot be imported; it writes nothing there
-        os.environ["HOME"] = _NO_HOME
+        wanted["HOME"] = _NO_HOME
+    os.environ.update(wanted)
+    _SET.update(wanted)
     # What a database refuses is raised too, and told in a line; this would be its traceback.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+
+
+def give_settings_back() -> None:
+    """Leave the program's own use of MLflow as it was; what writes on sets them again."""
+    while _SET:
+        os.environ.pop(_SET.pop(), None)
 
 
 def find_runs(

@@ -8,7 +8,6 @@ as torch.
 from __future__ import annotations
 
 import contextlib
-import io
 import logging
 import os
 import threading
@@ -258,9 +257,9 @@ def _describe(path: Path) -> None:
 
 @contextlib.contextmanager
 def _exporter_errors_named(opset: int) -> Iterator[None]:
-    """Turn what the exporter refuses into one line; it prints whole graphs, which are dropped."""
+    """Turn what the exporter refuses into one line."""
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     except torch.onnx.OnnxExporterError as e:

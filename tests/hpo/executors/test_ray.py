@@ -262,7 +262,7 @@ def test_what_stopped_trials_still_write_is_there_when_the_search_is_over(execut
 @pytest.mark.slow
 def test_broken_plumbing_ends_the_search_and_nothing_is_printed(executor, tmp_path, capfd):
     spec = {"fault.kind": "wrong_receipt", "fault.trial": 1}
-    with pytest.raises(ReceiptError, match=r"trial 1: train\.lr: 0\.01 was sent"):
+    with pytest.raises(ReceiptError, match=r"trial 1: train\.lr: was suggested to be 0\.01"):
         run(executor, tmp_path, Listed([0.01] * 3), spec, budget=Budget(trials=3))
     assert capfd.readouterr().out == ""
 

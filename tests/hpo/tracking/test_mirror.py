@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import socket
 import time
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from hpo.core.events import Epoch, TrialStarted
 from hpo.core.trial import TrialState
 from hpo.tracking import mirror as mirror_module
-from hpo.tracking.store import connect
+from hpo.tracking.store import CLIENT_SETTINGS, connect
 from tests.hpo.tracking.scripted import BEGAN, NAME, UUID, Script, copy_store
 
 P1 = "val_precision_at_1"
@@ -369,3 +370,14 @@ def test_a_fault_of_the_mirror_itself_is_told_at_the_end(script, caplog):
         "1 trial (0) did not arrive; the mirror has ended by a fault of its own: no words"
         in said[1]
     )
+
+
+def test_the_programs_own_settings_of_mlflow_are_as_before(script, monkeypatch):
+    for name in CLIENT_SETTINGS:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "70")
+    before = dict(os.environ)
+    script.open()
+    wait_for(lambda: os.environ.get("MLFLOW_HTTP_REQUEST_MAX_RETRIES") == "0")
+    script.close()
+    assert dict(os.environ) == before
