@@ -200,7 +200,7 @@ class AutoML:
         self._unseen = []
         while len(self._open) < self._slots and (rec := self._hand_out()) is not None:
             fresh.append(rec)
-        self._state.write_now()
+        self._state.catch_up()
         return fresh
 
     def report_result(
@@ -234,7 +234,7 @@ class AutoML:
         del self._open[number]
         if told.failure:
             self._engine.on_end(number, Ended(failure={"kind": "code", "message": told.failure}))
-            self._state.write_now()
+            self._state.catch_up()
             return
         metrics = dict(told.values) if self._objectives.is_several else {}
         metrics |= {"best_epoch": float(told.best_epoch)} if told.best_epoch else {}
@@ -242,7 +242,7 @@ class AutoML:
         payload = {"epoch": record.until_epoch, "value": score, "metrics": metrics}
         self._engine.on_epoch(number, payload)
         self._engine.on_end(number, Ended())
-        self._state.write_now()
+        self._state.catch_up()
 
     def get_best(self) -> Recommendation | None:
         """The best configuration so far, of those trained longest."""

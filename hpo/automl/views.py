@@ -15,7 +15,6 @@ them: `.automl/controller/facts.json`, its constants, and `jobs.json`, which job
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from typing import Any
 from hpo.automl.recommendation import Recommendation
 from hpo.automl.workspace import AUTOML_DIR, WorkspaceFacts
 from hpo.core.events import Event, Started, TrialEnded, TrialStarted, TrialSuspended
+from hpo.core.pacing import Pacer
 from hpo.core.selection import best_trial
 from hpo.run.ledger import Ledger
 from hpo.run.plain_files import write_json
@@ -33,10 +33,6 @@ from hpo.study.spec import StudySpec
 logger = logging.getLogger(__name__)
 
 _TOLD = (Started, TrialStarted, TrialEnded, TrialSuspended)
-PROMPT_S = 0.05
-"""Views that are written as fast as this are written at every one of these events."""
-_SHARE = 20
-"""Slower ones follow at the first event after so many times what the last write took."""
 
 
 class Views:
@@ -62,7 +58,7 @@ class Views:
         self._name = f"{facts.session_id or run.path.name}.json"
         self._ledger, self._show = ledger, show
         self._refused: set[Path] = set()
-        self._is_behind, self._due = False, 0.0
+        self._is_behind, self._pacer = False, Pacer()
         for kind, data in constants.items():
             name = facts.experiment_id if kind == "custom_ranges" else ""
             self._write(self._folder / kind / (f"{name}.json" if name else self._name), dict(data))
@@ -70,7 +66,7 @@ class Views:
     def handle(self, event: Event) -> None:
         """Rewrite what an event may have changed, unless that has just taken long."""
         self._is_behind |= isinstance(event, _TOLD)
-        if time.monotonic() >= self._due:
+        if self._pacer.is_due():
             self.catch_up()
 
     def catch_up(self) -> None:
@@ -84,7 +80,11 @@ class Views:
 
     def write(self) -> None:
         """Write recommendations, the newest and the best one."""
-        began = time.monotonic()
+        with self._pacer.timed():
+            self._write_all()
+        self._is_behind = False
+
+    def _write_all(self) -> None:
         trials = [t for t in self._ledger.trials() if t.purpose == "search"]
         rows = [_row(self._show(trial.number)) for trial in trials]
         self._write(self._folder / "controller" / self._name, rows)
@@ -94,9 +94,6 @@ class Views:
         row = None if best is None else next(r for r in rows if r["id"] == best.number)
         data = {} if best is None else {"rec_number": best.number, "rec_data": row}
         self._write(self._folder / "best_rec" / self._name, data)
-        took = time.monotonic() - began
-        self._is_behind = False
-        self._due = began + (0 if took < PROMPT_S else _SHARE * took)
 
     def _write(self, path: Path, data: Any) -> None:
         """Write one view; if its file cannot be written, log that once and go on."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from hpo.automl.arguments import is_wandb_on
 from hpo.core.events import Event, TrialFinished
+from hpo.core.pacing import Pacer
 from hpo.core.protocols import Listener
 from hpo.jobs.parents import platform_jobs
 from hpo.run.ledger import Ledger
@@ -25,6 +26,9 @@ Listeners = tuple[Callable[..., Listener], ...]
 KEY = "WANDB_API_KEY"
 RUN_NAME, TABLE = "automl_brain", "automl_experiments"
 COLUMNS = ("experiment_id", "job_id", "status", "metric", "best_epoch_number", "parameters")
+ROW_S = 0.1
+"""The whole table is sent again after so many seconds for each of its rows, as it is uploaded
+beside the search: 10 trials after a second, 10,000 after a quarter of an hour."""
 
 
 def group_of(run: RunDir) -> str:
@@ -89,15 +93,24 @@ def make_listener(
 
 
 class _Table:
-    """Sends the table anew whenever a trial has ended."""
+    """Sends the whole table when trials have ended; a long one more rarely, and at the end."""
 
     def __init__(self, wandb: Any, started: Any, ledger: Ledger, run: RunDir) -> None:
         self._wandb, self._started, self._ledger, self._run = wandb, started, ledger, run
+        self._is_behind, self._pacer = False, Pacer()
 
     def handle(self, event: Event) -> None:
-        """Send what has changed."""
-        if not isinstance(event, TrialFinished):
-            return
+        """Send what has changed, once that is due."""
+        self._is_behind |= isinstance(event, TrialFinished)
+        if self._is_behind and self._pacer.is_due(ROW_S * self._ledger.next_number):
+            self._send()
+
+    def _send(self) -> None:
+        with self._pacer.timed():
+            self._log_table()
+        self._is_behind = False
+
+    def _log_table(self) -> None:
         direction = self._ledger.direction
         jobs, rows = platform_jobs(self._run.path), []
         for trial in self._ledger.trials():
@@ -109,5 +122,7 @@ class _Table:
         self._started.log({TABLE: self._wandb.Table(columns=list(COLUMNS), data=rows)})
 
     def close(self) -> None:
-        """End the run."""
+        """Send what has changed since, and end the run."""
+        if self._is_behind:
+            self._send()
         self._started.finish()

@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from hpo.core.bytes import folder_bytes, free_bytes, render_bytes
 from hpo.core.events import Continued, DiskLow, Epoch, Event, Paused, Started, TrialFinished
+from hpo.core.pacing import Pacer
 from hpo.core.protocols import Emit
 from hpo.run.checkpoint_retention import ALL
 from hpo.run.disk_errors import find_problem, out_of_room
@@ -89,7 +90,7 @@ class DiskSpace:
         """With so much free there is more than when a trial found too little: no need to wait."""
         self._disk_failures: dict[int, int] = {}
         self._not_before = self._look_again = 0.0
-        self._used = (float("-inf"), 0)
+        self._used, self._pacer = 0, Pacer(now)
         self._is_low = False
 
     # What is there, and what is needed -----------------------------------------------------------
@@ -117,10 +118,11 @@ class DiskSpace:
         return Left(bytes=max(0, self._quota - used), words=words, is_quota=True)
 
     def _use(self) -> int:
-        """What the run directory takes, as of a moment ago."""
-        if self._now() - self._used[0] >= LOOK_EVERY_S:
-            self._used = (self._now(), folder_bytes(self._run.path))
-        return self._used[1]
+        """What the run directory takes, as of a moment ago; longer where it takes long to walk."""
+        if self._pacer.is_due(LOOK_EVERY_S):
+            with self._pacer.timed():
+                self._used = folder_bytes(self._run.path)
+        return self._used
 
     # Listening -----------------------------------------------------------------------------------
 

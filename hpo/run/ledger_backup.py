@@ -1,4 +1,4 @@
-"""Keeps a ledger on the driver's local disk and copies it to the run after every trial.
+"""Keeps a ledger on the driver's local disk and copies it to the run as trials end.
 
 SQLite must not be written over a network file system, and a run on a cluster lies on one. The copy
 is a plain ledger like any other, so every reader, and a resume on another machine, goes by it; a
@@ -13,6 +13,7 @@ import os
 import shutil
 import sqlite3
 import tempfile
+import threading
 from pathlib import Path
 
 from hpo.core.errors import RunError
@@ -25,6 +26,7 @@ from hpo.core.events import (
     TrialEnded,
     TrialSuspended,
 )
+from hpo.core.pacing import Pacer
 from hpo.run.ledger import Ledger
 from hpo.run.ledger_storage import connect_to_read
 from hpo.run.run_dir import RunDir
@@ -33,7 +35,8 @@ logger = logging.getLogger(__name__)
 
 _LEDGERS_VARIABLE = "HPO_LEDGER_DIR"
 """Names the folder on the driver's own disk; by default one among the temporary files."""
-_COPIED_AFTER = (Started, TrialEnded, TrialSuspended, Chosen, Interrupted, Finished)
+_AT_ONCE = (Started, Chosen, Interrupted, Finished)
+"""Events after which the copy is whole before anything else happens."""
 
 
 def ledgers_dir() -> Path:
@@ -71,7 +74,10 @@ def open_ledger(
 
 
 class LedgerBackup:
-    """Copies a ledger to the run after every trial; a `hpo.core.protocols.Listener`.
+    """Copies a ledger to the run when trials have ended; a `hpo.core.protocols.Listener`.
+
+    That is done beside the search, and more rarely where it takes long: all of the ledger is
+    copied, however little is new.
 
     Args:
         local: the ledger that is written.
@@ -81,14 +87,28 @@ class LedgerBackup:
     def __init__(self, local: Path, shared: Path) -> None:
         self._local, self._shared = local, shared
         self._problem = ""
+        self._is_behind, self._pacer = False, Pacer()
+        self._copying = threading.Thread()
 
     def handle(self, event: Event) -> None:
-        """Copy where a trial has ended, or was suspended."""
-        if isinstance(event, _COPIED_AFTER):
-            self._copy()
+        """Copy where a trial has ended or was suspended, unless that still takes long."""
+        self._is_behind |= isinstance(event, TrialEnded | TrialSuspended)
+        if isinstance(event, _AT_ONCE):
+            self._catch_up()
+        elif self._is_behind and not self._copying.is_alive() and self._pacer.is_due():
+            self._is_behind = False
+            self._copying = threading.Thread(target=self._copy, name="ledger-backup")
+            self._copying.start()
 
     def close(self) -> None:
         """Copy for the last time."""
+        self._catch_up()
+
+    def _catch_up(self) -> None:
+        """Copy all there is, after a copy that is being made."""
+        if self._copying.is_alive():
+            self._copying.join()
+        self._is_behind = False
         self._copy()
 
     def discard(self) -> None:
@@ -99,7 +119,8 @@ class LedgerBackup:
     def _copy(self) -> None:
         """Copy; a disk that is away or full for a while only makes the copy late."""
         try:
-            copy_ledger(self._local, self._shared)
+            with self._pacer.timed():
+                copy_ledger(self._local, self._shared)
         except (OSError, RunError) as error:
             if not self._problem:
                 logger.warning(

@@ -17,12 +17,14 @@ from hpo.core.events import (
     Event,
     Finished,
     Paused,
+    Preparing,
     Review,
     Started,
     TrialEnded,
     TrialProgress,
     TrialSuspended,
 )
+from hpo.core.pacing import Pacer
 from hpo.core.process.groups import boot_id, started_at
 from hpo.core.rungs import measure_rungs
 from hpo.core.selection import roles
@@ -44,10 +46,11 @@ if TYPE_CHECKING:
 
 FALLBACK = "fallback"
 """A trial's note begins with it where a language model was to choose it and failed to."""
-AT_ONCE = (Started, Paused, Continued)
-"""Events after which the state is written however short ago that was done."""
+AT_ONCE = (Started, Preparing, Review, Paused, Continued)
+"""Events after which the state is written however short ago that was done: for long, none may come
+after them."""
 MIN_INTERVAL_S = 0.5
-"""`state.json` is rewritten at most this often."""
+"""`state.json` is rewritten at most this often; where that takes long, more rarely."""
 
 
 class StateWriter:
@@ -64,19 +67,21 @@ class StateWriter:
         self._run, self._study, self._engine, self._ledger = run, study, engine, ledger
         self._trainer = find_trainer(study.trainer)
         self._metric = self._trainer.monitoring_metric
-        self._written = 0.0
+        self._pacer = Pacer()
         self._closed = False
         self._paused = ""
         """Why the search waits."""
         self._doing: dict[int, str] = {}
         """What trials do before their first epochs end."""
+        self._rows: dict[int, dict[str, Any]] = {}
+        """Of trials that have ended, in which nothing but the role changes any more."""
         self._expected_s: float | None = None
         self._began_at = engine.spent().seconds
         self._forecasts: list[dict[str, float]] = run.read_state().get("forecasts", [])
         """Of every start that came to its end: what its review expected, and what it took."""
 
     def handle(self, event: Event) -> None:
-        """Rewrite the state unless that was done a moment ago."""
+        """Rewrite the state unless that was done a moment ago, or takes too long to do so now."""
         if self._closed or isinstance(event, Finished):
             return
         if isinstance(event, Review) and event.forecast:
@@ -87,15 +92,21 @@ class StateWriter:
             self._doing.pop(event.trial, None)
         if isinstance(event, Paused | Continued):
             self._paused = event.text if isinstance(event, Paused) else ""
-        is_due = time.monotonic() - self._written >= MIN_INTERVAL_S
-        if is_due or isinstance(event, AT_ONCE):
+        if isinstance(event, AT_ONCE):
+            self.write_now()
+        else:
+            self.catch_up(MIN_INTERVAL_S)
+
+    def catch_up(self, least_s: float = 0.0) -> None:
+        """Rewrite the state if that is due: `least_s` or many times what it takes have passed."""
+        if self._pacer.is_due(least_s):
             self.write_now()
 
     def write_now(self) -> None:
         """Rewrite the state, however short ago that was done."""
         if not self._closed:
-            self._written = time.monotonic()
-            self._write("running", {"paused": self._paused} if self._paused else {})
+            with self._pacer.timed():
+                self._write("running", {"paused": self._paused} if self._paused else {})
 
     def close_as(self, status: str, **extra: Any) -> None:
         """Write the last state of this start of the search.
@@ -137,16 +148,23 @@ class StateWriter:
             "budget": self._study.budget,
             "spent": self._engine.spent(),
             "best": None if best is None else TrialRow.of(best, direction),
-            "trials": [
-                TrialRow.of(t, direction, named.get(t.number, ""), self._doing.get(t.number, ""))
-                for t in trials
-            ],
+            "trials": [],
             "rungs": measure_rungs(trials, direction),
             "stages": measure_stages(trials, direction),
             "forecasts": self._forecasts,
             **extra,
         }
-        self._run.write_state(to_plain(state))
+        rows = [self._row(t, named.get(t.number, "")) for t in trials]
+        self._run.write_state({**to_plain(state), "trials": rows})
+
+    def _row(self, trial: TrialRecord, role: str) -> dict[str, Any]:
+        """A trial's row as plain data."""
+        if (known := self._rows.get(trial.number)) is None:
+            doing = self._doing.get(trial.number, "")
+            known = to_plain(TrialRow.of(trial, self._ledger.direction, doing=doing))
+            if trial.state.is_finished:
+                self._rows[trial.number] = known
+        return {**known, "role": role}
 
 
 def describe_start(

@@ -12,6 +12,7 @@ import pytest
 
 from hpo import AutoML, AutoMLRunner, query_status
 from hpo.core.errors import HpoError, RunError
+from hpo.run.run_dir import RunDir
 from tests.hpo.automl.foreign import make_foreign_skill
 from tests.quick_trainer import NAME, peak
 
@@ -67,10 +68,11 @@ def test_a_loss_is_minimized(make):
 
 
 def test_views_that_take_long_come_later_and_are_whole_for_who_asks(make, tmp_path, monkeypatch):
-    monkeypatch.setattr("hpo.automl.views.PROMPT_S", 0.0)
-    monkeypatch.setattr("hpo.automl.views._SHARE", 1e9)
+    monkeypatch.setattr("hpo.core.pacing.PROMPT_S", 0.0)
+    monkeypatch.setattr("hpo.core.pacing.SHARE", 1e9)
     with make() as automl:
-        (file,) = (tmp_path / "ws" / ".automl" / "controller").glob("[!f]*.json")  # not the facts
+        views = (tmp_path / "ws" / ".automl" / "controller").glob("*.json")
+        (file,) = (view for view in views if view.name != "facts.json")
         for value in (0.5, 0.25):
             (rec,) = automl.next_recommendation()
             automl.report_result(rec.id, value)
@@ -80,6 +82,23 @@ def test_views_that_take_long_come_later_and_are_whole_for_who_asks(make, tmp_pa
         assert len(json.loads(file.read_text())) == 2
         automl.next_recommendation()
     assert len(json.loads(file.read_text())) == 3
+
+
+def test_a_state_that_takes_long_is_written_later_and_is_whole_for_who_asks(
+    make, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("hpo.core.pacing.PROMPT_S", 0.0)
+    monkeypatch.setattr("hpo.core.pacing.SHARE", 1e9)
+    run = RunDir(tmp_path / "ws")
+    with make() as automl:
+        for value in (0.5, 0.25):
+            (rec,) = automl.next_recommendation()
+            automl.report_result(rec.id, value)
+        assert run.read_state()["trials"] == []  # as it was at the start
+        automl.get_status()
+        assert [row["value"] for row in run.read_state()["trials"]] == [0.5, 0.25]
+        automl.next_recommendation()
+    assert (run.read_state()["status"], len(run.read_state()["trials"])) == ("interrupted", 3)
 
 
 def test_several_at_a_time_and_a_failure(make):
@@ -237,10 +256,11 @@ def test_what_ends_after_its_caller_was_lost_is_taken_at_once(make):
 
 class WandbRun:
     def __init__(self, asked):
-        self.asked, self.rows = asked, []
+        self.asked, self.rows, self.sent = asked, [], 0
 
     def log(self, values):
         self.rows = values["automl_experiments"]
+        self.sent += 1
 
     def finish(self):
         self.rows = [*self.rows, "finished"]
@@ -285,6 +305,20 @@ def test_the_given_key_is_that_of_trials_where_the_environment_has_none(make, wa
         with make(wandb_config=config, workspace=project):
             assert subprocess.check_output(look, text=True) == "mine\n"
         assert "WANDB_API_KEY" not in os.environ
+
+
+def test_weights_and_biases_gets_a_long_table_rarely_and_all_of_it_at_the_end(
+    make, wandb, monkeypatch
+):
+    monkeypatch.setattr("hpo.automl.wandb_table.ROW_S", 1e9)
+    with make(wandb_config={"enabled": True}) as automl:
+        for value in (0.5, 0.25, 0.75):
+            (rec,) = automl.next_recommendation()
+            automl.report_result(rec.id, value)
+        (run,) = wandb.runs
+        assert (run.sent, [row[3] for row in run.rows]) == (1, [0.5])
+    assert [row[3] for row in run.rows[:-1]] == [0.5, 0.25, 0.75]
+    assert run.sent == 2
 
 
 def test_weights_and_biases_that_cannot_be_reached_ends_no_search(make, wandb, caplog):

@@ -1,18 +1,21 @@
 """DiskSpace on the disk: the warning, the pause and its end, with a disk that is a number."""
 
 import errno
+import itertools
 import os
 
 import pytest
 
 from hpo.core.budget import Budget
 from hpo.core.events import Epoch, Started
+from hpo.core.pacing import SHARE
 from hpo.core.trial import Ended
 from hpo.run.checkpoint_retention import BEST
 from hpo.run.disk_errors import OutOfRoomError
 from hpo.run.disk_space import LONGEST_WAIT_S, SPARE_BYTES, DiskSpace
 from hpo.run.run_dir import RunDir
 from hpo.searching.engine import Engine
+from tests.count_calls import count_calls
 from tests.quick_runs import Events, Listed, make_engine, receipt_of, train_to_end
 
 MB = 1_000_000
@@ -136,6 +139,25 @@ def test_a_quota_counts_what_the_run_takes(tmp_path):
     (tmp_path / "log").unlink()
     disk.sleep(2)
     assert not disk.disk_space.is_short()
+
+
+def test_a_large_run_directory_is_walked_rarely(tmp_path):
+    """By a clock that goes on by 3 s whenever it is looked at, a walk takes 3 s."""
+    clock = itertools.count(step=3)
+    space = DiskSpace(
+        RunDir(tmp_path),
+        emit=Events(),
+        free=lambda _: 10**12,
+        quota=5 * MB,
+        now=lambda: next(clock),
+    )
+
+    def train():
+        for epoch in range(1, 201):
+            space.handle(Epoch(trial=0, epoch=epoch, value=0.5))
+
+    walks = count_calls(train, of="folder_bytes")
+    assert 1 < walks <= next(clock) / (3 * SHARE)
 
 
 # A trial that found no room ----------------------------------------------------------------------

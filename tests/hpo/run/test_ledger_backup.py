@@ -2,11 +2,22 @@
 
 import logging
 import resource
+import sqlite3
+import threading
+import time
 
 import pytest
 
+from hpo.core import pacing
 from hpo.core.event_bus import EventBus
-from hpo.core.events import Epoch, TrialFinished, TrialSuspended
+from hpo.core.events import (
+    Chosen,
+    Epoch,
+    Finished,
+    Interrupted,
+    TrialFinished,
+    TrialSuspended,
+)
 from hpo.core.trial import Measurement, Suggestion, TrialState
 from hpo.run.ledger import Ledger
 from hpo.run.ledger_backup import copy_ledger, ledgers_dir, open_ledger
@@ -19,6 +30,7 @@ UUID = "0f8fad5b-d9cb-469f-a165-70867728950e"
 def run(tmp_path, monkeypatch):
     """A run; the folders are called as no address of a database may spell them."""
     monkeypatch.setenv("HPO_LEDGER_DIR", str(tmp_path / "driver?%20#1"))
+    monkeypatch.setattr(pacing, "SHARE", 0)  # however long a copy takes on a busy machine
 
     def fill(folder):
         (folder / "study.yaml").write_text("schema_version: 1\n")
@@ -50,6 +62,18 @@ def seen(path):
         ledger.close()
 
 
+def wait_for_copies():
+    """They are made beside the search."""
+    wait_until(lambda: all(thread.name != "ledger-backup" for thread in threading.enumerate()))
+
+
+def wait_until(is_so):
+    until = time.monotonic() + 30
+    while not is_so():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
 def test_the_copy_is_as_of_the_last_finished_trial(run):
     ledger, (backup,) = open_ledger(run, UUID, on_driver=True)
     start(ledger, 0)
@@ -59,6 +83,7 @@ def test_the_copy_is_as_of_the_last_finished_trial(run):
     train(ledger, 0, 3)
     end(ledger, 0)
     backup.handle(TrialFinished(trial=0, state=TrialState.COMPLETE))
+    wait_for_copies()
     start(ledger, 1)
     assert seen(run.ledger_file) == [("complete", 3)]
     backup.close()
@@ -73,6 +98,7 @@ def test_epochs_of_a_trial_that_the_budget_cuts_short_are_in_the_copy(run):
     start(ledger, 0)
     train(ledger, 0, 1, 2)
     backup.handle(TrialSuspended(trial=0, epoch=2, reason="budget of epochs spent"))
+    wait_for_copies()
     assert seen(run.ledger_file) == [("running", 2)]
     ledger.close()
 
@@ -83,6 +109,7 @@ def test_a_killed_driver_goes_on_from_its_own_disk(run):
     train(ledger, 0, 1, 2, 3)
     end(ledger, 0)
     backup.handle(TrialFinished(trial=0, state=TrialState.COMPLETE))
+    wait_for_copies()
     start(ledger, 1)
     train(ledger, 1, 1, 2)
     ledger.close()  # killed: no last copy
@@ -108,6 +135,7 @@ def test_a_copy_that_finds_no_room_is_late_and_the_whole_ledger_is_kept(run, cap
             bus.emit(TrialFinished(trial=number, state=TrialState.COMPLETE))
             if number == 2:
                 bus.close()
+            wait_for_copies()
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         assert len(seen(run.ledger_file)) == (1 if is_full else number + 1)
@@ -127,6 +155,7 @@ def test_another_driver_goes_on_from_the_copy(run, tmp_path, monkeypatch):
     train(ledger, 0, 1, 2, 3)
     end(ledger, 0)
     backup.handle(TrialFinished(trial=0, state=TrialState.COMPLETE))
+    wait_for_copies()
     start(ledger, 1)
     ledger.close()
     monkeypatch.setenv("HPO_LEDGER_DIR", str(tmp_path / "another driver"))
@@ -163,7 +192,8 @@ def test_a_disk_that_is_away_makes_the_copy_late(run, caplog):
     away = run.path.with_name("away")
     run.path.rename(away)
     backup.handle(TrialFinished(trial=0, state=TrialState.COMPLETE))
-    backup.handle(TrialFinished(trial=0, state=TrialState.COMPLETE))
+    wait_for_copies()
+    backup.handle(Interrupted(run_dir=str(run), resume=""))
     backup.discard()  # keeps what has not arrived
     assert (ledgers_dir() / f"{UUID}.db").is_file()
     assert caplog.text.count("cannot be brought up to date: No such file or directory") == 1
@@ -173,3 +203,67 @@ def test_a_disk_that_is_away_makes_the_copy_late(run, caplog):
     backup.discard()
     assert seen(run.ledger_file) == [("complete", 3)]
     assert not (ledgers_dir() / f"{UUID}.db").exists()
+
+
+def padded(path, num_bytes):
+    """Let a ledger be as large as one of many trials."""
+    with sqlite3.connect(path) as base:
+        base.execute("CREATE TABLE padding AS SELECT randomblob(?) AS x", (num_bytes,))
+    base.close()
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        Chosen(winner=0, default=None, standings=(), words=()),
+        Interrupted(run_dir="r", resume=""),
+        Finished(run_dir="r", study="s"),
+    ],
+)
+def test_no_decision_waits_for_a_long_copy_and_the_end_has_it(run, last):
+    ledger, (backup,) = open_ledger(run, UUID, on_driver=True)
+    padded(ledgers_dir() / f"{UUID}.db", 50_000_000)
+    start(ledger, 0)
+    end(ledger, 0)
+    backup.handle(TrialFinished(trial=0, state=TrialState.COMPLETE))
+    assert run.ledger_file.stat().st_size < 1_000_000  # it goes on beside the search
+    start(ledger, 1)
+    train(ledger, 1, 1)
+    backup.handle(last)
+    assert seen(run.ledger_file) == [("complete", 0), ("running", 1)]
+    ledger.close()
+
+
+def test_copies_that_take_long_are_rare_and_the_last_one_is_whole(run, monkeypatch):
+    monkeypatch.setattr(pacing, "PROMPT_S", 0.0)
+    monkeypatch.setattr(pacing, "SHARE", 1e9)
+    ledger, (backup,) = open_ledger(run, UUID, on_driver=True)
+    for number in range(3):
+        start(ledger, number)
+        end(ledger, number)
+        backup.handle(TrialFinished(trial=number, state=TrialState.COMPLETE))
+        wait_for_copies()
+    assert seen(run.ledger_file) == [("complete", 0)]
+    backup.close()
+    assert seen(run.ledger_file) == [("complete", 0)] * 3
+    ledger.close()
+
+
+def test_a_copy_that_was_put_off_follows_at_the_next_event(run, monkeypatch):
+    monkeypatch.setattr(pacing, "PROMPT_S", 0.0)
+    monkeypatch.setattr(pacing, "SHARE", 20)
+    ledger, (backup,) = open_ledger(run, UUID, on_driver=True)
+    for number in range(2):
+        start(ledger, number)
+        end(ledger, number)
+        backup.handle(TrialFinished(trial=number, state=TrialState.COMPLETE))
+        wait_for_copies()
+    start(ledger, 2)
+
+    def copied_after_an_epoch():
+        backup.handle(Epoch(trial=2, epoch=1, value=0.5))
+        return len(seen(run.ledger_file)) > 2
+
+    wait_until(copied_after_an_epoch)
+    backup.close()
+    ledger.close()

@@ -3,18 +3,22 @@ import os
 
 import pytest
 
+from hpo.core import pacing
 from hpo.core.budget import Budget, Spent
 from hpo.core.events import (
     Continued,
     Epoch,
     Paused,
+    Preparing,
     Review,
     Started,
+    TrialFinished,
     TrialProgress,
+    TrialStarted,
     TrialSuspended,
 )
 from hpo.core.forecast import Forecast
-from hpo.core.trial import Ended
+from hpo.core.trial import Ended, Measurement, TrialState
 from hpo.run.run_dir import RunDir
 from hpo.searching.state_writer import StateWriter, describe_end, describe_start
 from tests.quick_runs import (
@@ -86,6 +90,66 @@ def test_the_state_is_not_written_for_every_epoch(engine, tmp_path):
     for _ in range(100):
         writer.handle(Epoch(trial=3, epoch=5, value=0.5))
     assert run.state_file.stat().st_ino == before
+
+
+def written(run, writer, event):
+    """Whether an event makes the state anew."""
+    before = run.state_file.stat().st_ino
+    writer.handle(event)
+    return run.state_file.stat().st_ino != before
+
+
+@pytest.fixture
+def slow(engine, tmp_path, monkeypatch):
+    """A run whose state takes so long to write that it is hardly ever due again."""
+    monkeypatch.setattr(pacing, "PROMPT_S", 0.0)
+    monkeypatch.setattr(pacing, "SHARE", 1e9)
+    monkeypatch.setattr("hpo.searching.state_writer.MIN_INTERVAL_S", 0.0)
+    writer = StateWriter(RunDir(tmp_path), STUDY, engine, engine.ledger)
+    writer.handle(Started(run_dir="r"))
+    return RunDir(tmp_path), writer
+
+
+def test_no_trial_waits_for_a_state_that_takes_long(slow):
+    for event in (
+        TrialStarted(trial=3),
+        TrialProgress(trial=3, text="head epochs 2/20"),
+        Epoch(trial=3, epoch=5, value=0.5),
+        TrialFinished(trial=3, state=TrialState.COMPLETE),
+    ):
+        assert not written(*slow, event)
+
+
+def test_such_a_state_is_written_as_often_while_it_takes_no_time(slow, monkeypatch):
+    monkeypatch.setattr(pacing, "PROMPT_S", 60.0)
+    run, writer = slow
+    writer.write_now()
+    assert written(run, writer, Epoch(trial=3, epoch=5, value=0.5))
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        Paused(text="the disk is full", free_bytes=0, needed_bytes=9),
+        Continued(text="there is room again", free_bytes=10),
+        Preparing(what="comparison"),
+        Review(epochs_per_trial=9),
+    ],
+)
+def test_before_a_long_wait_it_is_written_all_the_same(slow, event):
+    run, writer = slow
+    writer.handle(TrialProgress(trial=3, text="head epochs 2/20"))
+    assert written(run, writer, event)
+    assert run.read_state()["trials"][3]["doing"] == "head epochs 2/20"
+
+
+@pytest.mark.parametrize("status", ["finished", "interrupted", "failed"])
+def test_at_the_end_it_is_whole_all_the_same(slow, engine, status):
+    run, writer = slow
+    engine.ledger.record(3, Measurement(epoch=5, value=0.5), clock=99.0)
+    writer.close_as(status) if status != "failed" else writer.close()
+    state = run.read_state()
+    assert (state["status"], state["trials"][3]["epoch"]) == (status, 5)
 
 
 def test_the_state_says_what_a_trial_does_before_its_first_epoch(engine, tmp_path):
