@@ -161,7 +161,7 @@ class AutoML:
         self._open: dict[int, Recommendation] = {}
         self._is_finished = False
         constants = constants_of(self.facts, study, plan)
-        self._views = Views(self.run, self._ledger, self.facts, constants, self._show)
+        self._views = Views(self.run, self._ledger, self.facts, constants, self._outline)
         self._bus.add(self._views)
         self._bus.emit(
             describe_start(self.run, study, self._engine, self._ledger, self.facts.metric)
@@ -290,7 +290,7 @@ class AutoML:
     def result(self) -> dict[str, Any]:
         """The same result as `AutoMLRunner.run` returns."""
         return build_result(
-            self.run, self._ledger, self.facts, self._show,
+            self.run, self._ledger, self.facts, self._show, self._outline,
             ended_because=self._engine.ended_because,
         )  # fmt: skip
 
@@ -315,22 +315,24 @@ class AutoML:
             raise RunError(f"{self.run}: finish() was called; open the workspace again to go on")
 
     def _show(self, number: int) -> Recommendation:
+        rec, spec = self._outline(number), self._engine.specs.spec_of(self._ledger.trial(number))
+        rec.full_spec = merged(spec, rec.specs, {"results_dir": rec.results_dir})
+        return rec
+
+    def _outline(self, number: int) -> Recommendation:
+        """A trial without its full spec."""
         record = self._ledger.trial(number)
-        folder = str(self.run.trial_dir(number))
         self._note_jobs()
         rec = show_trial(
             record,
             self.facts,
             direction=self._ledger.direction,
             job_of=self._jobs.get,
-            results_dir=folder,
+            results_dir=str(self.run.trial_dir(number)),
             is_rung=self._are_rungs,
         )
         if self._are_rungs and self._epochs_key:  # rungs decide the epoch to train until
             rec.specs[self._epochs_key] = record.until_epoch
-        rec.full_spec = merged(
-            self._engine.specs.spec_of(record), rec.specs, {"results_dir": folder}
-        )
         return rec
 
     def _note_jobs(self) -> None:

@@ -32,9 +32,23 @@ NOT_DONE = {"status": NOT_RUN, "reason": "the search has not ended"}
 
 
 def build_result(
-    run: RunDir, ledger: Ledger, facts: WorkspaceFacts, show: Show, *, ended_because: str = ""
+    run: RunDir,
+    ledger: Ledger,
+    facts: WorkspaceFacts,
+    show: Show,
+    outline: Show,
+    *,
+    ended_because: str = "",
 ) -> dict[str, Any]:
     """Everything that `run` returns; plain data.
+
+    Args:
+        run: the workspace.
+        ledger: the study.
+        facts: constants of the search.
+        show: shows a trial.
+        outline: shows a trial without its full spec.
+        ended_because: why the search has ended.
 
     Returns:
         `best` (rec_id, specs, status, metric_value, objective_score, objective_values, adjustments,
@@ -46,7 +60,7 @@ def build_result(
     best = best_trial(ledger.trials(), ledger.direction)
     baseline, final = read_evaluations(run)
     notes = read_feedback(run.path)
-    history = [_entry(t, show(t.number), notes.get(t.number)) for t in trials]
+    history = [_entry(t, outline(t.number), notes.get(t.number)) for t in trials]
     several = {} if not facts.objectives else {"pareto_front": front_of(history, facts)}
     shown = None if best is None else _best(run, ledger, best, facts, show)
     fallbacks = sum(t.note.startswith(FALLBACK) for t in trials)

@@ -97,7 +97,7 @@ class AutoMLSession(Session):
         known = [t.number for t in self.ledger.trials()]
         self.notes = Feedback(self.run.path)
         constants = constants_of(self.facts, self.study, self.plan)
-        self.bus.add(Views(self.run, self.ledger, self.facts, constants, self.show))
+        self.bus.add(Views(self.run, self.ledger, self.facts, constants, self.outline))
         self.bus.add(CallbackListener(self.route.hooks, self.show, known, self.notes))
 
     def _current_facts(self) -> WorkspaceFacts:
@@ -108,9 +108,8 @@ class AutoMLSession(Session):
         """
         facts = read_facts(self.run.path)
         demand_platform(self.run.path, facts, is_given=self.route.platform is not None)
-        for name, begun in (
-            ("eval_fn", facts.has_eval_fn), ("metric_extractor", facts.has_extractor),
-        ):  # fmt: skip
+        functions = {"eval_fn": facts.has_eval_fn, "metric_extractor": facts.has_extractor}
+        for name, begun in functions.items():
             is_given = getattr(self.route.hooks, name) is not None
             if begun not in (None, is_given):
                 logger.warning("%s: %s", self.run, _OTHER_VALUES[is_given].format(name))
@@ -142,17 +141,20 @@ class AutoMLSession(Session):
 
     def show(self, number: int) -> Recommendation:
         """A trial as the caller sees it."""
-        record = self.ledger.trial(number)
-        rec = show_trial(
-            record,
+        rec = self.outline(number)
+        rec.full_spec = self.spec_of(self.ledger.trial(number))
+        return rec
+
+    def outline(self, number: int) -> Recommendation:
+        """The same without its full spec, which would be read from the trial's folder."""
+        return show_trial(
+            self.ledger.trial(number),
             self.facts,
             direction=self.ledger.direction,
             job_of=lambda trial: self._job_of(trial)[0],
             results_dir=self._job_of(number)[1],
             is_rung=self.plan.route_style == RUNGS_STYLE,
         )
-        rec.full_spec = self.spec_of(record)
-        return rec
 
     def spec_of(self, record: TrialRecord) -> dict[str, Any]:
         """The full spec of a trial; one that has ended keeps what it was trained with."""
@@ -174,7 +176,9 @@ class AutoMLSession(Session):
         if ended.finished and not self._has_concluded:  # it was over before this start
             evaluate_again(self, self._changed_evaluations)
         because = ended.finished.ended_because if ended.finished else "interrupted"
-        found = build_result(self.run, self.ledger, self.facts, self.show, ended_because=because)
+        found = build_result(
+            self.run, self.ledger, self.facts, self.show, self.outline, ended_because=because
+        )
         return RouteResult(
             run=ended.run, finished=ended.finished, result=found, declined=self.declined
         )
@@ -196,14 +200,16 @@ class AutoMLSession(Session):
 
     def make_executor(self) -> Executor:
         """Build what runs trials: here, or as jobs of the platform."""
-        if self.route.platform is None:
+        if (platform := self.route.platform) is None:
             return super().make_executor()
         executor = PlatformExecutor(
-            self.route.platform, self._platform_plan(), self.route.hooks, self.ledger, self.run.path
+            platform, self._platform_plan(), self.route.hooks, self.ledger, self.run.path
         )
         self._jobs = executor.job_ids
-        if retention.is_on(self.facts, self.route.platform):
-            self.bus.add(self._cleaner(executor))
+        if retention.is_on(self.facts, platform):
+            self.bus.add(retention.ArtifactCleaner(
+                platform, executor.artifacts, self.ledger, self._job_of, self.needed_trials
+            ))  # fmt: skip
         return executor
 
     def driver_of(self, engine: Engine) -> TrialDriver:
@@ -221,12 +227,6 @@ class AutoMLSession(Session):
                 key=self.trainer.epochs_key if self._are_rungs_trials() else "",
             ),
         )  # fmt: skip
-
-    def _cleaner(self, executor: PlatformExecutor) -> retention.ArtifactCleaner:
-        platform = cast(Platform, self.route.platform)
-        return retention.ArtifactCleaner(
-            platform, executor.artifacts, self.ledger, self._job_of, self.needed_trials
-        )
 
     def needed_trials(self) -> set[int]:
         """Trials whose checkpoints are still needed."""

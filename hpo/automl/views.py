@@ -43,7 +43,7 @@ class Views:
         ledger: the study.
         facts: constants of the search.
         constants: what does not change: `brain`, `specs` and `custom_ranges`.
-        show: shows a trial.
+        outline: shows a trial; no view has full specs.
     """
 
     def __init__(
@@ -52,11 +52,11 @@ class Views:
         ledger: Ledger,
         facts: WorkspaceFacts,
         constants: Mapping[str, Mapping[str, Any]],
-        show: Callable[[int], Recommendation],
+        outline: Callable[[int], Recommendation],
     ) -> None:
         self._folder = run.path / AUTOML_DIR
         self._name = f"{facts.session_id or run.path.name}.json"
-        self._ledger, self._show = ledger, show
+        self._ledger, self._outline = ledger, outline
         self._refused: set[Path] = set()
         self._is_behind, self._pacer = False, Pacer()
         for kind, data in constants.items():
@@ -86,7 +86,7 @@ class Views:
 
     def _write_all(self) -> None:
         trials = [t for t in self._ledger.trials() if t.purpose == "search"]
-        rows = [_row(self._show(trial.number)) for trial in trials]
+        rows = [_row(self._outline(trial.number)) for trial in trials]
         self._write(self._folder / "controller" / self._name, rows)
         if rows:
             self._write(self._folder / "current_rec" / self._name, {"rec_id": rows[-1]["id"]})

@@ -35,7 +35,7 @@ def result(ledger, tmp_path):
     def show(number):
         return show_trial(ledger.trial(number), FACTS, direction="maximize")
 
-    return build_result(RunDir(tmp_path), ledger, FACTS, show)
+    return build_result(RunDir(tmp_path), ledger, FACTS, show, show)
 
 
 def test_36_the_longest_trained_wins_and_a_better_short_one_is_context(ledger, tmp_path):

@@ -16,6 +16,7 @@ from hpo.core.errors import RunError
 from hpo.run.run_dir import AUTOML_FACTS, PLAN_FILE, RunDir
 from hpo.searching.session import SearchSettings, resume_search
 from hpo.study.plan import read_plan
+from tests.count_calls import count_calls
 from tests.hpo.automl.conftest import METRIC
 from tests.quick_trainer import NAME
 
@@ -41,6 +42,15 @@ def test_the_front_of_several_objectives_stays_where_the_best_alone_are_kept(run
     resume_search(RunDir(Path(place)), settings, budget=parse_budget("5"), keep="best")
     removed = [file.parts[-3] for file in Path(place).glob("trials/*/ckpt/removed.txt")]
     assert removed == ["0002"]
+
+
+def test_specs_of_trials_are_not_read_again_at_every_event(run):
+    """A trial's own is read for the caller, and the best one's; the views and the history do without."""
+    counts = [
+        count_calls(run, settings={"automl_max_recommendations": trials}, of="trained_spec")
+        for trials in (4, 12)
+    ]
+    assert counts[1] - counts[0] <= 8
 
 
 def test_data_are_staged_with_a_record(run, data):
