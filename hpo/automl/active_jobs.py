@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hpo.automl.artifacts import FolderValues
 from hpo.core.errors import RunError
 from hpo.run.plain_files import read_object, write_json
 
@@ -39,6 +40,8 @@ class ActiveJob:
     """Polls in a row that have failed."""
     values: dict[str, float] = field(default_factory=dict)
     """The newest value of each objective."""
+    files: FolderValues | None = None
+    """What reads them from the files of its results, once there are some on this disk."""
 
     @property
     def is_local(self) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from hpo.core.metric_values import find_metric, number_of, numbers_of
+from hpo.run.growing_file import GrowingFile
 from hpo.run.plain_files import json_objects, read_object, read_printed, walk_files
 
 BEST_SCORE, METRICS, STATUS = "best_score.json", "metrics.json", "status.json"
@@ -17,18 +19,54 @@ _GENERIC = ("best_score", "best_metric", "metric_value", "score", "value")
 
 
 def values_in_folder(folder: Path, names: Sequence[str]) -> dict[str, float]:
-    """The values of metrics in the files anywhere below a folder.
+    """The values of metrics in the files anywhere below a folder, see `FolderValues`."""
+    return FolderValues(folder, names).read()
+
+
+class FolderValues:
+    """Finds the values of metrics in the files anywhere below a folder, again and again.
 
     Args:
         folder: the results of one job.
         names: of the metrics, the primary one first.
-
-    Returns:
-        Metric -> value, for those that were found.
     """
-    places = sorted(walk_files(folder), key=_depth)
-    files = [file for name in NAMES for file in places if file.name == name]
-    return _gather(((file.name, read_printed(file)) for file in files), names)
+
+    def __init__(self, folder: Path, names: Sequence[str]) -> None:
+        self._folder, self._names = folder, names
+        self._statuses: dict[Path, _StatusValues] = {}
+
+    def read(self) -> dict[str, float]:
+        """Metric -> value, for those that were found; lines of `status.json` are read once."""
+        places = sorted(walk_files(self._folder), key=_depth)
+        files = [file for name in NAMES for file in places if file.name == name]
+        return _gather(map(self._values_of, files), self._names)
+
+    def _values_of(self, file: Path) -> dict[str, float]:
+        if file.name != STATUS:
+            return values_in_file(file.name, read_printed(file), self._names)
+        status = self._statuses.setdefault(file, _StatusValues(file, self._names))
+        with contextlib.suppress(OSError):
+            status.catch_up()
+        return status.values
+
+
+class _StatusValues:
+    """The last finite value of each metric in a `status.json` that grows."""
+
+    def __init__(self, path: Path, names: Sequence[str]) -> None:
+        self._file, self._names = GrowingFile(path), names
+        self._found: dict[str, float] = {}
+
+    def catch_up(self) -> None:
+        """Read what is new."""
+        if self._file.begins_anew():
+            self._found = {}
+        self._found |= _in_status("\n".join(self._file.new_lines()), self._names)
+
+    @property
+    def values(self) -> dict[str, float]:
+        """Those found by now, with those of a last line that nobody has ended."""
+        return self._found | _in_status(self._file.rest, self._names)
 
 
 def tables_in_folder(folder: Path) -> dict[str, float]:
@@ -54,7 +92,8 @@ def values_by_reader(
         action: that the job runs.
     """
     places = [f"{folder}{name}" for name in NAMES for folder in ("", f"{action}/")]
-    return _gather(((Path(place).name, _as_text(read(place))) for place in places), names)
+    files = ((Path(place).name, _as_text(read(place))) for place in places)
+    return _gather((values_in_file(name, text, names) for name, text in files), names)
 
 
 def values_in_file(name: str, text: str, names: Sequence[str]) -> dict[str, float]:
@@ -103,11 +142,11 @@ def _in_status(text: str, names: Sequence[str]) -> dict[str, float]:
     return found
 
 
-def _gather(files: Iterable[tuple[str, str]], names: Sequence[str]) -> dict[str, float]:
+def _gather(files: Iterable[Mapping[str, float]], names: Sequence[str]) -> dict[str, float]:
     """The first value of each metric over several files."""
     found: dict[str, float] = {}
-    for name, text in files:
-        found = {**values_in_file(name, text, names), **found}
+    for values in files:
+        found = {**values, **found}
     return {name: found[name] for name in names if name in found}
 
 

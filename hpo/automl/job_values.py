@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from hpo.automl.active_jobs import ActiveJob
-from hpo.automl.artifacts import values_by_reader, values_in_folder
+from hpo.automl.artifacts import FolderValues, values_by_reader
 from hpo.automl.hooks import Hooks
 from hpo.automl.metrics import find_in_log
 from hpo.automl.objectives import Objectives
@@ -66,6 +66,7 @@ class JobValues:
         """The values in the files of a job, on this disk or by the platform's reader."""
         names = self._objectives.names
         if active.is_local and is_folder(Path(active.results_dir)):
-            return values_in_folder(Path(active.results_dir), names)
+            active.files = active.files or FolderValues(Path(active.results_dir), names)
+            return active.files.read()
         read = partial(attempt_by_name, self._platform, "read_job_result_file", active.job_id)
         return values_by_reader(lambda place: read(place)[0], names, self._action)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hpo.core.metric_values import find_metric, numbers_of
-from hpo.run.plain_files import json_objects, read_printed
+from hpo.run.growing_file import GrowingFile
+from hpo.run.plain_files import json_objects
 from hpo.run.status_lines import StatusLines
 
 NAME = "status.json"
@@ -43,21 +45,17 @@ class StatusFile:
     def __init__(
         self, folder: Path, metric: str, actions: tuple[str, ...] = ("train",), *, start: int = 0
     ) -> None:
-        self._places = [folder / NAME, *(folder / action / NAME for action in actions)]
+        places = [folder / NAME, *(folder / action / NAME for action in actions)]
+        self._files = [GrowingFile(place) for place in places]
         self._metric = metric
-        self._read: dict[Path, int] = {}
-        self._earlier: dict[Path, tuple[int, str]] = {}
-        """When a file of an earlier training was written, and what it held."""
         self._lines = StatusLines(start)
         self._last_epoch = 0
 
     def skip(self) -> None:
         """Take what is there by now for lines of an earlier training."""
-        self._earlier = {
-            place: (place.stat().st_mtime_ns, read_printed(place))
-            for place in self._places
-            if place.is_file()
-        }
+        for file in self._files:
+            with contextlib.suppress(OSError):
+                file.skip()
 
     def poll(self) -> list[EpochReport]:
         """Return every new value of the metric; one whose epoch no line tells is the next one."""
@@ -75,21 +73,6 @@ class StatusFile:
         return found
 
     def _new_lines(self) -> Iterator[dict[str, Any]]:
-        for place in self._places:
-            if not place.is_file():
-                continue  # nor is a pipe opened, which would wait for its writer
-            written, earlier = self._earlier.get(place, (-1, ""))
-            try:
-                if place.stat().st_mtime_ns == written:
-                    continue
-                text = place.read_text(encoding="utf-8", errors="replace")
-            except OSError:
-                continue
-            self._earlier.pop(place, None)
-            is_longer = text.startswith(earlier) and text != earlier
-            start = self._read.get(place, len(earlier) if is_longer else 0)
-            if len(text) < start:  # written anew by a trainer that was started again
-                start = 0
-            end = text.rfind("\n") + 1
-            self._read[place] = max(start, end)
-            yield from json_objects(text[start:end])
+        for file in self._files:
+            with contextlib.suppress(OSError):
+                yield from json_objects("\n".join(file.new_lines()))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpo.cli.run_flags import add_trial_arguments, chosen_run, print_json
@@ -14,6 +14,7 @@ from hpo.core import events
 from hpo.core.errors import RunError, SpecError
 from hpo.core.event_json import from_json
 from hpo.core.text import metric_word
+from hpo.run.growing_file import GrowingFile
 
 if TYPE_CHECKING:
     from hpo.run.run_dir import RunDir
@@ -56,9 +57,8 @@ def run(args: argparse.Namespace) -> int:
     log = chosen.trial_dir(args.trial) / "log.txt"
     if not log.is_file():
         raise RunError(f"{chosen}: trial {args.trial} has no log; `hpo status` lists the trials")
-    content = _Growing(log)
-    lines = content.new_lines()
-    lines = lines[-args.tail :] if args.tail else lines
+    content = GrowingFile(log)
+    lines = list(deque(content.new_lines(whole=False), maxlen=args.tail))
     trial = _TrialEvents(chosen, args.trial)
     told = list(trial.new())
     if args.json:
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     _print(lines, told, trial)
     while args.follow and not trial.has_ended and chosen.is_running():
         time.sleep(_PAUSE_S)
-        _print(content.new_lines(), trial.new(), trial)
+        _print(content.new_lines(whole=False), trial.new(), trial)
         if trial.doing:
             sys.stdout.write(f"{trial.doing}\n")
             sys.stdout.flush()
@@ -87,32 +87,14 @@ def _print(lines: Iterable[str], told: Iterable[events.Epoch], trial: _TrialEven
     sys.stdout.flush()
 
 
-class _Growing:
-    """A file of lines that others append to."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._read = 0
-
-    def new_lines(self, *, whole: bool = False) -> list[str]:
-        """Return the lines since the last call; one that nobody ended waits where `whole`."""
-        if not self._path.is_file():
-            return []
-        with self._path.open("rb") as file:
-            file.seek(self._read)
-            content = file.read()
-        if whole:
-            content = content[: content.rfind(b"\n") + 1]
-        self._read += len(content)
-        return content.decode("utf-8", errors="replace").splitlines()
-
-
 class _TrialEvents:
     """The epochs that a run has told of one trial, in order; damaged lines are passed over."""
 
     def __init__(self, run: RunDir, trial: int) -> None:
-        self._file = _Growing(run.events_file)
+        self._file = GrowingFile(run.events_file)
         self._trial = trial
+        self._marks = ('"started"', f'"trial": {trial},', f'"trial": {trial}}}')
+        """What stands in every line that tells of it: to parse all lines of a run takes long."""
         self.metric = metric_word("")
         self.has_ended = False
         self.doing = ""
@@ -121,8 +103,8 @@ class _TrialEvents:
     def new(self) -> Iterator[events.Epoch]:
         """Yield the epochs since the last call; a line that is being written waits."""
         self.doing = ""
-        for line in self._file.new_lines(whole=True):
-            event = from_json(line)
+        for line in self._file.new_lines():
+            event = from_json(line) if any(mark in line for mark in self._marks) else None
             if isinstance(event, events.Started):
                 self.metric = metric_word(event.metric)
             elif isinstance(event, _MOMENTS) and event.trial == self._trial:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -9,12 +10,14 @@ from dataclasses import replace
 
 from hpo.core.event_json import from_json
 from hpo.core.events import (
+    Confirmed,
     Epoch,
     Error,
     Event,
     Finished,
     Interrupted,
     TrialEnded,
+    TrialFinished,
     TrialStarted,
     TrialSuspended,
 )
@@ -44,6 +47,8 @@ _ENDINGS: dict[type[Event], tuple[str, str]] = {
 """Last event -> (state in words, MLflow's status) of the parent run."""
 _RUNNING = ("running", "RUNNING")
 _CLOSED = ("interrupted", "KILLED")
+_REASONED = tuple(f'"{kind.name}"' for kind in (TrialFinished, Confirmed, TrialSuspended))
+"""What stands in every line of an event that tells why a trial ended."""
 
 
 class StudyWriter:
@@ -187,12 +192,9 @@ class StudyWriter:
 def _read_reasons(run: RunDir) -> dict[int, str]:
     """Why trials of earlier sessions were stopped, from the run's own events."""
     reasons: dict[int, str] = {}
-    try:
-        lines = run.events_file.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        return reasons
-    for line in lines:
-        event = from_json(line)
-        if isinstance(event, TrialEnded | TrialSuspended):
-            reasons[event.trial] = event.reason
+    with contextlib.suppress(FileNotFoundError), run.events_file.open(encoding="utf-8") as lines:
+        for line in lines:
+            event = from_json(line) if any(mark in line for mark in _REASONED) else None
+            if isinstance(event, TrialEnded | TrialSuspended):
+                reasons[event.trial] = event.reason
     return reasons

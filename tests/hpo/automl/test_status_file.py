@@ -5,6 +5,7 @@ import pytest
 
 from hpo.automl.artifacts import values_in_folder
 from hpo.automl.status_file import StatusFile
+from tests.count_reads import bytes_read
 from tests.hpo.run.test_status_lines import Logger
 
 
@@ -63,6 +64,22 @@ def test_a_file_that_is_written_anew_is_read_whole(tmp_path, more):
     polled(tmp_path, more, *lines) if more else polled(tmp_path, *lines)
     assert [(seen.epoch, seen.value) for seen in told.poll()] == [(1, 0.5)]
     assert told.failure == "no memory"
+
+
+def test_at_a_poll_only_new_lines_are_read(tmp_path):
+    place = tmp_path / "train" / "status.json"
+    place.parent.mkdir()
+    with place.open("w") as file:
+        file.writelines(f'{{"step": {n}, "message": "of the training"}}\n' for n in range(100_000))
+    told = StatusFile(tmp_path, "acc")
+    assert told.poll() == []
+    assert bytes_read(told.poll) < 2_000  # nothing is new
+    found = []
+    for epoch in (1, 2, 3):
+        with place.open("a") as file:
+            file.write(json.dumps({"epoch": epoch, "kpi": {"acc": epoch / 4}}) + "\n")
+        assert bytes_read(lambda: found.extend(told.poll())) < 100_000 < place.stat().st_size
+        assert [(seen.epoch, seen.value) for seen in found[epoch - 1 :]] == [(epoch, epoch / 4)]
 
 
 def test_a_pipe_of_that_name_is_not_waited_for(tmp_path):

@@ -4,6 +4,8 @@ import time
 
 import pytest
 
+from tests.count_calls import count_calls
+
 
 def test_the_log_of_a_trial(hpo, json_of, first):
     code, out, err = hpo("logs", "first", 1)
@@ -72,6 +74,18 @@ def test_it_goes_on_until_the_trial_ends(hpo, runs):
     ]
     assert [line for line in new if line[0] == "epoch"] == words
     assert [line for line in new if line[0] == "line"] == [["line", "1"], ["line", "2"]]
+
+
+def test_events_of_other_trials_are_passed_over_unread(hpo, first):
+    lines = (first / "events.ndjson").read_text().splitlines()
+    told = [json.loads(line) for line in lines]
+    own = sum(data.get("trial") == 0 or data["event"] == "started" for data in told)
+    others = [line for line, data in zip(lines, told, strict=True) if data.get("trial") == 1]
+    before = hpo("logs", "first", 0)
+    with (first / "events.ndjson").open("a") as file:
+        file.writelines(f"{line}\n" for line in others * 50)
+    assert hpo("logs", "first", 0) == before
+    assert count_calls(hpo, "logs", "first", 0, of="from_json") <= own + 3 < len(lines) / 2
 
 
 def test_only_the_end_of_it(hpo, first):

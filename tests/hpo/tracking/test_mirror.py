@@ -9,10 +9,21 @@ from pathlib import Path
 
 import pytest
 
-from hpo.core.events import Epoch, TrialStarted
+from hpo.core.event_json import from_json, to_json
+from hpo.core.events import (
+    Confirmed,
+    Epoch,
+    Paused,
+    TrialFinished,
+    TrialStarted,
+    TrialSuspended,
+)
 from hpo.core.trial import TrialState
+from hpo.run.run_dir import RunDir
 from hpo.tracking import mirror as mirror_module
 from hpo.tracking.store import CLIENT_SETTINGS, connect
+from hpo.tracking.writer import _read_reasons
+from tests.count_calls import count_calls
 from tests.hpo.tracking.scripted import BEGAN, NAME, UUID, Script, copy_store
 
 P1 = "val_precision_at_1"
@@ -381,3 +392,25 @@ def test_the_programs_own_settings_of_mlflow_are_as_before(script, monkeypatch):
     wait_for(lambda: os.environ.get("MLFLOW_HTTP_REQUEST_MAX_RETRIES") == "0")
     script.close()
     assert dict(os.environ) == before
+
+
+def test_reasons_of_earlier_starts_are_found_among_all_events(tmp_path):
+    """Of lines that cannot tell one, none is parsed; every line is, by the loop beside it."""
+    run = RunDir(tmp_path)
+    ended = {"state": TrialState.PRUNED, "reason": 'below "trial_finished"'}
+    events = [
+        *(Epoch(trial=n % 5, epoch=n, value=0.5) for n in range(500)),
+        TrialFinished(trial=0, **ended),
+        Confirmed(trial=1, state=TrialState.COMPLETE, reason="repeat of 0"),
+        TrialSuspended(trial=2, epoch=3, reason="stopped"),
+        Paused(text='"confirmed"', free_bytes=1, needed_bytes=2),
+        TrialStarted(trial=3),
+    ]
+    run.events_file.write_text("".join(to_json(event) + "\n" for event in events) + '{"event": "tr')
+    found = map(from_json, run.events_file.read_text().splitlines())
+    kinds = TrialFinished | Confirmed | TrialSuspended
+    wanted = {event.trial: event.reason for event in found if isinstance(event, kinds)}
+    assert len(wanted) == 3
+    assert _read_reasons(run) == wanted
+    assert count_calls(_read_reasons, run, of="from_json") <= 4
+    assert _read_reasons(RunDir(tmp_path / "none")) == {}

@@ -8,6 +8,7 @@ import pytest
 
 from hpo.automl.objectives import from_list, pareto_front
 from tests.count_calls import count_calls
+from tests.count_reads import bytes_read
 from tests.hpo.automl.contract.pretended import Cleaner, Sdk, make_skill
 
 TWO = ["accuracy", {"metric": "latency", "direction": "minimize", "weight": 0.5, "scale": 10}]
@@ -58,6 +59,52 @@ def test_44_48_places_in_files(tmp_path, name, content, value):
     (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / name).write_text(json.dumps(content))
     assert values_in_folder(tmp_path, ["accuracy"]).get("accuracy") == value
+
+
+def written_by_chance(rng, folder):
+    """A trainer, or one that starts again, writes anywhere below a folder: some of a line, too."""
+    line = {"kpi": {rng.choice(["accuracy", "loss"]): rng.choice([0.25, 0.5, float("nan"), "odd"])}}
+    text = json.dumps(line) + rng.choice(["\n", "\n", ""])
+    match rng.randrange(6):
+        case 0:
+            (folder / "deep" / "metrics.json").write_text(json.dumps(line["kpi"]))
+        case 1:
+            (folder / "status.json").write_text(text * rng.randrange(1, 9))
+        case _:
+            with (folder / rng.choice(["", "deep"]) / "status.json").open("a") as file:
+                file.write(text[: rng.choice([5, None])])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_44_values_of_files_that_grow_are_those_of_the_files_as_they_are(tmp_path, seed):
+    from hpo.automl.artifacts import FolderValues, values_in_folder
+
+    rng, names = random.Random(seed), ["accuracy", "loss"]
+    (tmp_path / "deep").mkdir()
+    files = FolderValues(tmp_path, names)
+    for _ in range(100):
+        written_by_chance(rng, tmp_path)
+        assert files.read() == values_in_folder(tmp_path, names)
+
+
+def test_44_at_a_poll_only_new_lines_are_read(tmp_path):
+    from hpo.automl.active_jobs import ActiveJob
+    from hpo.automl.hooks import Hooks
+    from hpo.automl.job_values import JobValues
+
+    place = tmp_path / "train" / "status.json"
+    place.parent.mkdir()
+    place.write_text((json.dumps({"kpi": {"accuracy": 0.25}, "step": 7}) + "\n") * 100_000)
+    objectives = from_list([{"metric": "accuracy", "direction": "maximize"}])
+    values = JobValues(Sdk(told), objectives, Hooks(), "train")
+    active = ActiveJob(rec_id=0, job_id="j", results_dir=str(tmp_path))
+    values.read(active, "", is_over=False)
+    for number in range(1, 6):
+        with place.open("a") as file:
+            file.write(json.dumps({"kpi": {"accuracy": number / 8}}) + "\n")
+        read = bytes_read(lambda: values.read(active, "", is_over=False))
+        assert read < 100_000 < place.stat().st_size
+        assert active.values == {"accuracy": number / 8}
 
 
 LINES = [
