@@ -13,7 +13,8 @@ import math
 import random
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from hpo.algorithms.for_study import build_algorithm
@@ -29,6 +30,7 @@ from hpo.run.ledger import Ledger
 from hpo.run.trial_specs import TrialSpecs
 from hpo.searching.engine import Engine
 from hpo.searching.engine_parts import Plan
+from hpo.searching.seen_curves import SeenCurves
 from hpo.study.plan import StudyPlan
 from hpo.study.spec import StudySpec
 
@@ -40,6 +42,9 @@ SPEEDS = (1.0, 0.85, 1.15, 0.925, 1.075)
 REHEARSED_TRIALS = 200
 """Every speed is rehearsed again until so many trials were: how many are pruned and which are
 confirmed is a matter of chance in a small search, and what is expected is the mean."""
+LEAST_REHEARSALS, MOST_REHEARSING_S = 3, 10.0
+"""So many there are at least; more only until they have taken so long, as each goes over all that
+earlier starts have done."""
 SAME_MACHINE = 1.5
 """Epochs of earlier starts tell what an epoch takes, as they are many and of many configurations;
 where a probe says more than this many times as much or as little, the machine has changed."""
@@ -58,8 +63,6 @@ COMPARED_S = 1.0
 forward passes, comes on top."""
 COMPARED_COST = 0.2
 STAND_INS = {"bohb": "hyperband"}
-SMOOTHING = 0.5
-"""How far a trial to come may lie from one that was seen, as share of the spread of those."""
 DEFAULT_QUALITY = 0.8
 """Place of the default configuration among drawn ones: better than most."""
 
@@ -104,19 +107,18 @@ def forecast(
     used = spent or Spent()
     left = study.budget.mapped(lambda name, limit: max(1, limit - getattr(used, name)))
     shortened, factor = _shortened(left, plan.num_epochs, slots, seconds_per_epoch)
-    begun = _in_memory(begun, factor)
-    budget = shortened if begun is None else study.budget
+    so_far = _Begun.of(begun, factor)
+    budget = shortened if so_far.ledger is None else study.budget
     runs: list[_Rehearsal] = []
-    while sum(len(run.trained) for run in runs) < REHEARSED_TRIALS:
-        runs += (
+    began = monotonic()
+    while not _are_enough(runs, monotonic() - began):
+        speed = SPEEDS[len(runs) % len(SPEEDS)]
+        runs.append(
             _rehearse(
                 replace(study, budget=budget), plan, space, trainer, slots,
-                seconds_per_epoch=speed * seconds_per_epoch, seed=seed, begun=begun,
+                seconds_per_epoch=speed * seconds_per_epoch, seed=len(runs), begun=so_far,
             )
-            for seed, speed in enumerate(SPEEDS, start=len(runs))
         )  # fmt: skip
-        if len({run.epochs_of(run.trained) for run in runs}) == 1:
-            break  # no chance in it, so others would be the same
     if all(run.ended_because == RAN_DRY for run in runs):
         factor = 1.0  # the algorithm ends by itself, whatever the budget
     elif not math.isfinite(factor):
@@ -149,9 +151,15 @@ def forecast(
     )
 
 
-def _in_memory(begun: Ledger | None, factor: float) -> Ledger | None:
-    """What was begun, read from the disk once; None for a scaled rehearsal, which begins anew."""
-    return begun.copied() if begun is not None and factor == 1.0 and begun.trials() else None
+def _are_enough(runs: Sequence[_Rehearsal], seconds: float) -> bool:
+    """Whether there are enough rehearsals, which have taken so long."""
+    if seconds > MOST_REHEARSING_S and len(runs) >= LEAST_REHEARSALS:
+        return True
+    if len(runs) % len(SPEEDS):
+        return False  # each speed as often
+    if len({run.epochs_of(run.trained) for run in runs}) == 1:
+        return True  # no chance in it, so others would be the same
+    return sum(len(run.trained) for run in runs) >= REHEARSED_TRIALS
 
 
 def _seconds_seen(earlier: Sequence[TrialRecord], probed: float) -> float:
@@ -188,6 +196,22 @@ def _shortened(
         return max(1, round(limit / factor)) if name in WHOLE else limit / factor
 
     return budget.mapped(shorter), factor
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """What earlier starts have done, read once for all rehearsals."""
+
+    ledger: Ledger | None
+    """In memory; None for a scaled rehearsal, which begins anew, and where nothing was done."""
+    curves: SeenCurves
+
+    @classmethod
+    def of(cls, begun: Ledger | None, factor: float) -> _Begun:
+        """Read a ledger, for rehearsals of a search that many times shorter."""
+        if begun is None or factor != 1.0 or not begun.trials():
+            return cls(None, SeenCurves.of([]))
+        return cls(begun.copied(), SeenCurves.of(begun.trials()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,18 +261,19 @@ def _rehearse(
     *,
     seconds_per_epoch: float,
     seed: int,
-    begun: Ledger | None,
+    begun: _Begun,
 ) -> _Rehearsal:
     """Search once; results are read from the clock and the ledger."""
     direction, name = trainer.direction, _stand_in(plan.algorithm)
     known = {option.name for option in find_algorithm(name).options}
     options = {k: v for k, v in study.search.algorithm_options.items() if k in known}
     search = replace(study.search, seed=seed, algorithm_options=options)
-    ledger = Ledger.create(None, direction) if begun is None else begun.copied()
+    is_new = begun.ledger is None
+    ledger = Ledger.create(None, direction) if begun.ledger is None else begun.ledger.copied()
     done = {t.number: t.trained_epochs for t in ledger.trials()}
     # What has begun goes on in the brackets or the population that it was planned for.
-    planned = study.budget.trials if begun is None else plan.planned_trials
-    curves = _Curves(ledger, plan.num_epochs, seconds_per_epoch, seed)
+    planned = study.budget.trials if is_new else plan.planned_trials
+    curves = _Curves(ledger, begun.curves, plan.num_epochs, seconds_per_epoch, seed)
     executor = SimulatedExecutor(curves, slots.count, overhead_s=TRIAL_START_S)
     engine = Engine(
         ledger=ledger,
@@ -265,7 +290,7 @@ def _rehearse(
             budget=study.budget,
             confirm=study.search.confirm,
             gpus_per_trial=slots.gpus,
-            spent_before_s=plan.screened_s if begun is not None else 0.0,
+            spent_before_s=0.0 if is_new else plan.screened_s,
             study_seed=seed,
             num_epochs=plan.num_epochs,
         ),
@@ -289,10 +314,11 @@ class _Curves:
     to a drawn level; the default's is better than most.
     """
 
-    def __init__(self, ledger: Ledger, num_epochs: int, seconds: float, seed: int) -> None:
-        self._ledger, self._num_epochs, self._seconds = ledger, num_epochs, seconds
-        self._seed, self._sign = seed, ledger.direction.sign
-        self._seen = SeenCurves.of(ledger.trials())
+    def __init__(
+        self, ledger: Ledger, seen: SeenCurves, num_epochs: int, seconds: float, seed: int
+    ) -> None:
+        self._ledger, self._seen, self._num_epochs = ledger, seen, num_epochs
+        self._seconds, self._seed, self._sign = seconds, seed, ledger.direction.sign
 
     def __call__(self, launch: Launch) -> Iterator[SimulatedEpoch]:
         rng = random.Random(f"{self._seed}-{launch.number}")
@@ -314,57 +340,3 @@ class _Curves:
             self._sign * (level * (1.0 - math.exp(-epoch / pace)) + rng.gauss(0.0, 0.02))
             for epoch in range(1, num_epochs + 1)
         )
-
-
-@dataclass(frozen=True, slots=True)
-class SeenCurves:
-    """What earlier starts have seen of trials, and trials like them.
-
-    A trial to come is as likely to be like one of them as like any other (a smoothed bootstrap), so
-    the pruner will stop as many as it has stopped.
-    """
-
-    values: Mapping[int, Mapping[int, float]]
-    """Trial -> epoch -> value."""
-    _spreads: dict[int, tuple[float, float]] = field(default_factory=dict, init=False)
-    """Epoch -> mean and spread, once they were asked for."""
-
-    @classmethod
-    def of(cls, trials: Sequence[TrialRecord]) -> SeenCurves:
-        """Those of the last stage, repeats left out: they are of chosen trials alone."""
-        able = [t for t in trials if t.measurements and not t.stage.left and not t.is_repeat]
-        return cls({t.number: {m.epoch: m.value for m in t.measurements} for t in able})
-
-    @property
-    def is_enough(self) -> bool:
-        """Whether they tell how far trials lie apart."""
-        return len(self.values) > 1
-
-    def draw(self, number: int, num_epochs: int, rng: random.Random) -> list[float]:
-        """Values of a trial by epoch: one of these to its end, or a new one like one of these."""
-        epochs = range(1, num_epochs + 1)
-        own = self.values.get(number)
-        if own is not None:
-            return [self._value(own, epoch) for epoch in epochs]
-        source = self.values[rng.choice(sorted(self.values))]
-        shift = rng.gauss(0.0, SMOOTHING)
-        drawn = []
-        for epoch in epochs:
-            mean, spread = self._spread(epoch)
-            moved = self._value(source, epoch) - mean + shift * spread
-            drawn.append(mean + moved / math.hypot(1.0, SMOOTHING))  # spread as far as those seen
-        return drawn
-
-    def _spread(self, epoch: int) -> tuple[float, float]:
-        if epoch not in self._spreads:
-            seen = [self._value(curve, epoch) for curve in self.values.values()]
-            self._spreads[epoch] = statistics.fmean(seen), statistics.stdev(seen)
-        return self._spreads[epoch]
-
-    def _value(self, source: Mapping[int, float], epoch: int) -> float:
-        """The value at an epoch; where it is not there, the nearest and the mean gain from it."""
-        if epoch in source:
-            return source[epoch]
-        near = min(source, key=lambda known: abs(known - epoch))
-        gains = [v[epoch] - v[near] for v in self.values.values() if epoch in v and near in v]
-        return source[near] + (statistics.fmean(gains) if gains else 0.0)

@@ -1,8 +1,6 @@
 """Forecasts against schedules worked out by hand, and against the search that follows."""
 
 import functools
-import random
-import statistics
 from dataclasses import replace
 
 import pytest
@@ -14,15 +12,16 @@ from hpo.results.average import NEAR
 from hpo.run.ledger import Ledger
 from hpo.searching.forecast import (
     AVERAGE_COST,
+    LEAST_REHEARSALS,
     MOST_TRIALS,
     REHEARSED_TRIALS,
     SPEEDS,
     TRIAL_START_S,
-    SeenCurves,
     forecast,
 )
 from hpo.searching.make_plan import plan_study
 from hpo.searching.session import SearchSettings, resume_search, start_search
+from tests.count_calls import count_calls
 from tests.quick_runs import Ear, quick_space, quick_study
 from tests.quick_trainer import TRAINER
 
@@ -229,27 +228,16 @@ def test_trials_to_come_are_compared_with_earlier_ones_on_the_scale_of_the_metri
     assert few.pruned == pytest.approx(8, abs=1)
 
 
-def test_a_trial_to_come_is_like_those_seen():
-    seen = SeenCurves(
-        {0: {1: 0.2, 2: 0.3, 3: 0.5}, 1: {1: 0.1, 2: 0.25}, 2: {1: 0.3, 2: 0.5, 3: 0.9}}
-    )
-    # Trial 1 goes on as the others did: by 0.2 and 0.4.
-    assert seen.draw(1, 3, random.Random(0)) == pytest.approx([0.1, 0.25, 0.55])
-    rng = random.Random(1)
-    drawn = [seen.draw(3, 3, rng) for _ in range(20_000)]
-    for epoch, values in enumerate([(0.2, 0.1, 0.3), (0.3, 0.25, 0.5), (0.5, 0.55, 0.9)]):
-        at_epoch = [curve[epoch] for curve in drawn]
-        assert statistics.fmean(at_epoch) == pytest.approx(statistics.fmean(values), abs=0.005)
-        assert min(values) < statistics.median(at_epoch) < max(values)
-        # Of three values one is drawn: their spread divides by three, not by two.
-        spread = statistics.pstdev(values)
-        assert spread <= statistics.stdev(at_epoch) <= 1.1 * spread
-
-
-def test_one_trial_does_not_tell_how_far_trials_lie_apart():
-    assert not SeenCurves.of(begun_with([3]).trials()).is_enough
-    assert not SeenCurves.of(begun_with([3], repeats=[3, 3]).trials()).is_enough
-    assert SeenCurves.of(begun_with([3, 1]).trials()).is_enough
+def test_little_is_left_of_a_long_search_and_rehearsed_for_a_while_alone(monkeypatch):
+    options = {
+        "algorithm": "random", "num_epochs": 3, "slots": 1, "pruner": "successive_halving",
+        "begun": begun_with([3] * 6), "spent": Spent(trials=6, seconds=90.0, epochs=18),
+    }  # fmt: skip
+    whole = foresee("8trials", **options)
+    assert count_calls(foresee, "8trials", of="_rehearse", **options) > 20 * len(SPEEDS) / 2
+    monkeypatch.setattr("hpo.searching.forecast.MOST_REHEARSING_S", 0.0)
+    assert count_calls(foresee, "8trials", of="_rehearse", **options) == LEAST_REHEARSALS
+    assert foresee("8trials", **options).seconds == pytest.approx(whole.seconds, rel=0.5)
 
 
 def test_rungs_that_are_trials_of_their_own_are_counted_as_such():
