@@ -25,7 +25,7 @@ from hpo.core.errors import SpecError
 from hpo.core.process.imports import calls_stay_harmless, warnings_stay_harmless
 from hpo.core.text import count_of, quoted
 from hpo.core.trial import Direction
-from hpo.report import charts, parameter_charts
+from hpo.report import charts, parameter_charts, slot_chart
 from hpo.report.optuna_view import short_names
 from hpo.report.run_data import RunData, load_run_data
 from hpo.results.story import winner_story
@@ -298,7 +298,7 @@ class Study:
 
     def plot_slots(self) -> go.Figure:
         """Which trial ran where, when."""
-        return _figure(charts.slots(load_run_data(self._run)), "no trial has an epoch yet")
+        return _figure(slot_chart.slots(load_run_data(self._run)), "no trial has an epoch yet")
 
     def resume(self, budget: str | int | None = None, **settings: Any) -> Study:
         """Go on, to the end of the budget or of a new one (`"+20"` adds to the old).

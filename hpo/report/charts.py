@@ -5,11 +5,11 @@ Colours are names such as `@accent`; the page replaces them by those of its ligh
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hpo.core.budget import render_seconds
+from hpo.core.selection import ranked
 from hpo.core.text import count_of
 from hpo.core.trial import Direction, TrialRecord, TrialState
 from hpo.report.optuna_view import short_names
@@ -25,6 +25,10 @@ STATE_COLORS = {
     TrialState.RUNNING: "@muted",
 }
 MAX_LEGEND = 20
+MAX_CURVES = 300
+"""Trials whose curves are drawn; a browser takes long for more."""
+MAX_POINTS = 3000
+"""Points that a browser draws one by one; more are painted by its graphics card."""
 MAX_CLASSES = 25
 MAX_NAMED = 70
 """Classes that are all named beside a matrix; their names would overlap beyond."""
@@ -61,6 +65,7 @@ def error_bars(values: Sequence[float], bounds: Sequence[Sequence[float]]) -> di
 
 def history(facts: RunData) -> Figure:
     """Value of every trial in order, and the best so far."""
+    kind = kind_for(len(facts.searched))
     traces: list[dict[str, Any]] = []
     for state, color in STATE_COLORS.items():
         of_state = [t for t in facts.searched if t.state is state and t.measurements]
@@ -70,8 +75,9 @@ def history(facts: RunData) -> Figure:
                     "markers",
                     [t.number for t in of_state],
                     [facts.value_of(t) for t in of_state],
+                    type=kind,
                     name=facts.state_word(state),
-                    text=[_hover(facts, t) for t in of_state],
+                    text=[hover(facts, t) for t in of_state],
                     hovertemplate=f"%{{text}}<br>{facts.metric_word} %{{y:.4f}}<extra></extra>",
                     marker={"color": color, "size": 9},
                 )
@@ -116,13 +122,29 @@ def _best_so_far(facts: RunData) -> tuple[list[int], list[float]]:
     return numbers, best
 
 
+def kind_for(count: int) -> str:
+    """Plotly's kind of trace for so many points."""
+    return "scattergl" if count > MAX_POINTS else "scatter"
+
+
+def drawn_curves(facts: RunData) -> list[TrialRecord]:
+    """Trials whose curves are drawn: of many the best, and some of the others at even steps."""
+    able = [t for t in facts.searched if t.measurements]
+    if len(able) <= MAX_CURVES:
+        return able
+    leading = [t for t in (facts.best, facts.default) if t is not None]
+    leading += ranked(able, facts.direction)[: MAX_CURVES // 2]
+    chosen = {t.number for t in leading}
+    others = [t for t in able if t.number not in chosen]
+    count = MAX_CURVES - len(chosen)
+    chosen |= {others[len(others) * place // count].number for place in range(count)}
+    return [t for t in able if t.number in chosen]
+
+
 def curves(facts: RunData) -> Figure:
     """The value after every epoch, the winner and the default in front."""
     default = facts.default
-    order = sorted(
-        (t for t in facts.searched if t.measurements),
-        key=lambda t: (t is facts.best, t is default),
-    )
+    order = sorted(drawn_curves(facts), key=lambda t: (t is facts.best, t is default))
     shown = set()
     traces = []
     for trial in order:
@@ -152,68 +174,6 @@ def _curve_style(
         line = {"color": "@default", "width": 2.5, "dash": "dash"}
         return f"default (trial {trial.number})", line
     return facts.state_word(trial.state), {"color": STATE_COLORS[trial.state], "width": 1.5}
-
-
-def slots(facts: RunData) -> Figure | None:
-    """Which slot was busy with which trial, when: a gap is time that nobody used.
-
-    While the search is stopped, no time goes by.
-    """
-    spans = facts.spans
-    trials = sorted(
-        (t for t in facts.trials if (t.ended or t.measurements) and not t.is_refused),
-        key=lambda t: (spans[t.number][0], t.number),
-    )
-    last = {t.number if t.stage.batch is None else t.stage.batch: t.number for t in trials}
-    trials = [t for t in trials if t.stage.is_counted(t.number)]  # a batch shares a slot
-    if not trials:
-        return None
-    origin = spans[trials[0].number][0]
-    lanes = _lanes([spans[t.number] for t in trials])
-    traces = []
-    for state, color in STATE_COLORS.items():
-        own = [(t, lane) for t, lane in zip(trials, lanes, strict=True) if t.state is state]
-        if own:
-            traces.append(
-                bars(
-                    [(spans[t.number][1] - spans[t.number][0]) / 60 for t, _ in own],
-                    [f"slot {lane + 1}" for _, lane in own],
-                    name=facts.state_word(state),
-                    base=[(spans[t.number][0] - origin) / 60 for t, _ in own],
-                    text=[_numbers(t.number, last[t.number]) for t, _ in own],
-                    hovertext=[_hover(facts, t) for t, _ in own],
-                    hovertemplate="%{hovertext}<extra></extra>",
-                    textposition="inside",
-                    insidetextanchor="middle",
-                    marker={"color": color, "line": {"color": "@page", "width": 1}},
-                )
-            )
-    layout = {
-        "barmode": "overlay",
-        "xaxis": titled("minutes of the search"),
-        "yaxis": {"autorange": "reversed"},
-        "height": 120 + 44 * (max(lanes) + 1),
-    }
-    return {"data": traces, "layout": layout}
-
-
-def _numbers(first: int, last: int) -> str:
-    """A trial's number, or those of the first and the last that were trained together."""
-    return f"{first}" if first == last else f"{first} to {last}"
-
-
-def _lanes(spans: Sequence[tuple[float, float]]) -> list[int]:
-    """Give each span (by start) the lowest lane that is free by then."""
-    busy: list[tuple[float, int]] = []
-    free: list[int] = []
-    lanes = []
-    for start, end in spans:
-        while busy and busy[0][0] <= start:
-            heapq.heappush(free, heapq.heappop(busy)[1])
-        lane = heapq.heappop(free) if free else len(busy)
-        heapq.heappush(busy, (end, lane))
-        lanes.append(lane)
-    return lanes
 
 
 def class_bars(
@@ -350,7 +310,7 @@ def embedding_map(chart: Mapping[str, Any]) -> Figure:
                         "markers",
                         [chart["x"][i] for i in own],
                         [chart["y"][i] for i in own],
-                        type="scattergl" if len(chart["x"]) > 3000 else "scatter",
+                        type=kind_for(len(chart["x"])),
                         name=name,
                         legendgroup=name,
                         showlegend=role == "query" and len(classes) <= MAX_LEGEND,
@@ -370,7 +330,8 @@ def _class_color(name: str, classes: Sequence[str]) -> str:
     return f"hsl({hue}, 62%, {46 if position % 2 else 58}%)"
 
 
-def _hover(facts: RunData, trial: TrialRecord) -> str:
+def hover(facts: RunData, trial: TrialRecord) -> str:
+    """What is told of a trial where the pointer is on it."""
     lines = [f"trial {trial.number}, {trial.state}, {count_of(trial.epochs, 'epoch')}"]
     if trial.seconds:
         lines[0] += f", {render_seconds(trial.seconds)}"

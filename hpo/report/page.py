@@ -16,7 +16,7 @@ from hpo.core.text import count_of, method_words, storable
 from hpo.core.thumbnails import thumbnail
 from hpo.core.trial import Direction, TrialState
 from hpo.core.unknown_calibrator import UnknownCalibrator
-from hpo.report import charts, mistakes, parameter_charts, summary
+from hpo.report import charts, mistakes, parameter_charts, slot_chart, summary
 from hpo.report.optuna_view import importances
 from hpo.report.run_data import RunData
 from hpo.report.tables import confusion_matrix, write_tables
@@ -28,6 +28,7 @@ MISSES = 10
 SUSPECTS = 10
 CONFUSIONS = 12
 CHANGES = 8
+EVENTS = "events.ndjson"
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +158,15 @@ def _means(facts: RunData) -> tuple[dict[int | None, float], str]:
 def _charts(facts: RunData) -> list[Chart]:
     importance, how = parameter_charts.importance_bars(facts)
     word = facts.metric_word
-    curves = f"{word} after every validated epoch. Pruned trials end where they were stopped."
+    num_curves = sum(bool(t.measurements) for t in facts.searched)
+    num_held = len(slot_chart.in_slots(facts))
+    curves = (
+        f"{word} after every validated epoch. Pruned trials end where they were stopped."
+        + shown_of(
+            len(charts.drawn_curves(facts)), num_curves,
+            "trials, the best and a sample of the others,", EVENTS,
+        )
+    )  # fmt: skip
     return [
         Chart("history", "Trials in order", "Hover for parameters.", charts.history(facts)),
         Chart("curves", "Learning curves", curves, charts.curves(facts)),
@@ -177,8 +186,9 @@ def _charts(facts: RunData) -> list[Chart]:
         Chart(
             "slots",
             "Slots",
-            "Which trial ran where, when. A gap is idle time; pauses of the search are left out.",
-            charts.slots(facts),
+            "Which trial ran where, when. A gap is idle time; pauses of the search are left out."
+            + shown_of(min(num_held, slot_chart.MAX_DRAWN), num_held, "trials, the last,", EVENTS),
+            slot_chart.slots(facts),
         ),
     ]
 

@@ -8,7 +8,16 @@ from typing import Any
 
 from hpo.core.text import count_of
 from hpo.core.trial import TrialRecord, TrialState
-from hpo.report.charts import CATEGORY, STATE_COLORS, Figure, bars, points, titled, whole_ticks
+from hpo.report.charts import (
+    CATEGORY,
+    STATE_COLORS,
+    Figure,
+    bars,
+    kind_for,
+    points,
+    titled,
+    whole_ticks,
+)
 from hpo.report.optuna_view import importances, in_order, scalar, short_names, shown_trials
 from hpo.report.run_data import RunData
 
@@ -163,7 +172,8 @@ def slices(facts: RunData) -> Figure | None:
         }
         layout[f"yaxis{axis}"] = {"title": {"text": facts.metric_word} if not position % 3 else {}}
         traces.append(trace)
-    return {"data": traces, "layout": layout}
+    kind = kind_for(sum(len(trace["x"]) for trace in traces))
+    return {"data": [{**trace, "type": kind} for trace in traces], "layout": layout}
 
 
 def _slice_ticks(values: Sequence[Any], *, is_log: bool) -> dict[str, Any]:

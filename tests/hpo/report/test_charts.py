@@ -8,15 +8,13 @@ from itertools import pairwise
 import pytest
 
 from hpo.core.trial import (
-    ONLY_STAGE,
     Measurement,
     Suggestion,
     TrialRecord,
-    TrialStage,
     TrialState,
 )
 from hpo.core.yaml_io import to_yaml
-from hpo.report import charts, parameter_charts, summary
+from hpo.report import charts, parameter_charts, slot_chart, summary
 from hpo.report.optuna_view import short_names, shown_trials
 from hpo.report.run_data import load_run_data
 from hpo.run.ledger import Ledger
@@ -95,60 +93,50 @@ def test_slices_have_a_panel_for_each_parameter(facts):
     assert panel["x"] == [t.params["train.margin"] for t in shown]
 
 
-@pytest.mark.parametrize(
-    ("spans", "lanes"),
-    [
-        ([(0, 1), (1, 2), (2, 3)], [0, 0, 0]),
-        ([(0, 5), (1, 2), (2, 3), (3, 9), (6, 7)], [0, 1, 1, 1, 0]),
-        ([(0, 9), (0, 9), (0, 9)], [0, 1, 2]),
-    ],
-)
-def test_lanes(spans, lanes):
-    assert charts._lanes(spans) == lanes
-
-
-def test_no_two_trials_of_a_slot_overlap(facts):
-    busy = {}
-    for trace in charts.slots(facts)["data"]:
-        for slot, start, length in zip(trace["y"], trace["base"], trace["x"], strict=True):
-            busy.setdefault(slot, []).append((start, start + length))
-    assert list(busy) == ["slot 1"]  # in one process trials run one after the other
-    spans = sorted(busy["slot 1"])
-    assert all(a[1] <= b[0] + 1e-6 for a, b in pairwise(spans))
-
-
-def test_trials_that_were_trained_together_share_a_slot(facts):
-    def record(number, stage=ONLY_STAGE):
-        state = TrialState.COMPLETE
-        return TrialRecord(
-            number=number, state=state, params={}, latents={}, until_epoch=9, stage=stage,
-            started=1000.0, ended=2000.0,
+def searched_for_long(facts, count):
+    """A search of so many trials of 12 epochs, the last of which is its best; half are pruned."""
+    trials = []
+    for number in range(count):
+        is_full = number == count - 1 or number % 2 == 0
+        values = [number / count + epoch / 1000 for epoch in range(1, 13 if is_full else 3)]
+        trials.append(
+            TrialRecord(
+                number=number,
+                state=TrialState.COMPLETE if is_full else TrialState.PRUNED,
+                params=facts.trials[0].params, latents={}, until_epoch=12,
+                measurements=[Measurement(epoch=e, value=v) for e, v in enumerate(values, 1)],
+            )
         )  # fmt: skip
-
-    spans = {0: (5, 65), 1: (5, 35), 2: (5, 35), 3: (5, 35), 4: (35, 95)}
-
-    heads = TrialStage(name="heads", left=1, batch=1)
-    trials = (record(0), *(record(n, heads) for n in (1, 2, 3)), record(4))
-    (trace,) = charts.slots(replace(facts, trials=trials, spans=spans))["data"]
-    assert trace["text"] == ["0", "1 to 3", "4"]
-    assert trace["y"] == ["slot 1", "slot 2", "slot 2"]
-    assert trace["x"] == [1.0, 0.5, 1.0]
+    spans = {n: (10.0 * n, 10.0 * n + 15.0) for n in range(count)}
+    return replace(facts, trials=tuple(trials), best=trials[-1], spans=spans)
 
 
-def test_a_pause_of_the_search_is_no_work(facts, tmp_path):
-    """A trial begins on Friday, is suspended after 300 s, and ends after 300 s on Monday."""
-    ledger, monday = Ledger.create(None, "maximize"), 3 * 86400.0
-    begun = {"latents": {}, "params": {}, "until_epoch": 2}
-    ledger.start(Suggestion(number=0, **begun), now=1000.0, clock=0.0)
-    ledger.record(0, Measurement(epoch=1, value=0.5, seconds=300.0), clock=300.0)
-    ledger.record(0, Measurement(epoch=2, value=0.5, seconds=300.0), clock=600.0)
-    ledger.finish(0, TrialState.COMPLETE, now=monday + 1300.0, clock=600.0)
-    ledger.start(Suggestion(number=1, **begun), now=monday + 1300.0, clock=600.0)
-    ledger.record(1, Measurement(epoch=1, value=0.5, seconds=900.0), clock=1500.0)
-    given = replace(facts, trials=tuple(ledger.trials()), spans=ledger.copied().spans())
-    traces = charts.slots(given)["data"]
-    assert [(trace["base"], trace["x"]) for trace in traces] == [([0.0], [10.0]), ([10.0], [15.0])]
-    assert {slot for trace in traces for slot in trace["y"]} == {"slot 1"}
+def test_of_many_trials_the_best_curves_are_drawn_and_some_of_all_others(facts):
+    many = searched_for_long(facts, 2000)
+    numbers = [t.number for t in charts.drawn_curves(many)]
+    assert len(numbers) == charts.MAX_CURVES
+    full = [n for n in range(2000) if n % 2 == 0 or n == 1999]
+    assert set(full[-charts.MAX_CURVES // 2 :]) <= set(numbers)  # a later trial is better
+    assert 0 in numbers  # the default
+    others = sorted(set(numbers) - set(full[-charts.MAX_CURVES // 2 :]))
+    assert max(b - a for a, b in pairwise(others)) <= 2 * 2000 / (charts.MAX_CURVES / 2)
+    assert len(charts.curves(many)["data"]) == charts.MAX_CURVES
+    assert charts.curves(many)["data"][-1]["name"] == "winner (trial 1999)"
+
+
+def test_of_few_trials_all_curves_are_drawn(facts):
+    few = searched_for_long(facts, charts.MAX_CURVES)
+    assert charts.drawn_curves(few) == list(few.trials)
+
+
+def test_very_many_points_are_painted_by_the_graphics_card(facts):
+    few, many = searched_for_long(facts, 500), searched_for_long(facts, charts.MAX_POINTS + 1)
+    for make in (charts.history, parameter_charts.slices):
+        kinds = [
+            {t["type"] for t in make(given)["data"] if t["mode"] == "markers"}
+            for given in (few, many)
+        ]
+        assert kinds == [{"scatter"}, {"scattergl"}]
 
 
 @pytest.mark.parametrize(
@@ -205,7 +193,7 @@ def test_figures_are_plain_json(facts):
     made = [
         charts.history(facts),
         charts.curves(facts),
-        charts.slots(facts),
+        slot_chart.slots(facts),
         parameter_charts.parallel(facts),
     ]
     for figure in made:

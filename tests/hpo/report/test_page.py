@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from hpo.core.errors import RunError
-from hpo.report import charts
+from hpo.report import charts, slot_chart
 from hpo.report.page import render, write_report
 from hpo.report.run_data import load_run_data
 from hpo.run.ledger import Ledger
@@ -152,6 +152,19 @@ def test_a_matrix_of_part_of_the_classes_says_so(facts, monkeypatch):
     assert caption not in render(facts, {}, explained("bun"), None)
     monkeypatch.setattr(charts, "MAX_CONFUSED", 1)
     assert f"1 of {caption}" in render(facts, {}, explained("bun"), None)
+
+
+def test_a_page_says_which_of_many_trials_it_draws(facts, monkeypatch):
+    assert "all are in events.ndjson" not in render(facts, {}, None, None)
+    monkeypatch.setattr(charts, "MAX_CURVES", 3)
+    monkeypatch.setattr(slot_chart, "MAX_DRAWN", 2)
+    text = render(facts, {}, None, None)
+    best = "trials, the best and a sample of the others, are shown; all are in events.ndjson."
+    trained = sum(bool(t.measurements) for t in facts.trials)
+    assert f"3 of {trained} {best}" in text
+    assert (
+        f"2 of {len(facts.trials)} trials, the last, are shown; all are in events.ndjson." in text
+    )
 
 
 @pytest.mark.parametrize(("direction", "sign"), [("maximize", 1), ("minimize", -1)])
