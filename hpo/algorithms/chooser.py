@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from hpo.core.protocols import Emit, Narrowable
 from hpo.core.trial import TrialRecord, TrialState
@@ -32,6 +32,10 @@ class Observation:
     error: str = ""
     is_infeasible: bool = False
     """Whether it failed because of its parameters, so that similar points should be avoided."""
+
+    def __deepcopy__(self, _memo: dict[int, Any]) -> Self:
+        """Nothing in it changes, and a long search has many."""
+        return self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,7 +29,7 @@ from hpo.algorithms.chooser import (
     Observation,
 )
 from hpo.algorithms.narrowing import inside, narrowed
-from hpo.algorithms.optuna_points import draw_point, frozen_point, to_distribution
+from hpo.algorithms.optuna_points import StudyKeeper, draw_point, frozen_point, to_distribution
 from hpo.algorithms.pruning import Pruner
 from hpo.algorithms.unit_points import default_latents
 from hpo.core.protocols import BackgroundAlgorithm, Emit, GroupedPruning, Narrowable
@@ -78,7 +78,7 @@ class Recipe:
     """Latents of trials to start with, after the default one."""
 
 
-class OptunaAlgorithm:
+class OptunaAlgorithm(StudyKeeper):
     """Proposes trials by a recipe and stops them by a pruner.
 
     Args:

@@ -1,9 +1,13 @@
-"""Converts points of the search space to Optuna distributions and trials, and back."""
+"""Converts points of the search space to Optuna distributions and trials, and back.
+
+Also what those have in common that keep such trials in a study in memory.
+"""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 import optuna
 from optuna.distributions import (
@@ -15,6 +19,28 @@ from optuna.distributions import (
 from optuna.trial import FrozenTrial, Trial
 
 from search_spaces import Choice, Dimension, Integer, Real, SearchSpace
+
+
+class StudyKeeper:
+    """Keeps trials in a study of Optuna in memory.
+
+    A deep copy shares those that have ended: Optuna never changes them, and a long search has many.
+    """
+
+    _study: optuna.Study
+    _trials: dict[int, Trial]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Copy what may still change."""
+        frozen = self._study.get_trials(deepcopy=False)
+        ended = {trial._trial_id for trial in frozen if trial.state.is_finished()}
+        shared = [trial for trial in frozen if trial._trial_id in ended]
+        memo |= {id(trial): trial for trial in shared}
+        memo |= {id(t): t for t in self._trials.values() if t._trial_id in ended}
+        made = object.__new__(type(self))
+        memo[id(self)] = made
+        made.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        return made
 
 
 def to_distribution(dimension: Dimension) -> BaseDistribution:

@@ -15,6 +15,7 @@ from optuna.study import StudyDirection
 from optuna.trial import Trial
 
 from hpo.algorithms.brackets import Bracket
+from hpo.algorithms.optuna_points import StudyKeeper
 from hpo.core.trial import CONTINUE, Decision, Direction, TrialState
 
 
@@ -31,7 +32,7 @@ class Pruner(Protocol):
         """Take a trial's end."""
 
 
-class OptunaPruner:
+class OptunaPruner(StudyKeeper):
     """Wraps a pruner of Optuna.
 
     Args:

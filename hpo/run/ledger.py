@@ -55,6 +55,7 @@ class Ledger:
         self._ids: dict[int, int] = {}
         self._records: dict[int, TrialRecord] = {}
         self._changes: list[Change] = []
+        self._ended: list[int] = []
         self._chosen: Mapping[str, int] = {}
         self.active_seconds = 0.0
         self._load()
@@ -149,7 +150,12 @@ class Ledger:
 
     def ended(self) -> list[TrialRecord]:
         """Trials that have ended, in that order; no clock of the machine decides it."""
-        return [self._records[c.number] for c in self._changes if c.what == "end"]
+        return [self._records[number] for number in self._ended]
+
+    @property
+    def num_ended(self) -> int:
+        """How many trials have ended."""
+        return len(self._ended)
 
     def changes(self) -> list[Change]:
         """Every recorded call in order."""
@@ -289,6 +295,7 @@ class Ledger:
 
     def _note(self, what: str, number: int, measurement: Measurement | None, clock: float) -> None:
         self._changes.append(Change(len(self._changes), what, number, measurement, clock))
+        self._ended += [number] if what == "end" else []
         self.active_seconds = max(self.active_seconds, clock)
 
     @contextlib.contextmanager
@@ -317,4 +324,5 @@ class Ledger:
         # A call that was cut off leaves a gap in the numbers, never a wrong order.
         changes.sort(key=lambda change: change.sequence)
         self._changes = [c._replace(sequence=i) for i, c in enumerate(changes)]
+        self._ended = [c.number for c in changes if c.what == "end"]
         self.active_seconds = max((c.clock for c in changes), default=0.0)

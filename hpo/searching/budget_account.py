@@ -118,11 +118,11 @@ class Account:
 
     def _gain(self) -> Gain | None:
         """What the last part of the search has brought, measured once per ended trial."""
-        ended = self._ledger.ended()
-        if self._judged[0] != len(ended):
+        count = self._ledger.num_ended
+        if self._judged[0] != count:
             window_s = 60.0 * self._until_converged if self._until_converged else None
-            gain = measure_gain(ended, self._ledger.direction, window_s=window_s)
-            self._judged = (len(ended), gain)
+            gain = measure_gain(self._ledger.ended(), self._ledger.direction, window_s=window_s)
+            self._judged = (count, gain)
         return self._judged[1]
 
     def limit_of_everything(self) -> str | None:

@@ -1,5 +1,8 @@
 """Counts and times left, worked out by hand on a clock that is set here."""
 
+import random
+import statistics
+
 import pytest
 
 from hpo.console.progress import Progress
@@ -134,6 +137,17 @@ def test_unequal_trials_widen_the_interval():
     low, high = progress.remaining()
     assert (low, high) == (pytest.approx(10.0), pytest.approx(50.0))
     assert describe_left(progress) == "10s to 50s left, 240 trials/h"
+
+
+def test_the_interval_is_as_wide_as_the_trials_that_have_ended_are_unequal():
+    rng, lengths = random.Random(0), []
+    progress, clock = progress_of("60trials", epochs=1)
+    for number in range(40):
+        lengths.append(rng.uniform(1.0, 9.0))
+        run_trial(progress, clock, number, [0.5], seconds=lengths[-1])
+    doubt = 2 * statistics.stdev(lengths) * 20**0.5
+    usual = 20 * statistics.fmean(lengths)
+    assert progress.remaining() == pytest.approx((usual - doubt, usual + doubt))
 
 
 def test_heads_are_no_trials():

@@ -1,5 +1,6 @@
 """Reasons are checked against what is known of the rung, and by trying the value that was said."""
 
+import copy
 from dataclasses import replace
 
 import pytest
@@ -10,6 +11,7 @@ from hpo.core.errors import RunError
 from hpo.core.trial import Ended, TrialState
 from hpo.report.why import explain
 from hpo.run.ledger import Ledger
+from hpo.run.replay import replay
 from tests.count_calls import count_calls
 from tests.quick_runs import Listed, make_engine, optuna_algorithm, receipt_of, run_all, train
 
@@ -123,6 +125,46 @@ def test_of_several_objectives_the_first_one_is_what_a_trial_is_stopped_by(tmp_p
                     break
                 else:
                     algorithm.report(change.number, told)
+
+
+def needed_by_hand(ledger, trial, make, values):
+    """The least value that would have saved a trial, asked of an algorithm made anew for each."""
+    (moment,) = [
+        c for c in ledger.changes()
+        if c.number == trial.number and c.measurement and c.measurement.epoch == trial.epochs
+    ]  # fmt: skip
+    saving = []
+    for value in values:
+        algorithm = make()
+        replay(algorithm, ledger, before=moment.sequence)
+        shown = replace(moment.measurement, value=value)
+        saving += [] if algorithm.report(trial.number, shown).stop else [value]
+    return min(saving, default=None)
+
+
+@pytest.mark.parametrize(
+    ("name", "pruner"), [("tpe", "median"), ("hyperband", "auto"), ("auto", "successive_halving")]
+)
+def test_what_would_have_saved_a_trial_is_what_a_new_algorithm_says(tmp_path, name, pruner):
+    """Copies that share ended trials decide as one that was brought to the moment for itself."""
+    ledger, make = searched(tmp_path, name, pruner, trials=24)
+    pruned = [t for t in ledger.trials() if t.state is TrialState.PRUNED]
+    assert len(pruned) >= 3
+    for trial in pruned:
+        found = explain(ledger, trial.number, make)
+        values = [row["value"] for row in found["competitors"]]
+        assert found["needed"] == needed_by_hand(ledger, trial, make, values)
+
+
+def test_a_copy_of_an_algorithm_takes_as_long_however_many_trials_have_ended(tmp_path):
+    def calls(trials):
+        ledger, make = searched(tmp_path / str(trials), "tpe", "median", trials=trials)
+        algorithm = make()
+        replay(algorithm, ledger)
+        return count_calls(copy.deepcopy, algorithm, of="deepcopy")
+
+    few, many = calls(20), calls(60)
+    assert many - few < 40 * 40  # a trial of Optuna alone is made of more parts than that
 
 
 def test_the_search_is_gone_through_once(tmp_path):

@@ -97,6 +97,10 @@ def test_a_trial_of_a_changed_space_is_kept_though_optuna_would_refuse_it(path):
 def test_ends_are_told_in_their_order(ledger):
     write_story(ledger)
     assert [t.number for t in ledger.ended()] == [1, 0, 2]
+    assert ledger.num_ended == 3
+    again = ledger.copied()  # which is read from its storage
+    assert [t.number for t in again.ended()] == [1, 0, 2]
+    assert again.num_ended == 3
 
 
 def test_disk_and_memory_keep_the_same(path):

@@ -8,6 +8,7 @@ from hpo.core.trial import Measurement, Suggestion, TrialState
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import RunDir
 from hpo.searching.budget_account import Account, remark_on
+from tests.count_calls import count_calls
 
 
 class Clock:
@@ -43,6 +44,20 @@ def account(ledger, confirm=0, gpus=0.5, **limits):
 def test_what_is_counted(ledger):
     spent = account(ledger, trials=9).spent()
     assert spent == Spent(trials=2, seconds=30.0, gpu_seconds=6.0, epochs=6)
+
+
+def test_the_gain_is_measured_once_after_each_end(ledger):
+    book = Account(ledger, Budget(), confirm=0, gpus_per_trial=0.0, until_converged=0)
+
+    def search():
+        for number in range(3):
+            for _ in range(10):
+                book.limit_of_search()
+            ledger.finish(number, TrialState.COMPLETE, now=1.0, clock=30.0)
+
+    assert count_calls(search, of="measure_gain") == 3
+    assert count_calls(book.limit_of_search, of="ended") == 1
+    assert count_calls(book.limit_of_search, of="ended") == 0
 
 
 def test_what_is_counted_is_the_sum_over_all_trials_at_any_moment():
