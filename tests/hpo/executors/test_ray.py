@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 
 import pytest
@@ -334,6 +335,18 @@ def test_two_trials_a_card_fill_both_cards(executor, tmp_path):
     assert Counter(t.receipt["visible_devices"] for t in records) == {"0": 2, "1": 2}
     assert {t.receipt["memory_share"] for t in records} == {0.5}
     assert len({t.receipt["pid"] for t in records}) == 4
+
+
+def test_a_worker_tells_how_long_it_has_been_at_a_trial(executor, tmp_path):
+    executor.divide(divide_machine(2, cpus=CPUS, gpus=0))
+    engine = make_engine(tmp_path, Listed([0.01]), budget=Budget(trials=1))
+    told, on_epoch = [], engine.on_epoch
+    engine.on_epoch = lambda number, payload: told.append(payload) or on_epoch(number, payload)
+    began = time.monotonic()
+    executor.run(engine)
+    elapsed = [payload["elapsed_s"] for payload in told]
+    assert elapsed == sorted(elapsed)
+    assert 0.0 < elapsed[0] <= elapsed[-1] < time.monotonic() - began
 
 
 def test_one_trial_a_card_has_its_memory_to_itself(executor, tmp_path):
