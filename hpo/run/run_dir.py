@@ -200,7 +200,7 @@ class RunDir:
 
     def write_state(self, state: dict[str, Any]) -> None:
         """Replace `state.json` in one step."""
-        # Without indentation: it is written twice a second, and so many times as quick.
+        # Without indentation: it is written up to twice a second, and so many times as quick.
         write_atomically(self.state_file, json.dumps(state) + "\n")
 
     def read_state(self) -> dict[str, Any]:
