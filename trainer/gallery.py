@@ -298,12 +298,8 @@ class GalleryIndex:
         save_arrays(path, arrays)
 
     @classmethod
-    def load(cls, path: Path, matching: str = NEAREST) -> GalleryIndex:
+    def load(cls, path: Path) -> GalleryIndex:
         """Read an index; large arrays are mapped, not read.
-
-        Args:
-            path: the file.
-            matching: what queries are compared with where the file does not say.
 
         Raises:
             DataError: the file is missing or not a gallery index.
@@ -313,19 +309,15 @@ class GalleryIndex:
         try:
             arrays = open_arrays(path)
             check_arrays(arrays)
-            is_unit = int(arrays.get("format", np.array(1))) >= 3
-            codes_GD = arrays["embeddings"]
             return cls(
-                vectors=Vectors(codes_GD, float(arrays["step"]))
-                if is_unit
-                else Vectors.of(codes_GD),
+                vectors=Vectors(arrays["embeddings"], float(arrays["step"])),
                 labels_G=arrays["labels"],
                 class_names=tuple(arrays["class_names"].tolist()),
                 paths=tuple(arrays["paths"].tolist()),
-                digests=tuple(arrays["digests"].tolist()) if "digests" in arrays else (),
-                matching=str(arrays.get("matching", matching)),
-                kind=str(arrays.get("kind", FLAT)),
-                model=str(arrays.get("model", "")),
+                digests=tuple(arrays["digests"].tolist()),
+                matching=str(arrays["matching"]),
+                kind=str(arrays["kind"]),
+                model=str(arrays["model"]),
                 graph=arrays.get("graph"),
                 queries=Queries.of_arrays(arrays),
                 measured=Calibration.of_arrays(arrays),

@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 
 from trainer.data.names import printable
 from trainer.matching import MATCHINGS
-from trainer.vectors import DTYPES, FLAT, KINDS
+from trainer.vectors import DTYPES, KINDS
 
 Arrays = Mapping[str, NDArray[Any]]
 
 FORMAT = 3
-"""2 brought digests, 3 unit vectors, kinds and the model's digest; files of 1 and 2 are read."""
 
 _TEXT, _WHOLE, _FLOAT, _BOOL = "U", "iu", "f", "b"
 _WORDS = {_TEXT: "texts", _WHOLE: "whole numbers", _FLOAT: "numbers", _BOOL: "yes or no"}
@@ -67,13 +66,12 @@ def check_arrays(arrays: Arrays) -> None:
 def _dtypes(arrays: Arrays) -> str:
     """Check format and kind; return the kinds of numbers, or the type, that embeddings have."""
     for name in ("format", "kind"):
-        if name in arrays:
-            _check_layout(name, arrays, *_LAYOUT[name])
-    number, kind = int(arrays.get("format", np.array(1))), str(arrays.get("kind", FLAT))
-    if not 1 <= number <= FORMAT:
-        raise ValueError(f"format must be 1 to {FORMAT}, got {number} (of another release)")
+        _check_layout(name, arrays, *_LAYOUT[name])
+    number, kind = int(arrays["format"]), str(arrays["kind"])
+    if number != FORMAT:
+        raise ValueError(f"format must be {FORMAT}, got {number} (of another release)")
     _check_choice("kind", kind, KINDS)
-    return DTYPES[kind] if number >= FORMAT else _FLOAT
+    return DTYPES[kind]
 
 
 def _check_vectors(name: str, emb_ND: NDArray[Any], dtypes: str, length: int | None = None) -> None:

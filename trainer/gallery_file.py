@@ -23,7 +23,6 @@ from trainer.data.location import exclusive
 from trainer.durable_files import link_or_copy, write_atomically
 from trainer.errors import DataError
 from trainer.gallery import GalleryIndex
-from trainer.matching import NEAREST
 
 KEPT = 5
 """Changes that can be undone."""
@@ -45,18 +44,14 @@ def stamp(path: Path) -> tuple[int, int, int] | None:
 
 
 @contextlib.contextmanager
-def changing(path: Path, matching: str = NEAREST) -> Iterator[Change]:
+def changing(path: Path) -> Iterator[Change]:
     """Hold a gallery for a change; the index that stands in the change at the end is saved.
-
-    Args:
-        path: the gallery's file.
-        matching: as `GalleryIndex.load`.
 
     Raises:
         DataError: the file is missing or damaged.
     """
     with _locked(path):
-        before = GalleryIndex.load(path, matching)
+        before = GalleryIndex.load(path)
         change = Change(before)
         yield change
         if change.index is not before:

@@ -113,9 +113,7 @@ def read_active(folder: Path) -> list[dict[str, Any]]:
 
 
 def _rows_in(file: Path) -> list[dict[str, Any]]:
-    """The rows of the file; earlier releases wrote them below a key."""
-    data = json.loads(file.read_text(encoding="utf-8"))
-    rows = data.get("active_jobs") if isinstance(data, dict) else data
+    rows = json.loads(file.read_text(encoding="utf-8"))
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise TypeError(f"got {type(rows).__name__}")
     return rows

@@ -56,7 +56,7 @@ def held_out_words(test: Mapping[str, Any] | None, metric: str) -> str:
     Beside that of an average stands the winner's own.
 
     Args:
-        test: what stands under `test`; earlier releases wrote the metrics alone.
+        test: what stands under `test`; of a workspace it is the metrics alone.
         metric: the monitored metric's name.
     """
     test, name = test or {}, metric_word(metric)

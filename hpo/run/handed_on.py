@@ -191,7 +191,7 @@ def checked_report(data: Any) -> dict[str, Any]:
         ValueError: for one that is not.
     """
     report = from_dict(_HandedOn, data)
-    if report.test is not None:  # earlier releases wrote the metrics alone
+    if report.test is not None:  # of a workspace it is the metrics alone
         from_dict(_Metric, {"value": data["test"].get(report.metric)})
     return dict(data)
 

@@ -10,8 +10,7 @@ from typing import Any
 from hpo.core.errors import RunError, SpecError
 from hpo.core.protocols import Trainer
 from hpo.core.spec_dicts import merged
-from hpo.core.yaml_io import read_yaml
-from hpo.run.checkpoint_retention import ALL
+from hpo.run.plain_files import read_object
 from hpo.run.run_dir import AUTOML_FACTS, RunDir, lost_facts
 from hpo.study.plan import (
     StudyPlan,
@@ -31,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 
 def load_run_study(run: RunDir) -> StudySpec:
-    """Read the study of a run; one of an earlier release goes on to keep every checkpoint.
+    """Read the study of a run.
 
     Raises:
         SpecError: when it is no study file, or the end of it is gone: keys that are not there would
@@ -43,8 +42,7 @@ def load_run_study(run: RunDir) -> StudySpec:
             f"{run.study_file}: must end with a line break; what was written last is cut off, so "
             "bring the file back, or end its last line if it is whole"
         )
-    is_earlier = "keep" not in read_yaml(run.study_file)
-    return replace(study, keep=ALL) if is_earlier else study
+    return study
 
 
 def find_startable(name: str, *, is_route: bool) -> Trainer:
@@ -81,7 +79,7 @@ def open_plan(run: RunDir, name: str, *, is_route: bool) -> tuple[StudyPlan, Tra
     is_elsewhere = getattr(trainer, "is_elsewhere", False)
     if is_route or not (is_elsewhere or plan.route_style is not None):
         return plan, trainer
-    if not (run.path / AUTOML_FACTS).is_file():
+    if not read_object(run.path / AUTOML_FACTS):
         raise RunError(lost_facts(run.path))
     if is_elsewhere:
         raise RunError(f"{run.path}: {ELSEWHERE}")

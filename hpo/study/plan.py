@@ -22,8 +22,7 @@ from hpo.core.machine_faults import describe_fault, find_fault
 from hpo.core.protocols import Trainer
 from hpo.core.spec_dicts import flatten, is_same, lookup, merged, nest, value_at
 from hpo.core.trainer_extras import CacheFolder, SourceSettler, SparseValidation
-from hpo.run.plain_files import read_object
-from hpo.run.run_dir import AUTOML_FACTS, PLAN_FILE, lost_facts, write_atomically
+from hpo.run.run_dir import PLAN_FILE, write_atomically
 from hpo.study.checks import read_epochs
 from hpo.study.skill import schema_file_of
 from hpo.study.spec import StudySpec
@@ -104,7 +103,7 @@ def read_plan(folder: Path) -> StudyPlan:
     """
     file = folder / PLAN_FILE
     try:
-        facts = {"route_style": _older_style(folder), **json.loads(file.read_text("utf-8"))}
+        facts = json.loads(file.read_text("utf-8"))
         plan = StudyPlan(**facts)  # which takes no key that it does not know
         _ = from_dict(StudyPlan, facts), [from_dict(_First, start) for start in plan.first]
     except FileNotFoundError as error:
@@ -115,16 +114,6 @@ def read_plan(folder: Path) -> StudyPlan:
             "restore it, or start a new search"
         ) from error
     return plan
-
-
-def _older_style(folder: Path) -> str | None:
-    """The style of a workspace whose plan does not hold it yet."""
-    file = folder / AUTOML_FACTS
-    if not file.is_file():
-        return None
-    if not (facts := read_object(file)):
-        raise RunError(lost_facts(folder))
-    return str(facts.get("style", "running"))
 
 
 @contextlib.contextmanager

@@ -76,7 +76,7 @@ def test_the_nearest_of_each_class_are_those_of_a_plain_loop():
 def test_every_kind_is_read_as_it_was_and_finds_itself(tmp_path, kind):
     index = index_of(("a", "b", "c"), [0, 1, 2] * 40, dim=24).kept_as(kind)
     index.save(tmp_path / "g.npz")
-    again = GalleryIndex.load(tmp_path / "g.npz", "prototypes")
+    again = GalleryIndex.load(tmp_path / "g.npz")
     assert (again.kind, again.matching) == (kind, "nearest")
     assert again.vectors.codes_ND.dtype == {"16-bit": np.float16, "8-bit": np.int8}.get(
         kind, np.float32

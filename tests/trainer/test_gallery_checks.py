@@ -99,7 +99,8 @@ def test_one_entry_less_is_refused(gallery, name):
         ("kind", lambda _: np.array("zz"), f"kind must be one of {', '.join(KINDS)}, got 'zz'"),
         ("kind", lambda _: np.array("8-bit"), "embeddings must be a table of int8"),
         ("matching", lambda _: np.array("x\n"), "matching must be one of nearest, prototypes"),
-        ("format", lambda _: np.array(9), "format must be 1 to 3, got 9"),
+        ("format", lambda _: np.array(2), "format must be 3, got 2 (of another release)"),
+        ("format", lambda _: np.array(9), "format must be 3, got 9"),
         ("step", lambda _: np.array(np.nan), "step must be a number above 0, got nan"),
     ],
 )
@@ -107,7 +108,7 @@ def test_values_that_no_gallery_holds_are_refused(gallery, name, change, words):
     assert words in refusal(gallery(name, change))
 
 
-@pytest.mark.parametrize("name", ["embeddings", "labels", "class_names", "paths"])
+@pytest.mark.parametrize("name", ARRAYS[:10])
 def test_a_missing_array_is_named(tmp_path, name):
     index_of(NAMES, LABELS).save(file := tmp_path / "gallery.npz")
     with np.load(file) as arrays:

@@ -23,13 +23,12 @@ from trainer.data.sources import open_source
 from trainer.errors import DataError
 from trainer.gallery import GalleryIndex, build_gallery, picture_digest
 from trainer.gallery_file import Change, changing, stamp, undo
-from trainer.matching import MATCHINGS, NEAREST
+from trainer.matching import MATCHINGS
 from trainer.retrieval import Floats, UnitGallery, search
 from trainer.vectors import KINDS
 
 if TYPE_CHECKING:
     from trainer.data.folder import ImageFolder
-    from trainer.onnx_model import OnnxModel
 
 ADDED = "added//"
 """Stands before the paths of pictures that no export has put there; no real one holds `//`."""
@@ -84,7 +83,7 @@ def add_classes(folder: Path, images: str | Path) -> dict[str, Any]:
         (places, emb_ND, [picture_digest(pixels) for pixels in pixels_NHWC])
         for places, emb_ND, pixels_NHWC in embed_readable(model, files, reasons)
     ]
-    with _changing(folder, model, digest) as change:
+    with _changing(folder, digest) as change:
         if not parts:
             return _grown(change.index, change.index, 0, _errors(files, reasons), _notes(found))
         places = np.concatenate([part[0] for part in parts])
@@ -116,7 +115,7 @@ def merge_gallery(folder: Path, other: Path) -> dict[str, Any]:
     Raises:
         DataError: either gallery is missing or damaged, or another model made the other one.
     """
-    model, digest = open_model(folder)
+    _, digest = open_model(folder)
     file = other / GALLERY if other.is_dir() else other
     new = GalleryIndex.load(file)
     if new.model != digest:
@@ -125,7 +124,7 @@ def merge_gallery(folder: Path, other: Path) -> dict[str, Any]:
         raise DataError(
             f"{file}: {made if new.model else unsaid}: embeddings of two models do not compare"
         )
-    with _changing(folder, model, digest) as change:
+    with _changing(folder, digest) as change:
         before = change.index
         change.index, num_known, conflicts = _joined(before, new)
         files = [path.removeprefix(ADDED) for path in new.paths]
@@ -149,7 +148,7 @@ def remove_classes(folder: Path, names: Sequence[str]) -> dict[str, Any]:
     """
     model, digest = open_model(folder)
     class_map = model.facts.get("class_map") or {}
-    with _changing(folder, model, digest) as change:
+    with _changing(folder, digest) as change:
         gallery = change.index
         numbers = {name_key(name): number for number, name in enumerate(gallery.class_names)}
         gone: set[int] = set()
@@ -190,7 +189,7 @@ def set_gallery(
     for name, value, legal in (("kind", kind, KINDS), ("matching", matching, MATCHINGS)):
         if value is not None and value not in legal:
             raise DataError(f"{name}: must be one of {', '.join(legal)}, got {value!r}")
-    with _changing(folder, *open_model(folder)) as change:
+    with _changing(folder, open_model(folder)[1]) as change:
         if kind is not None and kind != change.index.kind:
             change.index = change.index.kept_as(kind)
         if matching is not None and matching != change.index.matching:
@@ -214,9 +213,9 @@ def undo_change(folder: Path) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _changing(folder: Path, model: OnnxModel, digest: str) -> Iterator[Change]:
+def _changing(folder: Path, digest: str) -> Iterator[Change]:
     """Hold the gallery of a model for a change; that of another model is refused."""
-    with changing(folder / GALLERY, model.facts.get("matching", NEAREST)) as change:
+    with changing(folder / GALLERY) as change:
         check_model(change.index, folder, digest)
         yield change
 
@@ -298,7 +297,7 @@ def _notes(found: ImageFolder) -> list[str]:
 class _Known:
     """The pictures of a gallery, to be found again by content.
 
-    Galleries of earlier releases hold no digests: their pictures are known by their embeddings.
+    Those that `ml_recog inference` keeps hold no digests: pictures are known by their embeddings.
     """
 
     def __init__(self, gallery: GalleryIndex) -> None:

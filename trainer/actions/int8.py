@@ -323,9 +323,8 @@ def _known_choice(spec: Spec, source: Path, *, is_measured: bool) -> Choice | No
         return None
     file = _choice_file(cache)
     text = file.read_text(encoding="utf-8") if file.is_file() else ""
-    # Release 0.1 wrote the digest alone.
-    known: dict[str, Any] = json.loads(text) if text.startswith("{") else {"model": text}
-    if known["model"] != model_digest(source):
+    known: dict[str, Any] = json.loads(text) if text.startswith("{") else {}
+    if known.get("model") != model_digest(source):
         raise DataError(
             f"gen_trt_engine.tensorrt.calibration.cal_cache_file: {cache} holds the ranges of "
             "another model; delete it or name another file"

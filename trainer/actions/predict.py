@@ -19,7 +19,7 @@ from trainer.data.prefetch import ahead
 from trainer.errors import CheckpointError, DataError
 from trainer.gallery import GalleryIndex, model_digest
 from trainer.gallery_file import stamp
-from trainer.matching import NEAREST, embed_with_mirror_images
+from trainer.matching import embed_with_mirror_images
 from trainer.onnx_model import OnnxModel
 from trainer.retrieval import Floats
 from trainer.unknowns import SCORED, unknown_scores
@@ -177,14 +177,13 @@ def _model(folder: Path, _stamp: Any) -> tuple[OnnxModel, str]:
 
 @lru_cache(maxsize=1)
 def _gallery(folder: Path, digest: str, _stamp: Any) -> GalleryIndex:
-    model, _ = open_model(folder)
-    gallery = GalleryIndex.load(folder / GALLERY, model.facts.get("matching", NEAREST))
+    gallery = GalleryIndex.load(folder / GALLERY)
     check_model(gallery, folder, digest)
     return gallery
 
 
 def check_model(gallery: GalleryIndex, folder: Path, digest: str) -> None:
-    """Refuse a gallery that another model made; those of earlier releases do not say.
+    """Refuse a gallery that another model made; one that was kept without its model does not say.
 
     Raises:
         DataError: the digests differ.

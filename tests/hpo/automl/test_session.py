@@ -13,7 +13,7 @@ from hpo.automl.workspace import AUTOML_DIR
 from hpo.cli.main import main
 from hpo.core.budget import parse_budget
 from hpo.core.errors import RunError
-from hpo.run.run_dir import AUTOML_FACTS, PLAN_FILE, RunDir
+from hpo.run.run_dir import AUTOML_FACTS, RunDir
 from hpo.searching.session import SearchSettings, resume_search
 from hpo.study.plan import read_plan
 from tests.count_calls import count_calls
@@ -74,17 +74,6 @@ def test_a_pruned_trial_of_a_workspace_is_explained(run, capsys):
     found = json.loads(capsys.readouterr().out)
     assert found["competitors"][found["place"] - 1]["trial"] == pruned[0]
     assert any(line.startswith("the algorithm said: ") for line in found["lines"])
-
-
-def test_a_workspace_of_before_keeps_its_style(run):
-    """Plans did not hold the style, which stood in the workspace's own facts."""
-    folder = Path(run(settings={"automl_max_recommendations": 1})["workspace_path"])
-    plan, facts = (json.loads((folder / name).read_text()) for name in (PLAN_FILE, AUTOML_FACTS))
-    assert plan.pop("route_style") == "running"
-    assert "style" not in facts
-    (folder / PLAN_FILE).write_text(json.dumps(plan))
-    (folder / AUTOML_FACTS).write_text(json.dumps(facts | {"style": "rungs"}))
-    assert read_plan(folder).route_style == "rungs"
 
 
 def _lose(folder, how):

@@ -67,8 +67,8 @@ def test_what_needs_no_extra_works(bare, words, tmp_path):
 def desk(tmp_path_factory):
     """A folder with a finished run, pictures, and files that take the place of models."""
     folder = tmp_path_factory.mktemp("desk")
-    shutil.unpack_archive(ROOT / "tests" / "old_runs" / "pinned_values.tar.gz", folder)
-    (folder / "pinned_values").rename(folder / "runs")
+    shutil.unpack_archive(ROOT / "tests" / "old_runs" / "version_0_2_0.tar.gz", folder)
+    (folder / "version_0_2_0").rename(folder / "runs")
     for study in folder.glob("runs/*/study.yaml"):
         study.write_text(study.read_text().replace("tests.quick_trainer:TRAINER", "ml_recog"))
     for name in ("train", "reference", "query"):

@@ -63,8 +63,8 @@ def test_a_script_that_has_imported_another_module_of_that_name_is_told(folder):
 @pytest.fixture(scope="module")
 def old_run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("old")
-    shutil.unpack_archive(ROOT / "tests" / "old_runs" / "pinned_values.tar.gz", folder)
-    return folder / "pinned_values" / "finished"
+    shutil.unpack_archive(ROOT / "tests" / "old_runs" / "version_0_2_0.tar.gz", folder)
+    return folder / "version_0_2_0" / "finished"
 
 
 @pytest.mark.parametrize(
