@@ -256,7 +256,7 @@ class HookedDriver:
     def _report_value(self, number: int, lines: list[dict[str, Any]]) -> str:
         """Report the trial to the engine; returns the objectives of which nobody knows a value."""
         record, objectives = self._ledger.trial(number), self._objectives
-        sign = 1.0 if self._ledger.direction == "maximize" else -1.0
+        sign = self._ledger.direction.sign
         logged = [line for line in lines if line["value"] is not None]
         best = max(logged, key=lambda line: sign * float(line["value"]), default=None)
         last = lines[-1]

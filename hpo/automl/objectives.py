@@ -15,6 +15,7 @@ from typing import Any
 from hpo.automl.errors import AutoMLError
 from hpo.automl.metrics import MAXIMIZE, MINIMIZE, resolve_direction
 from hpo.core.text import nearest
+from hpo.core.trial import Direction
 
 SCORE = "objective_score"
 """Name of the score among the metrics of a trial."""
@@ -40,7 +41,7 @@ class Objective:
     @property
     def sign(self) -> float:
         """1.0 for what is to grow, -1.0 for what is to shrink."""
-        return 1.0 if self.direction == MAXIMIZE else -1.0
+        return Direction(self.direction).sign
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ from typing import Any
 from hpo.automl.evaluation import KNOWN, NOT_RUN, read_evaluations
 from hpo.automl.feedback import read_feedback
 from hpo.automl.hooks import Show
-from hpo.automl.metrics import MAXIMIZE
 from hpo.automl.objectives import from_list, pareto_front
 from hpo.automl.recommendation import (
     CANCELED,
@@ -22,7 +21,7 @@ from hpo.automl.workspace import WorkspaceFacts, objectives_of
 from hpo.core.metric_values import number_of
 from hpo.core.selection import best_trial
 from hpo.core.text import count_of
-from hpo.core.trial import TrialRecord, TrialState
+from hpo.core.trial import Direction, TrialRecord, TrialState
 from hpo.run.checkpoints import best_checkpoint
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import RunDir
@@ -115,7 +114,7 @@ def compared(new: Any, old: Any, direction: str) -> dict[str, Any] | None:
     """
     if number_of(new) is None or number_of(old) is None:
         return None
-    delta = (float(new) - float(old)) * (1.0 if direction == MAXIMIZE else -1.0)
+    delta = (float(new) - float(old)) * Direction(direction).sign
     return {"delta": delta, "improved": delta > 0, "direction": direction}
 
 
@@ -241,7 +240,7 @@ def _context(
     value = None if best is None else metric_of(best, direction)
     if best is None or value is None:
         return []
-    sign = 1.0 if direction == "maximize" else -1.0
+    sign = Direction(direction).sign
     rows = []
     for trial in trials:
         other = metric_of(trial, direction)

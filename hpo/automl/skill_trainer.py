@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from hpo.automl.command_trainer import CommandTrainer, full_template
-from hpo.automl.metrics import MAXIMIZE, is_monitored, monitoring_metrics
+from hpo.automl.metrics import is_monitored, monitoring_metrics
 from hpo.automl.objectives import SCORE
 from hpo.automl.script import ScriptExecution, read_execution
 from hpo.core.addresses import is_remote
@@ -22,6 +22,7 @@ from hpo.core.metric_values import find_metric
 from hpo.core.protocols import Progress, Report, Spec, Trainer
 from hpo.core.spec_dicts import flatten, lookup, merged, nest
 from hpo.core.trainer_extras import EXTRAS, Explainer, SourceSettler, StartSaver, members_of
+from hpo.core.trial import Direction
 from hpo.study.skill import Skill, load_skill
 from hpo.study.skill_address import ELSEWHERE, TRAIN, read_address
 from hpo.study.trainers import demand, find_trainer, registered_trainer, restart_keys
@@ -80,8 +81,7 @@ class SkillTrainer:
         self.skill_dir = self.skill.path
         metric = self._other_metric or self._inner.monitoring_metric
         self.monitoring_metric = SCORE if facts.primary else metric
-        sign = 1.0 if facts.primary == MAXIMIZE else -1.0
-        self.stops_by = (facts.metric, sign) if facts.primary else None
+        self.stops_by = (facts.metric, Direction(facts.primary).sign) if facts.primary else None
         """The metric and its sign by which trials are stopped early; None: by their value."""
         self.direction = facts.direction or self._inner.direction
         self.epochs_key = self._inner.epochs_key

@@ -95,9 +95,7 @@ def curve_of(trial: TrialRecord, trials: Mapping[int, TrialRecord]) -> dict[int,
 def best_by(curve: Mapping[int, float], epoch: int, direction: str) -> float | None:
     """Return the best value up to an epoch, or None where none was measured yet."""
     values = [value for at, value in curve.items() if at <= epoch]
-    if not values:
-        return None
-    return max(values) if direction == Direction.MAXIMIZE else min(values)
+    return Direction(direction).best(values) if values else None
 
 
 def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float:

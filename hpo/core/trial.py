@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from typing import Any
@@ -49,6 +49,10 @@ class Direction(StrEnum):
     def sign(self) -> float:
         """What turns a value into one of which more is better: 1 or -1."""
         return 1.0 if self is Direction.MAXIMIZE else -1.0
+
+    def best(self, values: Iterable[float]) -> float:
+        """The best of some values, of which there is one at least."""
+        return max(values) if self is Direction.MAXIMIZE else min(values)
 
 
 class Purpose(StrEnum):

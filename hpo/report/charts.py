@@ -108,13 +108,12 @@ def whole_ticks(numbers: Sequence[int]) -> dict[str, Any]:
 def _best_so_far(facts: RunData) -> tuple[list[int], list[float]]:
     """Best value among trials that went as far as the longest, as the winner is chosen."""
     longest = max((t.epochs for t in facts.searched), default=0)
-    better = max if facts.direction == Direction.MAXIMIZE else min
     numbers: list[int] = []
     best: list[float] = []
     for trial in facts.searched:
         value = facts.value_of(trial)
         if value is not None and not trial.error and trial.epochs == longest:
-            best.append(better(best[-1], value) if best else value)
+            best.append(Direction(facts.direction).best([*best[-1:], value]))
             numbers.append(trial.number)
     if numbers:
         numbers.append(facts.searched[-1].number)

@@ -45,7 +45,7 @@ def shown_trials(facts: RunData, *, until_epoch: int | None = None) -> list[Froz
             create_trial(
                 params=params,
                 distributions={name: distributions[name] for name in params},
-                value=max(seen) if facts.direction == Direction.MAXIMIZE else min(seen),
+                value=Direction(facts.direction).best(seen),
                 user_attrs={"trial": trial.number},
             )
         )

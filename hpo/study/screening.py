@@ -61,5 +61,5 @@ def screen_all(
         rows.append(row)
     if not any("value" in row for row in rows):
         raise HpoError("; ".join(row["error"] for row in rows))
-    sign = -1 if trainer.direction == Direction.MAXIMIZE else 1
-    return sorted(rows, key=lambda r: sign * r["value"] if "value" in r else float("inf"))
+    sign = Direction(trainer.direction).sign
+    return sorted(rows, key=lambda r: -sign * r["value"] if "value" in r else float("inf"))

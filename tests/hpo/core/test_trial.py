@@ -49,6 +49,7 @@ def test_only_running_trials_can_go_on():
 def test_a_sign_makes_more_the_better():
     assert (Direction("maximize").sign, Direction("minimize").sign) == (1.0, -1.0)
     assert max([0.2, 0.1], key=lambda v: Direction.MINIMIZE.sign * v) == 0.1
+    assert [direction.best([0.2, -0.3, 0.1]) for direction in Direction] == [0.2, -0.3]
 
 
 def test_a_finalist_that_is_trained_again_is_a_repeat():
