@@ -29,24 +29,36 @@ MOST_POINTS = 200
 """The newest points that the process is fitted to."""
 
 
-class ConfidenceBound(StatelessChooser):
-    """Chooses latents from what is known of a study.
+class ProcessChooser(StatelessChooser):
+    """A base for choosers that climb to where a Gaussian process expects most.
 
     Args:
         space: what is searched.
         direction: `maximize` or `minimize`.
         seed: the study's seed.
-        least_points: finished trials before the model speaks.
+        least: trials before the model speaks.
     """
 
-    def __init__(self, space: SearchSpace, *, direction: str, seed: int, least_points: int) -> None:
-        self._space, self._seed, self._least = space, seed, least_points
+    def __init__(self, space: SearchSpace, *, direction: str, seed: int, least: int) -> None:
+        self._space, self._seed, self._least = space, seed, least
         self._sign = Direction(direction).sign
         self._limits: Limits = {}
 
     def narrow(self, limits: Limits) -> None:
         """Choose within these limits from now on."""
         self._limits = limits
+
+    def _rng(self, number: int, salt: str) -> np.random.Generator:
+        """What is random in the choice of a trial."""
+        return np.random.default_rng(derive_seed(self._seed, number, salt))
+
+    def _running(self, seen: Sequence[Observation]) -> Array:
+        """The points of trials that run."""
+        return points_of(self._space, [o for o in seen if o.state is TrialState.RUNNING])
+
+
+class ConfidenceBound(ProcessChooser):
+    """Chooses latents once `least` trials have ended."""
 
     def choose(self, number: int, seen: Sequence[Observation]) -> Chosen:
         """Choose trial `number`, or leave it to the sampler while too little is known."""
@@ -60,10 +72,10 @@ class ConfidenceBound(StatelessChooser):
         if known is None:
             return None
         points_ND, values_N = known
-        running_RD = points_of(self._space, [o for o in seen if o.state is TrialState.RUNNING])
+        running_RD = self._running(seen)
         process = self._fit(points_ND, values_N, running_RD)
         kappa = max(KAPPA_LEAST, KAPPA * KAPPA_DECAY ** (len(values_N) - self._least))
-        rng = np.random.default_rng(derive_seed(self._seed, number, "bound"))
+        rng = self._rng(number, "bound")
         best_KD = points_ND[np.argsort(-values_N, kind="stable")[:5]]
         low_D, high_D = box = box_of(self._space, self._limits if limits is None else limits)
         everywhere_MD = low_D + rng.random((NUM_RANDOM, best_KD.shape[1])) * (high_D - low_D)

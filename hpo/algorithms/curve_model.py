@@ -14,9 +14,11 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.special import ndtr
 
-from hpo.algorithms.chooser import Chosen, Limits, Observation, StatelessChooser
+from hpo.algorithms.chooser import Chosen, Observation
 from hpo.algorithms.confidence_bound import (
+    ProcessChooser,
     as_drawn,
     climb,
     features_of,
@@ -29,8 +31,6 @@ from hpo.algorithms.confidence_bound import (
 )
 from hpo.algorithms.gaussian_process import Array, GaussianProcess, fit, with_expected
 from hpo.algorithms.narrowing import box_of
-from hpo.core.seeds import derive_seed
-from hpo.core.trial import Direction, TrialState
 from search_spaces import SearchSpace
 
 LEAST_GAIN = 0.01
@@ -41,45 +41,30 @@ _NUM_START = 1024
 WIDTHS = (0.2, 0.1, 0.05, 0.02, 0.01)
 """Of the steps around the best trials, in the unit cube."""
 
-_erfc = np.vectorize(math.erfc, otypes=[float])
 
-
-class CurveModel(StatelessChooser):
-    """Chooses latents from what is known of a study.
+class CurveModel(ProcessChooser):
+    """Chooses latents once there are `least` trials, of whatever state.
 
     Args:
         space: what is searched.
         direction: `maximize` or `minimize`.
         seed: the study's seed.
+        least: trials before the model speaks.
         num_epochs: length of a full trial.
-        least_trials: trials, of whatever state, before the model speaks.
     """
 
     def __init__(
-        self,
-        space: SearchSpace,
-        *,
-        direction: str,
-        seed: int,
-        num_epochs: int,
-        least_trials: int,
+        self, space: SearchSpace, *, direction: str, seed: int, least: int, num_epochs: int
     ) -> None:
-        self._space, self._seed, self._least = space, seed, least_trials
+        super().__init__(space, direction=direction, seed=seed, least=least)
         self._num_epochs = num_epochs
-        self._sign = Direction(direction).sign
-        self._limits: Limits = {}
-
-    def narrow(self, limits: Limits) -> None:
-        """Choose within these limits from now on."""
-        self._limits = limits
 
     def choose(self, number: int, seen: Sequence[Observation]) -> Chosen:
         """Choose trial `number`, or leave it to the sampler while too little is known."""
         known = [o for o in seen if _is_known(o)][-MOST_POINTS:]
         if len(seen) < self._least or sum(not o.is_infeasible for o in known) < 2:
             return Chosen()
-        running = [o for o in seen if o.state is TrialState.RUNNING]
-        points_ND, running_RD = (points_of(self._space, some) for some in (known, running))
+        points_ND, running_RD = points_of(self._space, known), self._running(seen)
         process = self._fit(known, points_ND, running_RD)
         expected_N, _ = process.predict(self._trained_in_full(points_ND))
         box = box_of(self._space, self._limits)
@@ -94,7 +79,7 @@ class CurveModel(StatelessChooser):
             return within(box, keep_away(improvement_M, drawn_MD, running_RD), at_MD)
 
         best_KD = np.clip(points_ND[np.argsort(-inside_N, kind="stable")[:5]], *box)
-        rng = np.random.default_rng(derive_seed(self._seed, number, "curves"))
+        rng = self._rng(number, "curves")
         start_MD = near(best_KD, _NUM_START, WIDTHS[0], rng)
         points = climb(worth, start_MD, WIDTHS[1:], rng)
         return Chosen(latents=first_new(self._space, points, seen))
@@ -129,7 +114,7 @@ def log_improvement(mean_M: Array, deviation_M: Array, goal: float) -> Array:
     """Logarithm of the expected improvement over `goal` of normally distributed values."""
     z_M = (mean_M - goal) / deviation_M
     density_M = np.exp(-0.5 * z_M**2) / math.sqrt(2.0 * math.pi)
-    above_M = 0.5 * _erfc(-z_M / math.sqrt(2.0))
+    above_M = ndtr(z_M)
     # Far below the goal both terms cancel; the expansion of Mills' ratio leaves density / z^2.
     gain_M = np.where(z_M < -6.0, density_M / z_M**2, density_M + z_M * above_M)
     return np.asarray(np.log(np.maximum(deviation_M * gain_M, 1e-300)))

@@ -34,7 +34,7 @@ def build(setting: Setting) -> Algorithm:
         direction=direction,
         seed=seed,
         num_epochs=setting.num_epochs,
-        least_trials=TRIALS_PER_DIMENSION * len(space.dimensions),
+        least=TRIALS_PER_DIMENSION * len(space.dimensions),
     )
     counts_trials = setting.context.planned_trials is not None
     chooser = CloseLook(

@@ -113,7 +113,7 @@ def bound_for(setting: Setting) -> ConfidenceBound:
         setting.space,
         direction=setting.direction,
         seed=setting.seed,
-        least_points=random_points(setting.space),
+        least=random_points(setting.space),
     )
 
 

@@ -38,10 +38,8 @@ def spread(num, seed=0):
     return np.random.default_rng(seed).random((num, 3)).tolist()
 
 
-def model(direction="maximize", least_trials=6):
-    return CurveModel(
-        quick_space(), direction=direction, seed=1, num_epochs=EPOCHS, least_trials=least_trials
-    )
+def model(direction="maximize", least=6):
+    return CurveModel(quick_space(), direction=direction, seed=1, num_epochs=EPOCHS, least=least)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +60,7 @@ def test_expected_improvement_grows_with_the_mean_however_small_it_is():
 def test_the_sampler_chooses_until_there_are_trials_enough():
     seen = [observation(i, point) for i, point in enumerate(spread(5))]
     assert model().choose(5, seen).latents is None
-    assert model(least_trials=5).choose(5, seen).latents is not None
+    assert model(least=5).choose(5, seen).latents is not None
 
 
 def test_in_turns_two_trials_are_the_samplers_until_there_are_trials_enough():
@@ -123,10 +121,8 @@ def few_configurations():
 def test_a_configuration_is_not_tried_again_while_there_are_others(kind):
     space = few_configurations()
     chooser = {
-        "curves": CurveModel(
-            space, direction="maximize", seed=1, num_epochs=EPOCHS, least_trials=3
-        ),
-        "bound": ConfidenceBound(space, direction="maximize", seed=1, least_points=3),
+        "curves": CurveModel(space, direction="maximize", seed=1, num_epochs=EPOCHS, least=3),
+        "bound": ConfidenceBound(space, direction="maximize", seed=1, least=3),
     }[kind]
     seen = []
     for start in range(14):
