@@ -1,19 +1,9 @@
 """Pictures made once, and a cache folder of the test's own."""
 
-from pathlib import Path
-
 import pytest
 
+from tests.trainer.data.conftest import cache_dir  # noqa: F401 - for every test below
 from tests.trainer.tiny import make_splits, train_spec
-
-
-@pytest.fixture(autouse=True)
-def cache_dir(tmp_path, monkeypatch) -> Path:
-    """The user's cache folder, for this test alone."""
-    folder = tmp_path / "user-cache"
-    monkeypatch.setenv("HPO_CACHE_DIR", str(folder))
-    monkeypatch.delenv("HPO_CACHE_GB", raising=False)
-    return folder
 
 
 @pytest.fixture(scope="session")
