@@ -20,7 +20,7 @@ from hpo.automl.recommendation import (
 from hpo.automl.workspace import WorkspaceFacts, objectives_of
 from hpo.core.metric_values import number_of
 from hpo.core.selection import best_trial
-from hpo.core.text import count_of
+from hpo.core.text import count_of, markdown_table
 from hpo.core.trial import Direction, TrialRecord, TrialState
 from hpo.run.checkpoints import best_checkpoint
 from hpo.run.ledger import Ledger
@@ -309,18 +309,14 @@ def render_comparison(rows: Sequence[Mapping[str, Any]], metric: str) -> list[st
     """The table as Markdown lines, which read as well on a terminal, with notes below it."""
     has_final = any(row.get("held_out") is not None for row in rows)
     head = ["", metric, *(["final evaluation"] if has_final else []), "epochs"]
-    table = [head]
+    table = []
     for row in rows:
         cells = [f"{row['what']}{' *' if row.get('is_best') else ''}", _number(row.get("value"))]
         cells += [_number(row.get("held_out"))] if has_final else []
-        cells += [str(row.get("epochs", ""))]
-        table.append(cells)
-    widths = [max(len(line[i]) for line in table) for i in range(len(head))]
-    lines = ["| " + " | ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) + " |"
-             for line in table]  # fmt: skip
-    rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
+        table.append([*cells, row.get("epochs", "")])
     notes = [f"- {row['what']}: {row['note']}" for row in rows if row.get("note")]
-    return [lines[0], rule, *lines[1:], *(["", *notes] if notes else [])]
+    lines = markdown_table(head, table, is_aligned=True)
+    return [*lines, *(["", *notes] if notes else [])]
 
 
 def _number(value: Any) -> str:

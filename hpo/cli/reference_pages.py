@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import sys
 from collections.abc import Iterator
 from dataclasses import MISSING, fields
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo.core.budget import Budget
+from hpo.core.text import markdown_table
 from hpo.study.field_docs import field_texts
 
 WIDTH = "100"
@@ -55,9 +55,8 @@ def study_page() -> str:
     for prefix, cls, title in sections:
         if prefix:
             parts.append(f"## {title}\n")
-        parts.append("| key | default | what it does |\n|---|---|---|")
-        rows = _fields(cls)
-        parts += [f"| `{prefix}{name}` | {default} | {text} |" for name, default, text in rows]
+        rows = [(f"`{prefix}{name}`", *more) for name, *more in _fields(cls)]
+        parts += markdown_table(("key", "default", "what it does"), rows)
         parts.append("")
     return "\n".join(parts)
 
@@ -74,11 +73,17 @@ def spec_page() -> str:
         "Keys of `ml_recog train -e spec.yaml`, and of `--set KEY=VALUE`. Bold ones are searched "
         "by default.\n"
     )
-    parts.append("| key | type | default | legal | what it does |\n|---|---|---|---|---|")
-    for name, leaf in _leaves(data["properties"], ""):
-        shown = f"**`{name}`**" if name in searched else f"`{name}`"
-        cells = (shown, leaf.get("type", ""), _code(leaf.get("default")), _legal(leaf))
-        parts.append(f"| {' | '.join(cells)} | {_cell(leaf.get('description', ''))} |")
+    rows = [
+        (
+            f"**`{name}`**" if name in searched else f"`{name}`",
+            leaf.get("type", ""),
+            _code(leaf.get("default")),
+            _legal(leaf),
+            leaf.get("description", ""),
+        )
+        for name, leaf in _leaves(data["properties"], "")
+    ]
+    parts += markdown_table(("key", "type", "default", "legal", "what it does"), rows)
     return "\n".join(parts) + "\n"
 
 
@@ -91,7 +96,7 @@ def _fields(kind: type[Any]) -> Iterator[tuple[str, str, str]]:
     for item in fields(kind):
         plain = str(item.default) if isinstance(item.default, Budget) else item.default
         default = "" if item.default in (MISSING, ()) else _code(plain)
-        yield item.name, default, _cell(texts[item.name])
+        yield item.name, default, texts[item.name]
 
 
 def _leaves(properties: Any, prefix: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -122,11 +127,7 @@ def _code(value: Any) -> str:
     if value in ("", None):
         return ""
     text = value if isinstance(value, str) else json.dumps(value)
-    return f"`{_cell(text)}`"
-
-
-def _cell(text: str) -> str:
-    return re.sub(r"\s+", " ", str(text)).replace("|", "\\|").strip()
+    return f"`{text}`"
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -6,7 +6,7 @@ import difflib
 import os
 import re
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -71,6 +71,24 @@ def method_words(algorithm: str, pruner: str, reason: str) -> str:
         if name != "none" and not any(part.startswith(f"{name}: ") for part in told)
     ]
     return "; ".join(filter(None, [" + ".join(names), reason]))
+
+
+def markdown_table(
+    head: Sequence[object], rows: Iterable[Sequence[object]], *, is_aligned: bool = False
+) -> list[str]:
+    """The lines of a table in Markdown; a cell is one line, and a `|` in it is escaped.
+
+    Args:
+        head: a title for each column.
+        rows: a cell for each column.
+        is_aligned: whether columns are as wide as their longest cell, for a terminal.
+    """
+    table = [[" ".join(str(cell).split()).replace("|", "\\|") for cell in row]
+             for row in (head, *rows)]  # fmt: skip
+    columns = zip(*table, strict=True)
+    widths = [max(map(len, column)) if is_aligned else 0 for column in columns]
+    lines = ["| " + " | ".join(map(str.ljust, row, widths)) + " |" for row in table]
+    return [lines[0], f"|{'|'.join('-' * max(3, w + 2) for w in widths)}|", *lines[1:]]
 
 
 def shell_word(path: object) -> str:

@@ -13,7 +13,7 @@ from hpo.core.held_out import held_out_words
 from hpo.core.rungs import measure_rungs
 from hpo.core.selection import roles, shown_role
 from hpo.core.stages import measure_stages
-from hpo.core.text import count_of, shell_word
+from hpo.core.text import count_of, markdown_table, shell_word
 from hpo.core.ties import FOUND
 from hpo.core.trial import TrialState
 from hpo.core.trial_counts import REFUSED, state_word
@@ -202,24 +202,18 @@ def commands(facts: RunData) -> list[tuple[str, str]]:
 def markdown(facts: RunData, shares: Mapping[str, float]) -> str:
     """Return the report as Markdown: words and tables, no pictures."""
     lines = [f"# {facts.study.name}", "", *(f"- {text}" for text in sentences(facts)), ""]
-    lines += ["## Parameters", "", "| parameter | default | winner | importance |"]
-    lines += ["|---|---|---|---|"]
-    lines += [
-        f"| {r['name']} | {r['default']} | {r['winner']} | {r['importance']} |"
-        for r in parameter_rows(facts, shares)
-    ]
-    lines += [
-        "",
-        "## Trials",
-        "",
-        f"| trial | state | {facts.metric_word} | epochs | time | |",
-        "|---|---|---|---|---|---|",
-    ]
-    lines += [
-        f"| {r['trial']} | {r['state']} | {r['value']} | {r['epochs']} | {r['time']} | "
-        f"{r['note'].replace('|', '/')} |"
-        for r in trial_rows(facts)
-    ]
+    parameters = ("name", "default", "winner", "importance")
+    lines += ["## Parameters", ""]
+    lines += markdown_table(
+        ("parameter", *parameters[1:]),
+        [[row[name] for name in parameters] for row in parameter_rows(facts, shares)],
+    )
+    trials = ("trial", "state", "value", "epochs", "time", "note")
+    lines += ["", "## Trials", ""]
+    lines += markdown_table(
+        ("trial", "state", facts.metric_word, "epochs", "time", ""),
+        [[row[name] for name in trials] for row in trial_rows(facts)],
+    )
     lines += ["", "## Next", ""]
     lines += [f"- {what}: `{command}`" for what, command in commands(facts)]
     return "\n".join(lines) + "\n"

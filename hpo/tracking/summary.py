@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from hpo.core.selection import best_trial, default_trial, of_last_stage, ranked, shown_role
-from hpo.core.text import count_of, shell_word
+from hpo.core.text import count_of, markdown_table, shell_word
 from hpo.core.trial import Measurement, TrialRecord, TrialState
 from hpo.core.trial_counts import REFUSED, state_word
 from hpo.results.story import read_story
@@ -139,11 +139,11 @@ def _table(records: list[TrialRecord], best: TrialRecord) -> list[str]:
     if not best.params:
         return []
     default = next((r.params for r in records if r.number == _DEFAULT_TRIAL), {})
-    rows = ["| parameter | default | best |", "| --- | --- | --- |"]
-    for name, value in best.params.items():
-        before = short(default[name]) if name in default else ""
-        rows.append(f"| {name} | {before} | {short(value)} |")
-    return ["\n".join(rows)]
+    rows = [
+        (name, short(default[name]) if name in default else "", short(value))
+        for name, value in best.params.items()
+    ]
+    return ["\n".join(markdown_table(("parameter", "default", "best"), rows))]
 
 
 def short(value: object) -> str:

@@ -8,6 +8,7 @@ import pytest
 
 from hpo.core.text import (
     absolute_path,
+    markdown_table,
     method_words,
     metric_word,
     nearest_path,
@@ -126,3 +127,15 @@ def test_an_absolute_path_follows_the_links_above_a_file_and_keeps_its_own_name(
     }.items():  # fmt: skip
         assert absolute_path(text) == tmp_path / wanted
     assert absolute_path("list.csv", tmp_path / "current") == tmp_path / "v3/list.csv"
+
+
+@pytest.mark.parametrize("is_aligned", [False, True])
+def test_a_cell_of_a_table_stays_one_cell(is_aligned):
+    rows = [["a|b", "two\nlines", ""], [0.5, None, "||"]]
+    lines = markdown_table(["name", "x | y", ""], rows, is_aligned=is_aligned)
+    cells = [[c.strip() for c in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
+    head, rule, *table = [[c.replace(r"\|", "|") for c in row] for row in cells]
+    assert head == ["name", "x | y", ""]
+    assert all(re.fullmatch("---+", c) for c in rule)
+    assert table == [["a|b", "two lines", ""], ["0.5", "None", "||"]]
+    assert is_aligned == (len(set(map(len, lines))) == 1)
