@@ -72,7 +72,7 @@ def settle(name: str, node: Mapping[str, Any]) -> Settled:
         found = [settle(name, {**inherited, **item}) for item in given]
         fitting = [one for one in found if not inherited or _is_of(one.kind, kind_of(own))]
         if not fitting:
-            notes += [f"{name}: none of its alternatives is a {own['type']}"] if given else []
+            notes += [f"{name}: none of its alternatives is of type {own['type']}"] if given else []
             continue
         chosen, left = _choose(own, fitting)
         if chosen.kind.is_number and any(one.kind is Kind.LIST for one in left):

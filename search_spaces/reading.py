@@ -208,10 +208,11 @@ class _Reader:
         properties = node.get("properties")
         if isinstance(properties, Mapping) and properties:
             self.containers.add(name)
-            if "default" in node and node["default"] is None:
+            is_off = "default" in node and node["default"] is None
+            if is_off:
                 text = "its default is null, and a trial that sets something in it has it all"
                 self.warnings.append(f"{name}: {text}")
-            if isinstance(node.get("default"), Mapping):
+            if is_off or isinstance(node.get("default"), Mapping):
                 given = with_values({}, {name: node["default"]})
                 self.defaults_of_parts = merged(given, self.defaults_of_parts)
             self._children(name, properties)
@@ -232,9 +233,10 @@ class _Reader:
         limits = [limit for part in settled.parts for limit in read_limits(name, part)]
         options = typing.options
         weights = read_weights(name, node.get("option_weights"), len(options))
-        if typing.kind.is_number and None in options:
+        numbers = tuple(option for option in options if option is not None)
+        if typing.kind.is_number and 0 < len(numbers) < len(options):
             weights = tuple(w for w, o in zip(weights, options, strict=False) if o is not None)
-            options = tuple(option for option in options if option is not None)
+            options = numbers
             self.warnings.append(f"{name}: null among its options is no number and is left out")
         default = node.get("default")
         return Leaf(

@@ -7,7 +7,7 @@ import jsonschema
 import pytest
 from pydantic import BaseModel, Field
 
-from search_spaces import Integer, compile_space, load_schema
+from search_spaces import Integer, RangeError, compile_space, load_schema
 from tests.search_spaces.building import space_of
 
 
@@ -46,6 +46,17 @@ def test_parameters_of_optional_sections_are_searched():
             _, section, key = name.split(".")
             train[section][key] = value
         assert Spec.model_validate({"train": train}).model_dump() == {"train": train}
+
+
+class Whole(BaseModel):
+    train: Train
+
+
+@pytest.mark.parametrize("spec", [Spec, Whole])
+def test_a_section_that_is_off_stays_off_where_nothing_in_it_is_searched(spec):
+    schema = load_schema(spec.model_json_schema())
+    assert schema.tree == {"train": {"optim": {"lr": 5e-3, "momentum": 0.9}, "head": None}}
+    assert schema.value("train.head.width") == 64
 
 
 NODES = [
@@ -105,7 +116,7 @@ def test_single_options_are_one_list(node, options):
         (NODES[9], 'a.x: of its alternatives {"type": "string"} is left out'),
         (NODES[11], 'a.x: of its alternatives {"type": "string"} is left out'),
         ({"type": "number", "oneOf": [{"type": "string"}], "minimum": 0, "maximum": 1},
-         "a.x: none of its alternatives is a number"),
+         "a.x: none of its alternatives is of type number"),
         ({"anyOf": [{"type": "object", "properties": {"y": {"type": "bool"}}},
                     {"type": "object", "properties": {"z": {"type": "bool"}}}]}, '"z"'),
         (NODES[10], "a.x: null among its options"),
@@ -127,6 +138,14 @@ def test_weights_of_options_with_null_stay_with_theirs():
     node = {"type": ["integer", "null"], "enum": [1, None, 2], "option_weights": [1, 5, 3]}
     leaf = load_schema({"properties": {"a": {"properties": {"x": node}}}}).leaves["a.x"]
     assert (leaf.options, leaf.weights) == ((1, 2), (1.0, 3.0))
+
+
+@pytest.mark.parametrize(
+    "node", [{"type": "integer", "enum": [None]}, {"type": "number", "const": None}]
+)
+def test_a_number_that_may_be_nothing_but_null_is_refused(node):
+    with pytest.raises(RangeError, match="must hold numbers, got"):
+        space_of({"a.x": node})
 
 
 def test_zero_beside_a_range_is_never_left_between():
