@@ -62,8 +62,16 @@ def _keep_warnings_harmless() -> None:
 
 @contextlib.contextmanager
 def warnings_stay_harmless() -> Iterator[None]:
-    """`_keep_warnings_harmless` for a while, in a program of somebody else's."""
+    """`_keep_warnings_harmless` for a while, in a program of somebody else's.
+
+    Where there is nothing to drop, its filters stay as they are: whenever they change, Python tells
+    once more of what is told once.
+    """
     options = list(sys.warnoptions)
+    are_harmless = all(map(children.is_harmless, options))
+    if are_harmless and not any(f[0] == "error" for f in warnings.filters):
+        yield
+        return
     with warnings.catch_warnings():
         _keep_warnings_harmless()
         try:

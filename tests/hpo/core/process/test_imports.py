@@ -93,3 +93,20 @@ def test_loading_a_run_from_a_script_with_warnings_as_errors(old_run, tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[0] == "6"
+
+
+def test_a_call_does_not_make_a_program_tell_again_what_it_tells_once():
+    script = (
+        "import warnings\n"
+        "from hpo.core.process.imports import calls_stay_harmless\n"
+        "@calls_stay_harmless\n"
+        "class Called:\n"
+        "    def call(self): warnings.warn('theirs')\n"
+        "for _ in range(3):\n"
+        "    warnings.warn('ours')\n"
+        "    Called().call()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert [done.stderr.count(f"UserWarning: {word}") for word in ("ours", "theirs")] == [1, 1]
