@@ -23,6 +23,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from hpo.core.addresses import is_remote, without_file
 from hpo.core.errors import RunError, SpecError
 from hpo.core.process.groups import end_group, is_alive
 from hpo.core.spec_dicts import merged, nest, value_at
@@ -112,7 +113,7 @@ class ProcessPlatform:
             specs: nested.
             config_format: of the spec file: `json`, `yaml` or `toml`.
             script_args: may hold `{config_path}`, `{results_dir}` and `{job_id}`.
-            inputs: spec keys of inputs; none may be an address.
+            inputs: spec keys of inputs; none may be an address of another machine.
             outputs: spec keys of outputs, which are moved into the job's own folder.
             upload_excludes: not used: nothing is uploaded.
             cwd: where the script is run.
@@ -127,10 +128,11 @@ class ProcessPlatform:
             RunError: when there is a job of that name.
         """
         del upload_excludes, network_arch, action
-        _refuse_remote(specs, inputs or {})
+        places = _local_inputs(specs, inputs or {})
         job_id, folder = self._make(name)
         results = folder / "results"
-        own = merged(specs, nest({n: str(results / n.rpartition(".")[2]) for n in outputs or {}}))
+        places |= {n: str(results / n.rpartition(".")[2]) for n in outputs or {}}
+        own = merged(specs, nest(places))
         file = folder / f"spec.{config_format}"
         write_atomically(file, render_spec(own, config_format))
         words = filled(script_args, config_path=str(file), results_dir=str(results), job_id=job_id)
@@ -276,7 +278,13 @@ class ProcessPlatform:
             return None
 
 
-def _refuse_remote(specs: Mapping[str, Any], inputs: Mapping[str, Any]) -> None:
-    remote = [n for n in inputs if "://" in str(value_at(specs, n) or "")]
-    if remote:
+def _local_inputs(specs: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, str]:
+    """The inputs that a spec names, by its keys, as paths of this machine.
+
+    Raises:
+        SpecError: when one lies on another machine.
+    """
+    named = {name: place for name in inputs if (place := value_at(specs, name))}
+    if remote := [name for name, place in named.items() if is_remote(str(place))]:
         raise SpecError(f"{', '.join(remote)}: must lie on this machine, as its processes run here")
+    return {name: without_file(place) for name, place in named.items() if isinstance(place, str)}

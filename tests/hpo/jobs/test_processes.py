@@ -171,6 +171,19 @@ def test_what_cannot_be_run_is_refused(jobs, tmp_path):
         jobs.get_job_status("../job")
 
 
+def test_inputs_by_file_addresses_are_paths(jobs, tmp_path):
+    script = tmp_path / "show.py"
+    script.write_text("import sys; print(open(sys.argv[1]).read())")
+    specs = {"data": {"train": "file:///lot%20of%20data", "val": "/v", "more": ["/w"]}, "n": 3}
+    job = jobs.create_python_job(
+        script=str(script), specs=specs, config_format="json", script_args=["{config_path}"],
+        inputs={"data.train": {}, "data.val": {}, "data.more": {}, "data.none": {}},
+    )  # fmt: skip
+    assert ended(jobs, job.id).status == "Complete"
+    specs["data"]["train"] = "/lot of data"
+    assert json.loads(jobs.get_job_logs(job.id)) == specs
+
+
 def test_a_job_that_ignores_being_asked_is_ended_all_the_same(jobs, monkeypatch):
     monkeypatch.setattr("hpo.jobs.processes.STOP_WITHIN_S", 0.5)
     job = jobs.create_job("any:1", "trap '' TERM; echo deaf; while :; do sleep 0.1; done")
