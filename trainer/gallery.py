@@ -35,6 +35,7 @@ from trainer.unknowns import (
     Calibration,
     Queries,
     Threshold,
+    nearest_of_each,
     unknown_scores,
 )
 from trainer.vectors import FLAT, HNSW, FaissIndex, Vectors
@@ -122,8 +123,7 @@ class GalleryIndex:
         Args:
             query_QD: embeddings, of any length.
             k: classes.
-            known: what `nearest` found for these queries, k entries or more; only those with
-                fewer than k classes among it are searched for again.
+            known: what `nearest` found for these queries, k entries or more; it is gone on from.
 
         Raises:
             DataError: k is above the number of classes, or embeddings are of another length.
@@ -174,22 +174,23 @@ class GalleryIndex:
         """Scores of the kept queries as known and as unknown pictures; None without queries."""
         if self.measured is not None or self.queries is None or not self.has_scores:
             return self.measured
-        queries, depth = self.queries, min(SCORED + 1, len(self.class_names))
-        entries_QK, distances_QK = self.nearest_classes(queries.emb_QD.astype(np.float32), depth)
-        keys = np.array([name_key(name) for name in self.class_names])
-        own_Q = np.array([name_key(name) for name in queries.names])
-        is_own_QK = keys[self.labels_G[entries_QK]] == own_Q[:, None]
-        order_QK = np.argsort(is_own_QK, axis=1, kind="stable")  # the own class goes last
-        others_QK = np.take_along_axis(distances_QK, order_QK, axis=1)[:, :SCORED]
-        shift_Q = np.full(len(own_Q), np.nan) if queries.shift_Q is None else queries.shift_Q
-        inside_Q = unknown_scores(distances_QK)
-        return Calibration(
-            labels_Q=np.unique(own_Q, return_inverse=True)[1].astype(np.int64),
-            inside_Q=np.where(np.isin(own_Q, keys), inside_Q, np.float32(np.nan)),
-            is_right_Q=is_own_QK[:, 0],
-            outside_Q=unknown_scores(others_QK) + np.nan_to_num(shift_Q).astype(np.float32),
-            is_trained_Q=queries.is_trained_Q & np.isnan(shift_Q),
-        )
+        depth = min(SCORED + 1, len(self.class_names))
+        near, distances = self.nearest_classes(self.queries.emb_QD.astype(np.float32), depth)
+        return Calibration.of(self.queries, self.class_names, near, self.labels_G[near], distances)
+
+    def _measured_with(self, before: Calibration | None, first: int) -> GalleryIndex:
+        """Score the queries again after entries were added from `first` on: these are searched."""
+        near = None if before is None else before.near_QK
+        if near is None or self.queries is None or (self.kind, self.matching) != (FLAT, NEAREST):
+            return self
+        query_QD = self.queries.emb_QD.astype(np.float32)
+        added = self.taken(np.arange(first, len(self)))
+        depth = min(SCORED + 1, len(self.class_names))
+        found, _ = added.nearest_classes(query_QD, min(depth, len(added.class_names)))
+        both = np.concatenate((near, first + found), axis=1)
+        near, distances = nearest_of_each(query_QD, self.emb_GD, self.labels_G, both, depth)
+        known = Calibration.of(self.queries, self.class_names, near, self.labels_G[near], distances)
+        return replace(self, measured=known)
 
     @property
     def has_scores(self) -> bool:
@@ -245,7 +246,7 @@ class GalleryIndex:
         position = {name_key(name): number for number, name in enumerate(names)}
         moved = np.array([position[name_key(n)] for n in other.class_names], dtype=np.int64)
         unit_GD = np.concatenate((self.emb_GD, other.emb_GD))
-        return replace(
+        grown = replace(
             self,
             vectors=Vectors.of_unit(unit_GD, self.kind),
             labels_G=np.concatenate((self.labels_G, moved[other.labels_G])),
@@ -254,6 +255,7 @@ class GalleryIndex:
             digests=(*self.digests, *other.digests),
             measured=None,
         )
+        return grown._measured_with(self.measured, len(self))
 
     def taken(self, kept: NDArray[np.int64]) -> GalleryIndex:
         """Return an index of some of the entries; classes that none of them is of are left out."""

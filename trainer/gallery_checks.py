@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from trainer.data.names import printable
 from trainer.matching import MATCHINGS
+from trainer.unknowns import SCORED
 from trainer.vectors import DTYPES, KINDS
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -60,6 +61,8 @@ def check_arrays(arrays: Arrays) -> None:
     for name, (kinds, as_many_as) in _LAYOUT.items():
         if name in arrays:
             _check_layout(name, arrays, kinds, as_many_as)
+    if "scores_near_QK" in arrays:
+        _check_near(arrays["scores_near_QK"], arrays)
     _check_values(arrays)
 
 
@@ -96,6 +99,20 @@ def _check_layout(name: str, arrays: Arrays, kinds: str, as_many_as: str) -> Non
     if as_many_as and len(values) != len(arrays[as_many_as]):
         raise ValueError(
             f"{name} must be as many as {as_many_as}, {len(arrays[as_many_as])}, got {len(values)}"
+        )
+
+
+def _check_near(near_QK: NDArray[Any], arrays: Arrays) -> None:
+    """Check the entries that are gone on from when others are added."""
+    shape = (len(arrays["scores_labels_Q"]), SCORED + 1)
+    if near_QK.dtype.kind not in _WHOLE or near_QK.shape != shape:
+        raise ValueError(
+            f"scores_near_QK must be {shape[0]} x {shape[1]} whole numbers, got {_shown(near_QK)}"
+        )
+    most = len(arrays["embeddings"]) - 1
+    if near_QK.size and not 0 <= near_QK.min() <= near_QK.max() <= most:
+        raise ValueError(
+            f"scores_near_QK must be 0 to {most}, got {near_QK.min()} to {near_QK.max()}"
         )
 
 

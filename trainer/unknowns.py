@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from trainer.data.names import name_key
 from trainer.errors import DataError
-from trainer.retrieval import Floats, Indices, normalize
+from trainer.retrieval import Floats, Indices, UnitGallery, normalize, search
 
 DEFAULT_RATE = 0.05
 LEAST_CLASSES = 8
@@ -65,6 +65,30 @@ def unknown_scores(distances_QK: NDArray[Any]) -> Floats:
     others_Q = np.nanmean(distances_QK[:, 1:SCORED], axis=1)
     scores_Q: Floats = (distances_QK[:, 0] - OTHERS_SHARE * others_Q).astype(np.float32)
     return scores_Q
+
+
+def nearest_of_each(
+    query_QD: Floats, unit_GD: Floats, labels_G: Indices, entries_QC: Indices, depth: int
+) -> tuple[Indices, Floats]:
+    """Return the nearest entry of each of the nearest classes among given entries, and distances.
+
+    Args:
+        query_QD: embeddings, of any length.
+        unit_GD: entries at unit length.
+        labels_G: their classes.
+        entries_QC: entries that are compared with each query, each once, of `depth` classes or
+            more.
+        depth: classes.
+    """
+    near_QK = np.empty((len(query_QD), depth), dtype=np.int64)
+    distances_QK = np.empty((len(query_QD), depth), dtype=np.float32)
+    for row, entries_C in enumerate(np.sort(entries_QC, axis=1)):  # ties go to the lowest entry
+        part = UnitGallery.from_unit(unit_GD[entries_C])
+        (places_C,), (gaps_C,) = search(query_QD[row : row + 1], part, len(part))
+        ranked_C = entries_C[places_C]
+        firsts_K = np.sort(np.unique(labels_G[ranked_C], return_index=True)[1])[:depth]
+        near_QK[row], distances_QK[row] = ranked_C[firsts_K], gaps_C[firsts_K]
+    return near_QK, distances_QK
 
 
 def kept_rows(count: int) -> Indices:
@@ -141,6 +165,8 @@ class Calibration:
         is_right_Q: whether the nearest entry is of the query's class.
         outside_Q: score as a picture of an unknown class.
         is_trained_Q: whether the model was trained on the class, and `outside_Q` ignores that.
+        near_QK: the nearest entry of each of the nearest classes, nearest first; None in files of
+            earlier releases.
     """
 
     labels_Q: Indices  # noqa: N815 - shape suffix
@@ -148,18 +174,57 @@ class Calibration:
     is_right_Q: NDArray[np.bool_]  # noqa: N815 - shape suffix
     outside_Q: Floats  # noqa: N815 - shape suffix
     is_trained_Q: NDArray[np.bool_]  # noqa: N815 - shape suffix
+    near_QK: Indices | None = None  # noqa: N815 - shape suffix
+
+    @classmethod
+    def of(
+        cls,
+        queries: Queries,
+        class_names: Sequence[str],
+        near_QK: Indices,
+        labels_QK: Indices,
+        distances_QK: Floats,
+    ) -> Calibration:
+        """Score queries by the nearest classes of a gallery.
+
+        Args:
+            queries: kept with the gallery.
+            class_names: of the gallery.
+            near_QK: nearest entry of each of the nearest classes, one more than a score takes.
+            labels_QK: their classes.
+            distances_QK: and how far they are.
+        """
+        keys = np.array([name_key(name) for name in class_names])
+        own_Q = np.array([name_key(name) for name in queries.names])
+        is_own_QK = keys[labels_QK] == own_Q[:, None]
+        order_QK = np.argsort(is_own_QK, axis=1, kind="stable")  # the own class goes last
+        others_QK = np.take_along_axis(distances_QK, order_QK, axis=1)[:, :SCORED]
+        shift_Q = np.full(len(own_Q), np.nan) if queries.shift_Q is None else queries.shift_Q
+        inside_Q = unknown_scores(distances_QK)
+        return cls(
+            labels_Q=np.unique(own_Q, return_inverse=True)[1].astype(np.int64),
+            inside_Q=np.where(np.isin(own_Q, keys), inside_Q, np.float32(np.nan)),
+            is_right_Q=is_own_QK[:, 0],
+            outside_Q=unknown_scores(others_QK) + np.nan_to_num(shift_Q).astype(np.float32),
+            is_trained_Q=queries.is_trained_Q & np.isnan(shift_Q),
+            near_QK=near_QK,
+        )
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return what a file holds of it."""
-        return {_PREFIX + field.name: getattr(self, field.name) for field in fields(self)}
+        held = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {_PREFIX + name: values for name, values in held.items() if values is not None}
 
     @classmethod
     def of_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Calibration | None:
         """Read it from a file's arrays; None where it has none."""
         found = {field.name: arrays.get(_PREFIX + field.name) for field in fields(cls)}
-        if any(values is None for values in found.values()):
+        if any(values is None for name, values in found.items() if name != "near_QK"):
             return None
-        return cls(**found)  # type: ignore[arg-type]  # none of them is None
+        near_QK = found["near_QK"]
+        if near_QK is not None and _has_a_class_twice(arrays["labels"][near_QK]):
+            found["near_QK"] = None  # of a file that was changed by hand
+        return cls(**found)  # type: ignore[arg-type]  # none of the others is None
 
     def refusal(self, rate: float) -> str:
         """Why no threshold can be calibrated for a rate; empty where one can."""
@@ -248,6 +313,10 @@ class Calibration:
             "coverage": [float(is_in.mean()) for is_in in labelled],
             "accuracy": [float(is_right[i].mean()) if i.any() else 1.0 for i in labelled],
         }
+
+
+def _has_a_class_twice(labels_QK: Indices) -> bool:
+    return not np.diff(np.sort(labels_QK, axis=1), axis=1).all()
 
 
 def _quantile(values_Q: NDArray[Any], weights_Q: NDArray[Any], rate: float) -> float:

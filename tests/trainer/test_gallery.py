@@ -1,8 +1,11 @@
+from dataclasses import fields, replace
+
 import numpy as np
 import pytest
 
 from trainer.errors import DataError
 from trainer.gallery import GalleryIndex
+from trainer.unknowns import Queries
 from trainer.vectors import KINDS, Vectors
 
 
@@ -147,3 +150,42 @@ def test_scores_of_what_was_found_before_are_those_of_a_loop(matching, known):
         first, *others = sorted(gaps[classes == c].min() for c in range(6))[:4]
         assert score == pytest.approx(first - 0.75 * np.mean(others), abs=1e-5)
     assert np.array_equal(index.score_unknown(query, found), index.score_unknown(query))
+
+
+@pytest.mark.parametrize("classes", [5, 9])
+@pytest.mark.parametrize("added", [1, 3, 40])
+def test_scores_after_entries_were_added_are_those_of_the_whole_gallery(
+    tmp_path, monkeypatch, classes, added
+):
+    rng = np.random.default_rng(added)
+    names = tuple(f"c{i}" for i in range(12))
+    centres = rng.normal(size=(12, 6))
+
+    def drawn(count, known, to):
+        labels = np.concatenate((np.arange(known), rng.integers(0, known, count)))[-count:]
+        return GalleryIndex(
+            vectors=Vectors.of(centres[labels] + 0.7 * rng.normal(size=(count, 6))),
+            labels_G=labels, class_names=names[:known], paths=(to,) * count,
+        )  # fmt: skip
+
+    own = rng.integers(0, 12, 50)
+    emb = centres[own] + 0.7 * rng.normal(size=(50, 6))
+    queries = Queries.of(emb, [names[c] for c in own], names[:3])
+    shift = np.where(rng.random(50) < 0.5, np.float32(0.1), np.float32(np.nan))
+    index = drawn(60, classes, "old")
+    index = replace(index, queries=replace(queries, shift_Q=shift))
+    index.save(tmp_path / "g.npz")
+    for _ in range(2):  # from what was kept in the file
+        index = GalleryIndex.load(tmp_path / "g.npz").extended(drawn(added, 12, "new"))
+        index.save(tmp_path / "g.npz")
+    assert index.measured is not None
+    whole = replace(index, measured=None).calibration
+    for field in fields(whole):
+        np.testing.assert_array_equal(
+            getattr(index.calibration, field.name), getattr(whole, field.name), field.name
+        )
+    # A file of an earlier release does not say which entries were near: all are searched.
+    plain = replace(index, measured=replace(index.measured, near_QK=None))
+    assert plain.extended(drawn(added, 12, "new")).measured is None
+    assert index.kept_as("16-bit").extended(drawn(added, 12, "new")).measured is None
+    assert index.matched_by("prototypes").extended(drawn(added, 12, "new")).measured is None

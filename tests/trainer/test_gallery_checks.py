@@ -51,7 +51,7 @@ ARRAYS = (
     "format", "kind", "matching", "model", "step", "embeddings", "labels", "class_names", "paths",
     "digests", "query_embeddings", "query_names", "query_is_trained", "query_shift",
     "scores_labels_Q", "scores_inside_Q", "scores_is_right_Q",
-    "scores_outside_Q", "scores_is_trained_Q",
+    "scores_outside_Q", "scores_is_trained_Q", "scores_near_QK",
 )  # fmt: skip
 
 
@@ -102,6 +102,9 @@ def test_one_entry_less_is_refused(gallery, name):
         ("format", lambda _: np.array(2), "format must be 3, got 2 (of another release)"),
         ("format", lambda _: np.array(9), "format must be 3, got 9"),
         ("step", lambda _: np.array(np.nan), "step must be a number above 0, got nan"),
+        ("scores_near_QK", lambda v: v + 999, "scores_near_QK must be 0 to "),
+        ("scores_near_QK", lambda v: v - 999, "scores_near_QK must be 0 to "),
+        ("scores_near_QK", lambda v: v[:, :4], "scores_near_QK must be "),
     ],
 )
 def test_values_that_no_gallery_holds_are_refused(gallery, name, change, words):
@@ -134,3 +137,11 @@ def test_a_damaged_graph_is_made_anew(tmp_path, change):
         np.savez(file, **{**arrays, "graph": change(arrays["graph"])})
     found, _ = GalleryIndex.load(file).nearest(index.emb_GD[[3, 31]], 1)
     assert found.tolist() == [[3], [31]]
+
+
+def test_entries_of_one_class_in_place_of_the_nearest_ones_are_not_gone_on_from(gallery):
+    whole = GalleryIndex.load(gallery("kind", lambda kind: kind))
+    assert whole.measured.near_QK is not None
+    index = GalleryIndex.load(gallery("scores_near_QK", lambda v: v[:, [0, 1, 2, 3, 3]]))
+    assert index.measured.near_QK is None
+    assert index.extended(index_of(NAMES, LABELS, dim=6)).measured is None
