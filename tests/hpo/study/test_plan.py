@@ -11,7 +11,7 @@ import pytest
 from hpo.core.budget import Budget
 from hpo.core.errors import DataError, MachineError, RunError, SpecError
 from hpo.core.spec_dicts import nest
-from hpo.run.run_dir import AUTOML_FACTS, PLAN_FILE
+from hpo.run.run_dir import PLAN_FILE
 from hpo.study.plan import (
     StudyPlan,
     as_user_errors,
@@ -71,15 +71,6 @@ def test_a_damaged_plan_is_one_line(tmp_path, text):
     ) as caught:
         read_plan(tmp_path)
     assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("text", ["", "[]", "3", '"x"'])
-def test_damaged_facts_of_a_workspace_are_one_line(tmp_path, text):
-    PLAN.write(tmp_path)
-    (tmp_path / AUTOML_FACTS).parent.mkdir(parents=True)
-    (tmp_path / AUTOML_FACTS).write_text(text)
-    with pytest.raises(RunError, match=r"facts.json: must be the facts of a workspace, and is dam"):
-        read_plan(tmp_path)
 
 
 class Trouble(Exception):
