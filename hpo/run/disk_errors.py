@@ -24,8 +24,8 @@ REFUSED = (
 )
 _PROBE_FILE = ".probe"
 PROBE_BYTES = 1 << 16
-SQLITE_FULL, SQLITE_VAGUE = 13, (10, 14)
-"""What a database says on a full disk: that, or an I/O error or a file that it cannot open."""
+VAGUE = (errno.EIO, errno.EACCES)
+"""What a database may say on a full disk, too: an I/O error, or a file that it cannot open."""
 
 
 class OutOfRoomError(RunError):
@@ -119,14 +119,11 @@ def out_of_room(error: BaseException, *, is_short: bool) -> str:
     """
     seen: BaseException | None = error
     while seen is not None:
-        if isinstance(seen, OSError) and seen.errno in OUT_OF_ROOM:
-            return seen.strerror or os.strerror(seen.errno)
         if isinstance(seen, OutOfRoomError):
             return os.strerror(errno.ENOSPC)
-        if isinstance(seen, sqlite3.Error):
-            code = getattr(seen, "sqlite_errorcode", 0) & 0xFF
-            if code == SQLITE_FULL or (is_short and code in SQLITE_VAGUE):
-                return str(seen)
+        vague = VAGUE if is_short and isinstance(seen, sqlite3.Error) else ()
+        if (fault := find_fault(seen)) and fault.number in (*OUT_OF_ROOM, *vague):
+            return fault.said
         seen = seen.__cause__ or seen.__context__
     return ""
 

@@ -2,11 +2,12 @@
 
 import errno
 import os
+import sqlite3
 from pathlib import Path
 
 import pytest
 
-from hpo.run.disk_errors import as_run_error, find_problem
+from hpo.run.disk_errors import OutOfRoomError, as_run_error, find_problem, out_of_room
 from tests.crashes.driver import on_small_disk
 
 
@@ -70,3 +71,31 @@ def test_faults_of_the_disk_are_one_line(number, said):
 def test_other_errors_are_not_the_disks():
     assert as_run_error(Path("/r"), FileNotFoundError(errno.ENOENT, "gone", "/x")) is None
     assert as_run_error(Path("/r"), OSError(errno.ENOSPC, "full", "/cache/x")) is None
+
+
+def of_a_database(code):
+    error = sqlite3.OperationalError("a fault of the database")
+    error.sqlite_errorcode = code
+    return error
+
+
+@pytest.mark.parametrize("wrapped", ["", "cause", "context"])
+@pytest.mark.parametrize(
+    ("error", "is_full", "is_full_where_room_is_short"),
+    [
+        (OSError(errno.EDQUOT, "quota"), True, True),
+        (OSError(errno.EACCES, "closed"), False, False),
+        (OSError(errno.EIO, "broken"), False, False),
+        (OutOfRoomError("told before"), True, True),
+        (of_a_database(sqlite3.SQLITE_FULL), True, True),
+        (of_a_database(sqlite3.SQLITE_IOERR_WRITE), False, True),
+        (of_a_database(sqlite3.SQLITE_CANTOPEN), False, True),
+        (of_a_database(sqlite3.SQLITE_LOCKED), False, False),
+    ],
+)
+def test_what_is_for_want_of_room(error, is_full, is_full_where_room_is_short, wrapped):
+    outer = RuntimeError("could not be written")
+    outer.__cause__, outer.__context__ = error if wrapped == "cause" else None, error
+    told = outer if wrapped else error
+    assert bool(out_of_room(told, is_short=False)) == is_full
+    assert bool(out_of_room(told, is_short=True)) == is_full_where_room_is_short
