@@ -31,14 +31,13 @@ from hpo.core.event_bus import EventBus
 from hpo.core.events import Evaluated, Exported
 from hpo.core.protocols import Executor, Trainer
 from hpo.core.route_events import Compared
-from hpo.core.selection import best_trial, default_trial
+from hpo.core.selection import best_trial
 from hpo.core.spec_dicts import merged
 from hpo.core.text import shell_word
 from hpo.core.trial import TrialRecord, TrialState
 from hpo.core.yaml_io import to_yaml
-from hpo.results.handoff import HandoffError, export_trial
+from hpo.results.handoff import HandoffError, export_trial, winner_facts, write_report
 from hpo.run.checkpoints import best_checkpoint
-from hpo.run.handed_on import REPORT_FILE, extent_of
 from hpo.run.ledger import Ledger
 from hpo.run.plain_files import write_json
 from hpo.run.run_dir import RunDir, write_atomically
@@ -199,32 +198,15 @@ def _hand_on(
     if checkpoint is not None and "onnx" not in exported:
         kept = folder / f"model{checkpoint.suffix}"
         shutil.copyfile(checkpoint, kept)
-    measured = best.best_measurement(session.ledger.direction)
-    default = default_trial(session.ledger.trials(), session.ledger.direction)
+    decided = session.specs_for(session.run).decided_of(session.spec_of(best))
     result = {
-        "trial": best.number,
-        "metric": session.trainer.monitoring_metric,
-        "value": measured.value if measured else None,
-        "epoch": measured.epoch if measured else None,
-        "params": best.params,
-        "decided": session.specs_for(session.run).decided_of(session.spec_of(best)),
-        "spec": str(folder / "spec.yaml"),
+        **winner_facts(best, session.ledger, session.trainer, decided, folder, exported),
         "checkpoint": str(kept) if kept.is_file() else None,
-        "onnx": exported.get("onnx"),
-        "gallery": exported.get("gallery"),
-        "default_value": default and metric_of(default, session.ledger.direction),
-        "is_default": default is not None and default.is_twin_of(best),
         # Validation pictures chose the trial: a figure on them is none of a test.
         "test": final.get("metrics") if final.get("data") == "held_out" else None,
     }
-    report = {
-        **result,
-        "export": exported,
-        "receipt": best.receipt,
-        "over": extent_of([t.trained_epochs for t in session.ledger.trials()]),
-        "next": next_commands(str(session.run), session.facts),
-    }
-    write_json(folder / REPORT_FILE, report)
+    commands = next_commands(str(session.run), session.facts)
+    write_report(session.run, result, best, session.ledger, exported, commands)
     return result
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import filecmp
 import itertools
-import json
 import shutil
 import time
 from collections.abc import Mapping
@@ -43,7 +42,8 @@ from hpo.run.handed_on import (
     handed_on_checkpoint,
 )
 from hpo.run.ledger import Ledger
-from hpo.run.run_dir import RunDir, write_atomically
+from hpo.run.plain_files import write_json
+from hpo.run.run_dir import RunDir
 from hpo.run.trial_specs import TrialSpecs
 from hpo.study.plan import StudyPlan, held_out_sources
 from hpo.study.skill import load_skill
@@ -123,20 +123,8 @@ def hand_on(
                 trial=best.number, split="test", metrics=test, metric_value=value, words=words
             )
         )
-    measured = best.best_measurement(ledger.direction)
     result = {
-        "trial": best.number,
-        "metric": trainer.monitoring_metric,
-        "value": measured.value if measured else None,
-        "epoch": measured.epoch if measured else None,
-        "params": best.params,
-        "decided": specs.decided_of(spec),
-        "spec": str(run.best_dir / "spec.yaml"),
-        "checkpoint": str(run.best_dir / "model.ckpt"),
-        "onnx": exported["onnx"],
-        "gallery": exported.get("gallery"),
-        "default_value": _default_value(ledger),
-        "is_default": first is not None and first.is_twin_of(best),
+        **winner_facts(best, ledger, trainer, specs.decided_of(spec), run.best_dir, exported),
         "confirmation": confirmation and confirmation.to_json(),
         "unconfirmed": _unconfirmed(ledger, plan.confirm) if confirmation is None else None,
         "expected": expected and expected.to_json(),
@@ -144,16 +132,66 @@ def hand_on(
         "pareto": pareto(ledger.trials(), read_costs(run), ledger.direction),
         "test": test,
     }
+    write_report(run, result, best, ledger, exported, next_commands(run))
+    return result
+
+
+def winner_facts(
+    best: TrialRecord,
+    ledger: Ledger,
+    trainer: Trainer,
+    decided: Mapping[str, Any],
+    folder: Path,
+    exported: Mapping[str, Any],
+) -> dict[str, Any]:
+    """What every end of a search tells of its best trial.
+
+    Args:
+        best: the trial.
+        ledger: for the default configuration.
+        trainer: for its metric's name.
+        decided: what the user said of every trial (`TrialSpecs.decided_of`).
+        folder: where it was handed on.
+        exported: what the export returned.
+    """
+    default = default_trial(ledger.trials(), ledger.direction)
+    reached, before = (
+        trial and trial.best_measurement(ledger.direction) for trial in (best, default)
+    )
+    return {
+        "trial": best.number,
+        "metric": trainer.monitoring_metric,
+        "value": reached and reached.value,
+        "epoch": reached and reached.epoch,
+        "params": best.params,
+        "decided": decided,
+        "spec": str(folder / "spec.yaml"),
+        "checkpoint": str(folder / "model.ckpt"),
+        "onnx": exported.get("onnx"),
+        "gallery": exported.get("gallery"),
+        "default_value": before and before.value,
+        "is_default": default is not None and default.is_twin_of(best),
+    }
+
+
+def write_report(
+    run: RunDir,
+    result: Mapping[str, Any],
+    best: TrialRecord,
+    ledger: Ledger,
+    exported: Mapping[str, Any],
+    commands: list[str],
+) -> None:
+    """Write `report.json`: the result of a search, and what stands behind it."""
     report = {
         **result,
         "weights": (best.receipt or {}).get("weights"),
         "export": exported,
         "receipt": best.receipt,
         "over": extent_of([t.trained_epochs for t in ledger.trials()]),
-        "next": next_commands(run),
+        "next": commands,
     }
-    write_atomically(run.best_dir / REPORT_FILE, json.dumps(report, indent=1, default=str) + "\n")
-    return result
+    write_json(run.best_dir / REPORT_FILE, report)
 
 
 def _expect(
@@ -307,13 +345,6 @@ def _unconfirmed(ledger: Ledger, asked: int) -> str | None:
         return None
     (why,) = fewer_words(ledger.trials(), ledger.direction, asked, 0)
     return f"not confirmed: {why}"
-
-
-def _default_value(ledger: Ledger) -> float | None:
-    """The best value of the default configuration."""
-    default = default_trial(ledger.trials(), ledger.direction)
-    best = default.best_measurement(ledger.direction) if default else None
-    return best.value if best else None
 
 
 def _explain_nothing(trials: list[TrialRecord]) -> None:
