@@ -26,7 +26,7 @@ _DISCRETE = ("categorical", "ordered", "ordered_int", "string")
 
 
 def check_script_schema(file: Path) -> None:
-    """Check the schema of a script's action.
+    """Check the schema of a script's action for what `load_schema` lets pass.
 
     Raises:
         AutoMLError: for all that is wrong with it, at once.
@@ -114,7 +114,6 @@ def _faults_of_leaf(name: str, node: Mapping[str, Any], *, is_searched: bool) ->
                 yield f"{name}.{key}: must be a finite number, got {facts.get(key)!r}"
     if is_searched and kind in _DISCRETE and not options:
         yield f"{name}.enum: must list the options of a {kind}"
-    yield from _faults_of_weights(name, facts)
     default = facts.get("default")
     if default is not None and (why := _unlike(facts, default)):
         yield f"{name}.default: {why}"
@@ -133,16 +132,6 @@ def _typed(node: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     if facts["type"] not in {*_NUMBERS, *_KINDS}:
         return facts, f"type {facts['type']!r} is not known"
     return facts, ""
-
-
-def _faults_of_weights(name: str, facts: Mapping[str, Any]) -> Iterator[str]:
-    weights, options = facts.get("option_weights"), facts.get("enum") or []
-    if weights is None:
-        return
-    if not isinstance(weights, list) or len(weights) != len(options):
-        yield f"{name}.option_weights: must be as many as the options ({len(options)})"
-    elif not all(_is_finite(w) and w >= 0 for w in weights) or not any(weights):
-        yield f"{name}.option_weights: must be numbers from 0, and not all 0"
 
 
 def _faults_of_spec(node: Mapping[str, Any], spec: Any, prefix: str) -> Iterator[str]:
