@@ -54,7 +54,7 @@ def probe(spec: Spec | Mapping[str, Any]) -> dict[str, Any]:
     """
     began = time.perf_counter()
     checked = checked_spec(spec)
-    device = pick_device(checked.train.gpu_ids[0])
+    device = pick_device(*checked.train.gpu_ids)
     free, total = _memory_mib(device)
     with isolated(checked, device):
         share = Rank(world_size=checked.train.num_gpus)

@@ -218,9 +218,10 @@ def _ending_others(loop: pl.Trainer) -> Iterator[None]:
         yield
     except BaseException:
         started = getattr(loop.strategy.launcher, "procs", [])
-        for process in started:
-            process.kill()
+        others = started[:]
         started.clear()  # Lightning would take their end for a reason to kill this process
+        for process in others:
+            process.kill()
         raise
 
 

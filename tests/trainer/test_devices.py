@@ -5,9 +5,11 @@ import pytest
 import torch
 from torch import nn
 
+from tests.trainer.tiny import make_splits, train_spec
 from trainer.config.train import TrainConfig
 from trainer.devices import image_layout, pick_device, training_devices
 from trainer.errors import DeviceMemoryError, SpecError
+from trainer.session import TRAINER
 
 CPU = torch.device("cpu")
 
@@ -129,3 +131,17 @@ def test_cards_that_a_worker_lacks_are_refused(cards):
     cards(3, "1,5,7")
     with pytest.raises(SpecError, match="^gpu_ids: must name cards of this machine, got 3; .* 2$"):
         training_devices(TrainConfig(num_gpus=2, gpu_ids=[2, 3]))
+
+
+def test_a_run_on_several_cards_is_measured_on_those_that_its_worker_has(
+    cards, monkeypatch, tmp_path
+):
+    def full(device):
+        raise torch.AcceleratorError(f"CUDA error: out of memory on {device}")
+
+    cards(2, "2,3")
+    monkeypatch.setattr(torch.cuda, "set_device", full)
+    spec = train_spec(make_splits(tmp_path), tmp_path / "run", train__num_gpus=2,
+                      train__gpu_ids=[2, 3])  # fmt: skip
+    with pytest.raises(DeviceMemoryError, match=r"^GPU 0: .* on cuda:0$"):
+        TRAINER.probe(spec)

@@ -45,7 +45,10 @@ _BLOCK = 1024
 
 
 def find_bursts(
-    files: Sequence[Path], labels_N: NDArray[np.int64], progress: Progress | None = None
+    files: Sequence[Path],
+    labels_N: NDArray[np.int64],
+    progress: Progress | None = None,
+    errors: dict[int, str] | None = None,
 ) -> NDArray[np.int64]:
     """Return which pictures belong together: pairs (i < j), shape (P, 2).
 
@@ -55,8 +58,9 @@ def find_bursts(
         files: the pictures.
         labels_N: their classes; two pictures of different classes must be more alike.
         progress: called with (what, done, total).
+        errors: gets the reason of each picture that cannot be read, by its place.
     """
-    miniatures_NSS, usable = _miniatures(files, progress)
+    miniatures_NSS, usable = _miniatures(files, progress, {} if errors is None else errors)
     if len(usable) < 2:
         return np.empty((0, 2), dtype=np.int64)
     pairs_P2 = _candidates(miniatures_NSS)
@@ -73,12 +77,12 @@ def find_bursts(
 
 
 def _miniatures(
-    files: Sequence[Path], progress: Progress | None
+    files: Sequence[Path], progress: Progress | None, errors: dict[int, str]
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Return grey miniatures of the pictures that can be compared, and their places."""
     grey_NSS = np.zeros((len(files), SIDE, SIDE), dtype=np.float32)
     size = ImageSize(height=SIDE, width=SIDE, channels=1)
-    for places, pixels_NHWC in decode_readable(files, size, SQUASHED, at_once=256, errors={}):
+    for places, pixels_NHWC in decode_readable(files, size, SQUASHED, at_once=256, errors=errors):
         grey_NSS[places] = pixels_NHWC[..., 0]
         if progress is not None:
             progress("looking for bursts", places[-1] + 1, len(files))

@@ -73,16 +73,23 @@ def group_pictures(
 def _kept_bursts(
     sources: Sequence[ImageFolder], files: Sequence[Path], progress: Progress | None
 ) -> list[list[int]]:
-    """Return what `find_bursts` finds; it is kept, as one search asks several times."""
+    """Return what `find_bursts` finds; it is kept, as one search asks several times.
+
+    Not where pictures cannot be read, which may be by what is installed or by a disk.
+    """
     labels_N = np.array(_joint_labels(sources))
     how = (_BURSTS_FORMAT, DECODER_VERSION, labels_N.tobytes())
     key = "".join(files_digest(source, *how) for source in sources)
     digest = hashlib.blake2b(key.encode(), digest_size=16).hexdigest()
     file = cache_settings().folder / "bursts" / f"{digest}.json"
     with exclusive(file.with_suffix(".lock")):
-        if not file.is_file():
-            write_text(file, json.dumps(find_bursts(files, labels_N, progress).tolist()))
-    found: list[list[int]] = json.loads(file.read_text())
+        if file.is_file():
+            found: list[list[int]] = json.loads(file.read_text())
+            return found
+        errors: dict[int, str] = {}
+        found = find_bursts(files, labels_N, progress, errors).tolist()
+        if not errors:
+            write_text(file, json.dumps(found))
     return found
 
 

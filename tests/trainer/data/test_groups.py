@@ -144,3 +144,14 @@ def test_bursts_are_looked_for_once_for_the_same_files(tmp_path):
     assert changed[0] == 0 == changed[-1] != first[-1]
     assert numbers(folder, folder) == [*changed, *changed]  # the same files once more
     assert asked
+
+
+def test_pictures_that_could_not_be_read_are_looked_at_again(tmp_path, monkeypatch):
+    """Their files need not change for it: by another Pillow, or where a disk answers again."""
+    plant_bursts(tmp_path / "all", classes=2, objects=3, shots=2, seed=1)
+    folder = scan_folder(tmp_path / "all")
+    with monkeypatch.context() as patched:
+        patched.setattr("trainer.data.decoder.MOST_BYTES", 10)
+        alone = group_pictures([folder], "near-duplicates")
+    assert len(set(alone)) == len(folder.paths)
+    assert len(set(group_pictures([folder], "near-duplicates"))) == 6
