@@ -97,6 +97,7 @@ STARTS = {
     "hpo/executors/child_call.py": "children.own",
     "hpo/jobs/processes.py": "a platform's command, by /bin/sh",
     "trainer/models/weight_facts.py": "children.command",
+    "trainer/proposals.py": "children.command",
 }
 """Every file that starts a process, and what."""
 
