@@ -6,6 +6,7 @@ An algorithm of another package registers an `AlgorithmEntry` under the entry-po
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -85,9 +86,9 @@ def find_algorithm(name: str) -> AlgorithmEntry:
     """
     wanted = str(name).strip().lower()
     found = _named(wanted, ALGORITHMS) or _named(wanted, _foreign(wanted))
-    if found := found or _named(wanted, _foreign(None)):  # by an alias
+    if found := found or _foreign_alias(wanted):
         return found
-    known = [AUTO, *ALGORITHMS, *_foreign(None)]
+    known = [AUTO, *ALGORITHMS, *(point.name for point in entry_points(GROUP))]
     raise SpecError(
         f"search.algorithm: must be one of {', '.join(known)}; got {name!r}{nearest(wanted, known)}"
     )
@@ -257,6 +258,15 @@ def refuse_secrets(name: str, options: Mapping[str, Any]) -> None:
                 f"search.algorithm_options.{given}: a study is written to disk, so no secret may "
                 f"stand in it; set {option.env[0]} in the environment"
             )
+
+
+def _foreign_alias(alias: str) -> AlgorithmEntry | None:
+    """The entry of another package that has an alias; those that are broken are passed over."""
+    for point in entry_points(GROUP):
+        with contextlib.suppress(Exception):
+            if entry := _named(alias, _foreign(point.name.lower())):
+                return entry
+    return None
 
 
 def _foreign(name: str | None) -> dict[str, AlgorithmEntry]:

@@ -58,6 +58,7 @@ def set_aside_other(
 
     There is one where the ledger is older than the folders: after a power cut, or where a driver
     goes on from the copy that another one has left. What is proposed anew need not be the same.
+    The folder of a trial with an epoch in the ledger is its own, whatever has become of its spec.
 
     Args:
         run: the run.
@@ -65,6 +66,8 @@ def set_aside_other(
         spec: its own.
         seed_key: where the seed stands in it; may be empty.
     """
+    if record.measurements:
+        return
     folder = run.trial_dir(record.number)
     before: Any = None
     with contextlib.suppress(SpecError):  # none yet, or a damaged one, which is written anew

@@ -313,7 +313,7 @@ def test_a_view_ends_with_its_search_and_says_what_ctrl_c_does(tmp_path, monkeyp
         )  # fmt: skip
     for thread in {*threading.enumerate()} - before:
         thread.join(timeout=10)  # it looks up four times a second
-    assert {*threading.enumerate()} == before
+    assert {*threading.enumerate()} <= before  # those of earlier tests may end, too
     for stream in (refused, stopped):
         text = stream.getvalue()
         assert text.count("\x1b[?25l") == text.count("\x1b[?25h") > 0  # the cursor

@@ -94,6 +94,15 @@ def test_it_is_found_in_any_case_and_by_its_aliases(sound, name):
     assert check_options(name, {}) == {}
 
 
+@pytest.mark.parametrize("broken", ["their_algorithms:BROKEN", "no_such_module:ENTRY"])
+def test_a_broken_package_keeps_no_other_name_from_being_read(sound, tmp_path, broken):
+    file = tmp_path / "theirs-1.0.dist-info/entry_points.txt"
+    file.write_text(file.read_text().replace("[hpo.algorithms]", f"[hpo.algorithms]\na = {broken}"))
+    assert find_algorithm("cma").name == "CMAES"
+    with pytest.raises(SpecError, match="got 'tpee'; did you mean 'tpe'"):
+        find_algorithm("tpee")
+
+
 def test_it_is_among_those_that_an_unknown_name_lists(sound):
     with pytest.raises(SpecError, match=r"auto, random, .*fixed, CMAES; got 'fixd'.*fixed"):
         find_algorithm("fixd")

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from hpo.core.budget import Budget
@@ -95,3 +97,14 @@ def test_another_seed_is_another_trial_and_a_damaged_spec_is_none(tmp_path):
         (run.trial_dir(0) / "spec.yaml").write_text(text)
         set_aside_other(run, record, {"train": {"seed": 7}}, "train.seed")
         assert run.trial_dir(0).exists() is not is_moved
+
+
+def test_a_trial_that_has_trained_keeps_its_folder_whatever_its_spec_says_now(tmp_path):
+    """`hpo resume --moved` writes new places into specs, and leaves the ledger's parameters."""
+    run, ledger = RunDir(tmp_path), Ledger.create(None, "maximize")
+    first = replace(suggestion(0), params={"model.weights": "/old/w.pth"})
+    record = ledger.start(first, now=0, clock=0)
+    ledger.record(0, Measurement(epoch=1, value=0.1), clock=0)
+    run.write_spec(0, {"model": {"weights": "/new/w.pth"}})
+    set_aside_other(run, record, {"model": {"weights": "/old/w.pth"}}, "")
+    assert (run.trial_dir(0) / "spec.yaml").is_file()
