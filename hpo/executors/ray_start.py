@@ -135,8 +135,9 @@ def join_cluster(address: str, *, uses: bool = False) -> Machine:
         if not OURS.free(address):
             with OURS.starting(address, variables):
                 _join(address)
+        machine = _look_at_nodes()
         OURS.users += uses
-        return _look_at_nodes()
+        return machine
 
 
 def _join(address: str) -> None:

@@ -31,6 +31,8 @@ MOMENTS = (Started, TrialEnded, Chosen, Averaged, Exported)
 """Events after which checkpoints may have become useless; results are on disk by then."""
 WRITES_S = 60.0
 """A trial's end is told before its worker is: so long it may still write what it was about to."""
+LOOKS_EVERY_S = 1.0
+"""A trial is looked at no more often: where trials are short, many of them may still write."""
 
 
 class Keeper:
@@ -69,6 +71,7 @@ class Keeper:
         """What else is asked for, among these trials."""
         self._removed_at: dict[int, float] = {}
         """When something of a trial was last removed."""
+        self._looked_at: dict[int, float] = {}
         self._gone: set[int] = set()
         self._is_refused = False
 
@@ -76,6 +79,7 @@ class Keeper:
         """Remove after an end."""
         if isinstance(event, Exported):  # no worker trains any more, whatever was late is there
             self._gone.clear()
+            self._looked_at.clear()
         if isinstance(event, MOMENTS):
             self.sweep()
 
@@ -94,9 +98,12 @@ class Keeper:
             compared=lambda repeat: was_compared(self._run, repeat.number),
             also=self._asked_for,
         )
-        for trial in self._ledger.trials():
-            if trial.number not in needed and trial.number not in self._gone:
-                self._remove(trial.number)
+        now = self._now()
+        useless = {trial.number for trial in self._ledger.trials()} - needed - self._gone
+        for number in sorted(useless):
+            if now - self._looked_at.get(number, -math.inf) >= LOOKS_EVERY_S:
+                self._looked_at[number] = now
+                self._remove(number, now)
 
     def _asked_for(self, trials: list[TrialRecord]) -> Collection[int]:
         """Those that are to be averaged, and the best of every architecture on the front.
@@ -110,7 +117,7 @@ class Keeper:
             return front
         return [*front, *(trial.number for trial in best_trained(trials, direction))]
 
-    def _remove(self, number: int) -> None:
+    def _remove(self, number: int, now: float) -> None:
         try:
             freed = remove_checkpoints(self._run, number)
         except OSError as error:
@@ -118,7 +125,6 @@ class Keeper:
                 logger.warning("trial %d: its checkpoints were not removed: %s", number, error)
             self._is_refused = True
             return
-        now = self._now()
         if freed is not None:
             self._removed_at[number] = now
         elif now - self._removed_at.get(number, -math.inf) > WRITES_S:

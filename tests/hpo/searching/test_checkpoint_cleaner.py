@@ -131,6 +131,7 @@ def test_what_a_stopped_trial_writes_after_its_end_goes_too(tmp_path):
     assert is_removed_by(ended, after_s=0.0)
     keeper.handle(ended)  # an end of another trial, with nothing there at this moment
     assert is_removed_by(ended, after_s=2.0)
+    assert not is_removed_by(ended, after_s=0.5)  # many end within a second where they are short
     keeper.handle(ended)
     clock[0] += 1000.0  # no trial has ended for long
     assert is_removed_by(ended, after_s=1000.0)
