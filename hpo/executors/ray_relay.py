@@ -148,12 +148,12 @@ class RelayScheduler(FIFOScheduler):
         super().__init__()  # type: ignore[no-untyped-call]
         self.searcher = searcher
 
-    @undiverted()
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:  # noqa: ARG002 - as below
         """Give what was stopped as long to end after the last trial as before another one."""
         controller = getattr(tune_controller, "_tune_controller", tune_controller)
         controller._actor_force_cleanup_timeout = SETTLES_S  # Tune's own is 10 s
 
+    @undiverted()
     def on_trial_result(
         self,
         tune_controller: Any,  # noqa: ARG002 - Tune's signature

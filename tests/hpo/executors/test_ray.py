@@ -162,9 +162,8 @@ def test_what_listeners_and_other_threads_print_is_seen_and_what_tune_prints_is_
     engine = make_engine(tmp_path, Listed([0.01] * 2, {(1, 2)}), budget=Budget(trials=2))
     executor.run(Saying(engine))
     printed = capsys.readouterr().out.splitlines()
-    names = {line.split()[0] for line in printed}
-    assert names == {"next_launch", "is_over", "on_epoch", "on_end"}
-    assert {" ".join(line.split()[1:]) for line in printed} == {"in the search", "beside it"}
+    names, places = ("next_launch", "is_over", "on_epoch", "on_end"), ("in the search", "beside it")
+    assert {*printed} == {f"{name} {place}" for name in names for place in places}
 
 
 def test_a_stopped_trial_is_told_by_false_and_ends_in_its_own_way(executor, tmp_path):
