@@ -58,7 +58,7 @@ def split_findings(
         found += [_described(group_N, by)] if by and group_N is not None else []
         divide(folder, group_N, seed=seed, class_disjoint=class_disjoint)
     except TrainerError as error:
-        found.append(finding("split", "error", str(error), [folder.root]))
+        found.append(finding("split", "error", str(error), [folder.source or folder.root]))
     return found
 
 

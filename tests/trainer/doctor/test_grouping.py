@@ -1,3 +1,5 @@
+import pytest
+
 from tests.trainer.data.planted import plant_bursts
 from trainer.doctor.diagnosis import diagnose
 
@@ -30,3 +32,15 @@ def test_one_folder_is_told_what_its_groups_are(tmp_path):
         "10 groups (by near-duplicates) of two pictures or more, 30 pictures in all, "
         "3 in the largest"
     )
+
+
+@pytest.mark.parametrize("named", ["all", "list.csv"])
+def test_what_cannot_be_split_is_told_of_what_was_named(tmp_path, named):
+    plant_bursts(tmp_path / "all", classes=2, objects=2, shots=2, seed=1)
+    files = sorted((tmp_path / "all").rglob("*.*"))
+    rows = [f"{file},{file.parent.name}" for file in files]
+    (tmp_path / "list.csv").write_text("\n".join(["path,label", *rows]))
+    found = diagnose({"images": str(tmp_path / named)})["findings"]
+    (told,) = [f for f in found if f["severity"] == "error"]
+    assert (told["kind"], told["paths"]) == ("split", [str(tmp_path / named)])
+    assert told["message"].startswith(f"{tmp_path / named}: every class needs 5 pictures")
