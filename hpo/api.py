@@ -91,7 +91,9 @@ def search(
         **settings: concurrent, trials_per_gpu, keep and disk_quota as in a study file;
             `quiet=True` for no lines on stderr; others of
             `hpo.searching.session.SearchSettings`, e.g. `executor="inprocess"`. `listeners` come
-            beside MLflow and the lines on stderr.
+            beside MLflow and the lines on stderr: each is called once, with the run, study,
+            plan and ledger, and returns what takes the events
+            (`hpo.core.protocols.Listener`).
 
     Raises:
         HpoError: for wrong input, in one line.

@@ -10,7 +10,7 @@ from search_spaces.activity import Activity, Inactive, explore
 from search_spaces.assembly import make_domain
 from search_spaces.choices import set_options, value_problem
 from search_spaces.domains.base import Domain
-from search_spaces.draft import Draft, Limit, apply_conditions, usable_default
+from search_spaces.draft import Draft, Limit, apply_conditions, limited, usable_default
 from search_spaces.errors import PointError, nearest
 from search_spaces.fixing import check_fixed, check_given
 from search_spaces.notes import Notes
@@ -252,7 +252,7 @@ class _Compiler:
             why=why,
             is_popular=draft.leaf.is_popular,
             description=draft.leaf.description,
-            bounds=draft.bounds,
+            bounds=limited(draft, draft.bounds),
         )
 
 

@@ -131,11 +131,14 @@ def _describe(sources: Sequence[str], trainer: Trainer) -> list[Any] | None:
 
 def _tell_of_lists(facts: RunData) -> None:
     """Warn of lists of which the search took rows of its own, and which were written since."""
-    data, began = facts.study.data, facts.trials[0].started
+    data, taken = facts.study.data, facts.trials[0].started
+    with contextlib.suppress(OSError):  # a resume took them anew from where the list lies now
+        files = [Path(place).stat() for place in facts.plan.sources.values()]
+        taken = max([taken, *(file.st_mtime for file in files if S_ISREG(file.st_mode))])
     for place in {data.folder, *data.splits.values()} - {"", *facts.plan.sources.values()}:
         with contextlib.suppress(OSError):
             found = Path(place).stat()
-            if S_ISREG(found.st_mode) and found.st_mtime > began:
+            if S_ISREG(found.st_mode) and found.st_mtime > taken:
                 logger.warning(
                     "%s was written after the search had begun, which keeps what it took from it; "
                     "a new search takes what was corrected",

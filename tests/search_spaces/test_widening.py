@@ -40,6 +40,14 @@ def test_no_range_leaves_what_the_schema_allows():
     assert (widened(whole, "low"), widened(whole, "high")) == (None, None)
 
 
+def test_no_range_leaves_what_the_spec_demands():
+    node = number(1, 10000, 10, kind="int")
+    capped = only(node, limits={"a.x": (None, 15)})
+    assert (widened(capped, "low"), widened(capped, "high")) == (None, None)
+    changed = Overlay(ranges={"a.x": (2, 8, True)})
+    assert widened(only(node, limits={"a.x": (None, 15)}, overlay=changed), "high") == (2, 15)
+
+
 def test_an_open_end_of_the_schema_is_not_reached():
     parameter = only(
         number(0.0, 1.0, 0.3, "> 0.0"), overlay=Overlay(ranges={"a.x": (0.2, 0.6, False)})

@@ -180,6 +180,12 @@ def test_a_list_of_which_the_search_has_rows_of_its_own_is_told_once_corrected(
         mistakes.look(own, trial, executor, with_map=True)
         said = f"{list_file} was written after the search had begun, which keeps what it took"
         assert caplog.text.count(said) == count
+    moved = replace(own, plan=replace(own.plan, sources=resolve_sources(study, TRAINER)))
+    for place in moved.plan.sources.values():  # as a resume takes them, after the list was written
+        os.utime(place, (own.trials[0].started + 20,) * 2)
+    caplog.clear()
+    mistakes.look(moved, moved.best, executor, with_map=True)
+    assert caplog.text == "", "a resume took its rows from the list as it is now"
     given = replace(own, plan=replace(own.plan, sources={**sources, "train": str(list_file)}))
     caplog.clear()
     mistakes.look(given, given.best, executor, with_map=True)
