@@ -134,8 +134,10 @@ class AutoML:
             with contextlib.ExitStack() as held:
                 held.enter_context(self.run.lock(Holder.CALLER))
                 take_over(self.run, planned)
+                self._bus = EventBus([EventFile(self.run.events_file)])
+                held.callback(self._bus.close)
                 self._begin(planned.settings.secrets, mirrors)
-                self._lock = held.pop_all()
+                self._held = held.pop_all()
 
     def _begin(self, secrets: Mapping[str, Any], mirrors: Listeners) -> None:
         """Bring engine and algorithm to where the ledger is."""
@@ -143,7 +145,6 @@ class AutoML:
         known = demand_platform_jobs(self.run.path)
         self._jobs = {number: job for number, (job, _) in known.items()}
         self._ledger = Ledger.open(self.run.ledger_file)
-        self._bus = EventBus([EventFile(self.run.events_file)])
         study, plan = load_study(self.run.study_file), read_plan(self.run.path)
         trainer = find_trainer(study.trainer)
         self._engine, self._algorithm = build_engine(
@@ -301,8 +302,7 @@ class AutoML:
         is_over = self.is_complete()
         self._is_finished = True
         self._state.close_as("finished" if is_over else "interrupted")
-        self._bus.close()
-        self._lock.close()
+        self._held.close()
 
     def __enter__(self) -> Self:
         return self

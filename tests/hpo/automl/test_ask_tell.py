@@ -307,6 +307,18 @@ def test_the_given_key_is_that_of_trials_where_the_environment_has_none(make, wa
         assert "WANDB_API_KEY" not in os.environ
 
 
+def test_a_workspace_that_cannot_be_opened_keeps_no_key_and_no_listener(make, wandb, monkeypatch):
+    monkeypatch.delenv("WANDB_API_KEY")
+    with make() as automl:
+        state = automl.run.state_file
+    state.unlink()
+    state.mkdir()
+    with pytest.raises(HpoError, match=r"state\.json"):
+        make(wandb_config={"enabled": True, "api_key": "mine"})
+    assert "WANDB_API_KEY" not in os.environ
+    assert wandb.runs[-1].rows[-1] == "finished"
+
+
 def test_weights_and_biases_gets_a_long_table_rarely_and_all_of_it_at_the_end(
     make, wandb, monkeypatch
 ):
