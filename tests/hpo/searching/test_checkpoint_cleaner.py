@@ -11,7 +11,7 @@ import hpo.run.disk_space
 from hpo.core.budget import Budget
 from hpo.core.events import Exported, Paused, TrialFinished
 from hpo.core.trial import TrialState
-from hpo.core.yaml_io import read_yaml, to_yaml
+from hpo.core.yaml_io import read_yaml
 from hpo.run.checkpoint_retention import MARK
 from hpo.run.ledger import Ledger
 from hpo.searching.checkpoint_cleaner import Keeper
@@ -140,15 +140,6 @@ def test_what_a_stopped_trial_writes_after_its_end_goes_too(tmp_path):
     assert not is_removed_by(ended, after_s=1.0)  # nobody looks again and again
     assert is_removed_by(Exported(trial=0, result={}), after_s=1.0)
     assert [(event.trial, event.bytes > 0) for event in removed] == [(victim, True)] * 4
-
-
-def test_a_run_of_an_earlier_release_keeps_what_it_has(tmp_path):
-    ear = Ear(stop_after=(6, 1))
-    run = start_search(replace(STUDY, keep="all"), tmp_path, ear.settings(probe=False)).run
-    study = {k: v for k, v in read_yaml(run.study_file).items() if k != "keep"}
-    run.study_file.write_text(to_yaml(study))
-    resume_search(run, Ear().settings(probe=False))
-    assert kept(run) == set(range(8))
 
 
 def test_a_trial_that_would_start_from_a_removed_checkpoint_says_so(tmp_path):
