@@ -9,7 +9,9 @@ from hpo.core.budget import parse_budget
 from hpo.run.run_dir import RunDir
 from hpo.searching.session import SearchSettings, start_search
 from tests.quick_runs import quick_study
+from trainer.gallery import GalleryIndex
 from trainer.unknowns import Queries
+from trainer.vectors import Vectors
 
 
 @pytest.fixture(autouse=True)
@@ -31,17 +33,13 @@ def _quick_forecasts():
 @pytest.fixture(scope="session")
 def labelling_run(tmp_path_factory):
     """A finished run, its export replaced by a model that the real trainer can use; never changed."""
-    from tests.hpo.tracking.test_registry import COLORS, write_model
+    from tests.hpo.tracking.test_registry import write_model
 
     study = quick_study(budget=parse_budget("1"))
     out = tmp_path_factory.mktemp("labelling")
     run = start_search(study, out, SearchSettings(executor="inprocess")).run
     shutil.rmtree(run.best_dir)
     write_model(run.best_dir)
-    with np.load(run.best_dir / "gallery.npz") as arrays:
-        kept = dict(arrays)
-    kept |= {"format": 1, "paths": [f"{name}/0.png" for name in COLORS]}
-    np.savez(run.best_dir / "gallery.npz", **kept)
     text = run.study_file.read_text().replace("tests.quick_trainer:TRAINER", "ml_recog")
     run.study_file.write_text(text)
     return run
@@ -61,15 +59,13 @@ def calibrated(run):
     hues = [(200, 10, 10), (200, 100, 0), (180, 180, 0), (60, 200, 0), (0, 200, 120), (0, 130, 200),
             (30, 10, 200), (180, 0, 180)]  # fmt: skip
     names = [f"hue{number}" for number in range(len(hues))]
-    gallery = {
-        "format": 1,
-        "embeddings": np.array(hues, dtype=np.float32),
-        "labels": np.arange(len(hues)),
-        "class_names": np.array(names),
-        "paths": np.array([f"{name}/0.png" for name in names]),
-    }
     queries = [[channel + more for channel in hue] for hue in hues for more in (2, 4, 6)]
     emb = np.array(queries, dtype=np.float32)
-    known = Queries.of(emb, [name for name in names for _ in range(3)], trained=[])
-    np.savez(run.best_dir / "gallery.npz", **gallery, **known.arrays())
-    return gallery["embeddings"]
+    GalleryIndex(
+        vectors=Vectors.of(np.array(hues, dtype=np.float32)),
+        labels_G=np.arange(len(hues)),
+        class_names=tuple(names),
+        paths=tuple(f"{name}/0.png" for name in names),
+        queries=Queries.of(emb, [name for name in names for _ in range(3)], trained=[]),
+    ).save(run.best_dir / "gallery.npz")
+    return np.array(hues, dtype=np.float32)

@@ -246,7 +246,7 @@ def test_another_models_gallery_is_refused_whatever_is_asked(run, tmp_path, caps
     asked = picture(tmp_path / "new" / "white" / "a.png", (250, 250, 250))
     file = run.best_dir / "gallery.npz"
     with np.load(file) as arrays:
-        np.savez(file, **arrays, model="5" * 64)
+        np.savez(file, **{**arrays, "model": "5" * 64})
     swapped = file.read_bytes()
     verbs = [
         ["predict", str(run), str(asked)],

@@ -146,7 +146,7 @@ def test_another_models_gallery_is_refused_every_time(run, calibrated):
     service = PictureService(run, unknown_at=0.1)
     for number in range(3):
         assert service.label(blue, "a.png", 1)["label"] == "hue5"
-        np.savez(file, **own, model=f"{number}" * 64)
+        np.savez(file, **{**own, "model": f"{number}" * 64})
         swapped = file.read_bytes()
         requests = (
             lambda: service.label(blue, "a.png", 1),

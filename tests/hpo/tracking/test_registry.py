@@ -13,6 +13,8 @@ from hpo.tracking.registry import ALIAS, register_winner
 from hpo.tracking.rows import Study
 from hpo.tracking.store import connect, ensure_experiment
 from tests.hpo.tracking.scripted import copy_store
+from trainer.gallery import GalleryIndex
+from trainer.vectors import Vectors
 
 COLORS = {"red": (220, 30, 30), "green": (45, 200, 30), "blue": (30, 30, 220)}
 
@@ -39,12 +41,12 @@ def write_model(folder):
         model.metadata_props.add(key=name, value=json.dumps(value))
     folder.mkdir(parents=True)
     onnx.save(model, str(folder / "model.onnx"))
-    np.savez(
-        folder / "gallery.npz",
-        embeddings=np.array(list(COLORS.values()), dtype=np.float32),
-        labels=np.arange(3),
-        class_names=np.array(list(COLORS)),
-    )
+    GalleryIndex(
+        vectors=Vectors.of(np.array(list(COLORS.values()), dtype=np.float32)),
+        labels_G=np.arange(3),
+        class_names=tuple(COLORS),
+        paths=tuple(f"{name}/0.png" for name in COLORS),
+    ).save(folder / "gallery.npz")
     told = {"trial": 7, "value": 0.5, "params": {}, "spec": str(folder / "spec.yaml")}
     (folder / "report.json").write_text(json.dumps(told))
 
