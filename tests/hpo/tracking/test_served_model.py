@@ -199,10 +199,10 @@ def test_the_gallery_of_another_model_is_refused(tmp_path):
     own = hashlib.sha256(places["model.onnx"].read_bytes()).hexdigest()
     artifacts = {"model": str(places["model.onnx"]), "gallery": str(places["gallery.npz"])}
     for _ in range(3):
-        np.savez(places["gallery.npz"], **kept, model="5" * 64)
+        np.savez(places["gallery.npz"], **{**kept, "model": "5" * 64})
         with pytest.raises(ValueError, match="gallery: was made by another model"):
             RecognitionModel().load_context(SimpleNamespace(artifacts=artifacts))
-        np.savez(places["gallery.npz"], **kept, model=own)
+        np.savez(places["gallery.npz"], **{**kept, "model": own})
         RecognitionModel().load_context(SimpleNamespace(artifacts=artifacts))
 
 
