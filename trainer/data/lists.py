@@ -225,7 +225,8 @@ def _path_problem(cell: str, path: str) -> str:
         mode = os.stat(path).st_mode  # noqa: PTH116 - one call per row
     except FileNotFoundError:
         hint = "; separate folders by /" if "\\" in cell else ""
-        return f"no such picture: {name_text(cell)} ({name_text(path)}){hint}"
+        told = "" if cell == path else f" ({name_text(path)})"
+        return f"no such picture: {name_text(cell)}{told}{hint}"
     except (OSError, ValueError) as error:
         return f"{name_text(cell)}: cannot be read ({getattr(error, 'strerror', None) or error})"
     if stat.S_ISREG(mode):

@@ -162,5 +162,17 @@ def test_the_database_is_not_touched(json_of, first):
 
 def test_a_run_without_trials_has_no_table(hpo, second):
     (second / "state.json").unlink()
+    (second / "events.ndjson").unlink()
     lines = hpo("status", second)[1].splitlines()
     assert lines == [f"run     {second}", "status  new; no trial has ended", "budget  unknown"]
+
+
+@pytest.mark.parametrize("text", [None, '{"a":'])
+def test_a_run_whose_state_is_lost_is_no_new_one(hpo, json_of, second, text):
+    state = second / "state.json"
+    if text is None:
+        state.unlink()
+    else:
+        state.write_text(text)
+    assert json_of("status", second)["status"] == "damaged"
+    assert f"`hpo resume {second}` writes it anew" in hpo("status", second)[1]

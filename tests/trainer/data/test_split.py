@@ -179,5 +179,5 @@ def test_a_picture_that_goes_after_the_split_is_named_without_a_row_of_a_list_no
     with pytest.raises(DataError) as told:
         open_source(split["train"])
     assert str(told.value) == (
-        f"{tmp_path}/list.csv: no such picture: {first} ({first}); 1 more row with errors"
+        f"{tmp_path}/list.csv: no such picture: {first}; 1 more row with errors"
     )
