@@ -194,6 +194,8 @@ CASES = [
     typed("hpo automl list --skill-bank nowhere", "nowhere"),
     typed("hpo automl --skill-dir . --policy maybe", "policy", "on or off", "maybe"),
     typed("hpo automl --skill-dir . --max-hours -1", "--max-hours"),
+    typed("hpo resume", "hpo search"),
+    typed("hpo status nowhere", "nowhere"),
     typed("hpo predict", "IMAGE"),
     typed("hpo predict nowhere.jpg", "nowhere.jpg"),
     typed("hpo predict nowhere.jpg --topk 0", "--topk"),

@@ -52,8 +52,8 @@ def command(photos, out, *words):
     return [*head, *data, *test, *SMALL, "--out", str(out), "--yes", "--json", *words]
 
 
-def environment(photos, **more):
-    return {**os.environ, "PYTHONPATH": str(ROOT), "HPO_CACHE_DIR": str(photos / "cache"), **more}
+def environment(photos, tree=ROOT, **more):
+    return {**os.environ, "PYTHONPATH": str(tree), "HPO_CACHE_DIR": str(photos / "cache"), **more}
 
 
 @contextlib.contextmanager
@@ -75,12 +75,13 @@ def read_events(text):
 
 
 @pytest.mark.ray
-def test_search_ends_with_a_checked_model_that_predicts(photos, tmp_path):
+def test_search_ends_with_a_checked_model_that_predicts(photos, installed, tmp_path):
+    """From the wheel of this tree, so that what it lacks is missed."""
     words = ["--budget", "4", "--set", "train.num_epochs=3", "--seed", "1"]
     with one_core():
         result = subprocess.run(
             command(photos, tmp_path, *words), capture_output=True, text=True, timeout=600,
-            env=environment(photos, HPO_MLFLOW="on"), check=False,
+            cwd=tmp_path, env=environment(photos, installed, HPO_MLFLOW="on"), check=False,
         )  # fmt: skip
     assert result.returncode == 0, result.stderr[-3000:]
     events = read_events(result.stdout)
@@ -99,7 +100,7 @@ def test_search_ends_with_a_checked_model_that_predicts(photos, tmp_path):
     assert_receipts_say_what_was_suggested(Path(finished["run_dir"]))
     assert_ledger_matches_mlflow(tmp_path, Path(finished["run_dir"]))
     assert_report_shows_mistakes(Path(finished["run_dir"]))
-    assert_served_model_agrees(photos, tmp_path, Path(finished["run_dir"]))
+    assert_served_model_agrees(photos, installed, tmp_path, Path(finished["run_dir"]))
 
 
 def assert_receipts_say_what_was_suggested(run_dir):
@@ -119,7 +120,7 @@ def assert_report_shows_mistakes(run_dir):
     assert ("data:image/jpeg;base64," in text) == (misses > 0 or bool(looks["suspects"]))
 
 
-def assert_served_model_agrees(photos, out, run_dir):
+def assert_served_model_agrees(photos, tree, out, run_dir):
     """`hpo predict` labels; so does the registered model, odd files too, without the trainer."""
     from PIL import Image
 
@@ -132,7 +133,7 @@ def assert_served_model_agrees(photos, out, run_dir):
         pictures.append(str(out / "large.jpg"))
     predicted = subprocess.run(
         [sys.executable, "-m", "hpo.cli.main", "predict", str(run_dir), *pictures, "--json", "--topk", "3"],
-        capture_output=True, text=True, env=environment(photos), timeout=60, check=True,
+        capture_output=True, text=True, cwd=out, env=environment(photos, tree), timeout=60, check=True,
     )  # fmt: skip
     wanted = json.loads(predicted.stdout)
     classes = {path.name for path in (photos / "reference").iterdir()}
