@@ -28,9 +28,9 @@ def run(args: argparse.Namespace) -> int:
     best = state.get("best")
     extent = extent_of_rows(state.get("trials", ()))
     best = read_current(chosen, extent) or best
-    if best is None and not state and chosen.state_file.is_file():
+    if best is None and chosen.has_lost_state():
         raise RunError(
-            f"{chosen.state_file}: must be what a search wrote of itself, and is damaged; "
+            f"{chosen.state_file}: must be what a search wrote of itself, and is damaged or gone; "
             f"`{chosen.resume_command}` writes it anew"
         )
     if best is None or best["value"] is None:

@@ -33,7 +33,7 @@ def describe(run: RunDir) -> dict[str, Any]:
         status = "running"
     elif status == "running":
         status = "stopped"
-    elif not state and (run.state_file.is_file() or run.events_file.is_file()):
+    elif run.has_lost_state():
         status = "damaged"
     trials = state.get("trials", [])
     rows = [from_dict(TrialRow, t) for t in trials]

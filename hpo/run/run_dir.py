@@ -210,6 +210,11 @@ class RunDir:
         except (OSError, ValueError):
             return {}
 
+    def has_lost_state(self) -> bool:
+        """Whether what a search wrote of itself is damaged, or gone since it began."""
+        began = self.state_file.is_file() or self.events_file.is_file()
+        return began and not self.read_state()
+
     @contextlib.contextmanager
     def lock(self, holder: Holder = Holder.SEARCH) -> Iterator[None]:
         """Hold the run for one holder, or for changes of its gallery, which wait for each other.

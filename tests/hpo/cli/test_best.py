@@ -2,6 +2,8 @@ import json
 import shutil
 from pathlib import Path
 
+import pytest
+
 from hpo import api
 from hpo.core.event_json import to_plain
 from hpo.core.selection import best_trial
@@ -48,15 +50,21 @@ def test_a_moved_run_names_its_files_where_they_are(json_of, hpo, first, tmp_pat
 
 def test_no_result_yet(fails, second):
     (second / "state.json").unlink()
+    (second / "events.ndjson").unlink()
     assert fails("best") == (
         f"hpo best: {second}: no trial has a result yet; `hpo status {second}` shows them"
     )
 
 
-def test_a_damaged_state_is_no_search_without_results(fails, second):
-    (second / "state.json").write_text('{"status": "runn')
+@pytest.mark.parametrize("text", [None, '{"status": "runn'])
+def test_a_lost_state_is_no_search_without_results(fails, second, text):
+    file = second / "state.json"
+    if text is None:
+        file.unlink()
+    else:
+        file.write_text(text)
     assert fails("best") == (
-        f"hpo best: {second}/state.json: must be what a search wrote of itself, and is damaged; "
+        f"hpo best: {file}: must be what a search wrote of itself, and is damaged or gone; "
         f"`hpo resume {second}` writes it anew"
     )
 
