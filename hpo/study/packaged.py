@@ -9,13 +9,12 @@ from typing import Any
 
 from hpo.core.errors import SpecError
 from hpo.core.spec_dicts import flatten, nest
-from hpo.core.text import nearest
+from hpo.core.text import nearest, shell_word
 from hpo.study.spec import StudySpec, load_given_study
 from hpo.study.weights import NOTHING
 
 _QUICKSTART = "quickstart.yaml"
-
-
+_HOLD_PICTURES = (".csv", ".parquet", ".tar", ".tar.gz", ".tgz", ".zip")
 _BACKBONE = "model.backbone"
 _FREEZES = "train.train_trunk"
 """What the embedded study switches off; a trunk from random weights has to learn."""
@@ -49,6 +48,10 @@ def given_study(given: str | Path) -> StudySpec:
     is_name = path.name == str(given) and not path.suffix
     names = packaged_studies()
     if not is_name or path.is_file() or (path.exists() and str(given) not in names):
+        if path.is_dir() or (path.is_file() and path.name.lower().endswith(_HOLD_PICTURES)):
+            raise SpecError(
+                f"{given}: must be a study file; pictures are given by --data {shell_word(given)}"
+            )
         return load_given_study(path)
     if str(given) not in names:
         raise SpecError(
