@@ -85,7 +85,9 @@ def test_a_detached_job_is_looked_at_later(call):
             break
         time.sleep(0.05)
     assert status == "success"
-    assert "started_from: nothing" in call("logs", "train-1", "--tail", "3")[1]
+    lines = call("logs", "train-1")[1].splitlines()  # of two streams, in the order of reading
+    assert "started_from: nothing" in lines
+    assert call("logs", "train-1", "--tail", "3")[1].splitlines() == lines[-3:]
     assert json.loads(call("logs", "train-1", "--json")[1])["lines"][0] == "ready"
     assert "best_value" in call("status", "train-1")[1]
     assert call("stop", "train-1")[1] == "train-1: success\n"
