@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpo.cli.run_flags import add_json_argument, add_out_argument, model_run, print_json, print_run
 from hpo.core.errors import DataError, RunError, SpecError
-from hpo.core.text import count_of, printable
+from hpo.core.text import count_of, printable, shell_word
 
 if TYPE_CHECKING:
     from hpo.results.predict import Labelling
@@ -105,10 +105,7 @@ def run(args: argparse.Namespace) -> int:
     _check(args)
     writes = bool(args.file or args.sheet)
     args.run_name, sources = split_words(args.words, Path(args.out))
-    if not sources:
-        raise DataError(
-            f"{args.words[0]}: no such picture; name one to label, as `hpo predict [RUN] IMAGE`"
-        )
+    _check_sources(args.words, sources)
     chosen = model_run(args, looks=True)
     with machine_output():  # the trainer runs here, and its libraries may print
         labelling = label_with_run(
@@ -138,6 +135,18 @@ def run(args: argparse.Namespace) -> int:
             files = " and ".join(name for name in (args.file, args.sheet) if name)
             print(f"written {files}: {count_of(labelling.total, 'picture')}", file=sys.stderr)
     return 2 if failed else 0
+
+
+def _check_sources(words: Sequence[str], sources: Sequence[str]) -> None:
+    """Demand something to label, and of a list the sign that tells it from a picture."""
+    if not sources:
+        raise DataError(
+            f"{words[0]}: no such picture; name one to label, as `hpo predict [RUN] IMAGE`"
+        )
+    bare = [s for s in sources if s[:1] != "@" and s.lower().endswith((".csv", ".parquet"))]
+    if found := [s for s in bare if os.path.isfile(s)]:  # noqa: PTH113 - Path raises for names too long
+        listed = shell_word(f"@{found[0]}")
+        raise DataError(f"{found[0]}: is a list of pictures; name it as {listed}")
 
 
 def _check(args: argparse.Namespace) -> None:

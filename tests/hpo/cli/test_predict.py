@@ -57,6 +57,13 @@ def test_what_cannot_be_labelled(fails, runs, photo, argv, said):
     assert said in fails("predict", *argv)
 
 
+def test_a_list_without_its_sign_is_told_how_it_is_named(fails, runs, tmp_path):
+    file = tmp_path / "my photos.CSV"
+    file.write_text("path\na.png\n")
+    said = fails("predict", file)
+    assert said == f"hpo predict: {file}: is a list of pictures; name it as '@{file}'"
+
+
 def test_what_unknown_costs_is_told_and_holds(hpo, run, calibrated, tmp_path):
     """The share of known pictures that become unknown is counted by labelling the queries."""
     shots = tmp_path / "shots"
