@@ -49,8 +49,10 @@ def given_study(given: str | Path) -> StudySpec:
     names = packaged_studies()
     if not is_name or path.is_file() or (path.exists() and str(given) not in names):
         if path.is_dir() or (path.is_file() and path.name.lower().endswith(_HOLD_PICTURES)):
+            what = "a folder" if path.is_dir() else "an archive or a list"
             raise SpecError(
-                f"{given}: must be a study file; pictures are given by --data {shell_word(given)}"
+                f"{given}: must be a study file, and is {what}; pictures are given by --data "
+                f"{shell_word(given)}"
             )
         return load_given_study(path)
     if str(given) not in names:

@@ -43,7 +43,7 @@ MOMENTS = (
     Moment("confirmation", "chosen", "choose", "after"),
     Moment("export", "before", "export", "before", {}, "trainer"),
     Moment("export", "written, not in place", "export", "after", {}, "trainer"),
-    Moment("hand-off", "model in place, report not", "write_atomically", "before", {"name": "report.json"}),
+    Moment("hand-off", "model in place, report not", "write_json", "before", {"name": "report.json"}),
     Moment("hand-off", "report there, end not told", "close_as", "before", {"status": "finished"}),
     Moment("hand-off", "all written", "close_as", "after", {"status": "finished"}),
 )  # fmt: skip

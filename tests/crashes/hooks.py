@@ -31,7 +31,7 @@ class Hooks:
             is_real=lambda engine: engine.specs.run is not None,
         )  # fmt: skip
         self._wrap(StateWriter, "close_as", lambda _, status, **_extra: {"status": status})
-        self._wrap(hpo.results.handoff, "write_atomically", lambda path, text: {"name": path.name})
+        self._wrap(hpo.results.handoff, "write_json", lambda path, _: {"name": path.name})
         make = Session.make_algorithm
 
         @functools.wraps(make)

@@ -163,7 +163,10 @@ def test_the_folder_one_stands_in_has_a_name_too(study_of, tmp_path):
         (("--set", "train=5"), "train: is a section of keys, so it cannot be set to 5"),
         (("--set", "train.num_epochs.x=5"), "train.num_epochs: is a value"),
         (("none.yaml",), "none.yaml: no such file"),
-        (("studies",), "studies: must be a study file; pictures are given by --data studies"),
+        (
+            ("studies",),
+            "studies: must be a study file, and is a folder; pictures are given by --data studies",
+        ),
     ],
 )
 def test_what_does_not_fit_is_one_line(study_of, argv, said):

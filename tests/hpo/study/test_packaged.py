@@ -23,9 +23,9 @@ def test_a_folder_of_pictures_hides_no_packaged_study(tmp_path, monkeypatch):
     for name in ("defects", "photos"):
         (tmp_path / name).mkdir()
     assert given_study("defects").search.confirm == 2
-    with pytest.raises(SpecError, match="^photos: must be a study file; .* --data photos$"):
+    with pytest.raises(SpecError, match="^photos: must be a study file, and is a folder; .* --data photos$"):
         given_study("photos")
-    with pytest.raises(SpecError, match="defects: must be a study file; .* --data ./defects$"):
+    with pytest.raises(SpecError, match="defects: must be a study file, and is a folder; .* --data ./defects$"):
         given_study("./defects")  # a path means what lies there
 
 
@@ -33,7 +33,7 @@ def test_a_folder_of_pictures_hides_no_packaged_study(tmp_path, monkeypatch):
 def test_lists_and_archives_of_pictures_are_told_by_their_flag(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     (tmp_path / name).write_bytes(b"path,label\n\xff\n")
-    told = f"{name}: must be a study file; pictures are given by --data {shlex.quote(name)}"
+    told = f"{name}: must be a study file, and is an archive or a list; pictures are given by --data {shlex.quote(name)}"
     with pytest.raises(SpecError) as error:
         given_study(name)
     assert str(error.value) == told
