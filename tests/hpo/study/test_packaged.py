@@ -23,9 +23,13 @@ def test_a_folder_of_pictures_hides_no_packaged_study(tmp_path, monkeypatch):
     for name in ("defects", "photos"):
         (tmp_path / name).mkdir()
     assert given_study("defects").search.confirm == 2
-    with pytest.raises(SpecError, match="^photos: must be a study file, and is a folder; .* --data photos$"):
+    with pytest.raises(
+        SpecError, match="^photos: must be a study file, and is a folder; .* --data photos$"
+    ):
         given_study("photos")
-    with pytest.raises(SpecError, match="defects: must be a study file, and is a folder; .* --data ./defects$"):
+    with pytest.raises(
+        SpecError, match="defects: must be a study file, and is a folder; .* --data ./defects$"
+    ):
         given_study("./defects")  # a path means what lies there
 
 
