@@ -68,6 +68,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_json_argument(parser)
 
 
+_OTHER_FORMATS = frozenset({".csv", ".html", ".json", ".parquet", ".pdf", ".tsv", ".xls", ".xlsx"})
+"""Whoever opens a file of such a name expects what it says."""
+
+
 def split_words(words: list[str], out: Path) -> tuple[str | None, list[str]]:
     """Tell RUN and pictures apart: a first word that is a file, or no run's, is to label.
 
@@ -157,7 +161,12 @@ def _check(args: argparse.Namespace) -> None:
         raise SpecError("--never-unknown: leaves no room for --unknown-at; give one of the two")
     if args.unknown_at is not None and not 0 < args.unknown_at < 1:
         raise SpecError(f"--unknown-at: must be above 0 and below 1, got {args.unknown_at:g}")
-    for flag, name in (("--out", args.file), ("--sheet", args.sheet)):
+    for flag, name, written in (("--out", args.file, "csv"), ("--sheet", args.sheet, "html")):
+        other = Path(name or "").suffix.lower()
+        if other in _OTHER_FORMATS - {f".{written}"}:
+            raise SpecError(
+                f"{flag}: is written as {written.upper()}, got {name}; end it in .{written}"
+            )
         if name and (Path(name).is_dir() or Path(name).parent.is_file()):
             raise SpecError(
                 f"{flag}: must be a file to write, and {name} is a folder or below a file"

@@ -199,6 +199,8 @@ CASES = [
     typed("hpo predict", "IMAGE"),
     typed("hpo predict nowhere.jpg", "nowhere.jpg"),
     typed("hpo predict nowhere.jpg --topk 0", "--topk"),
+    typed("hpo predict a.jpg --out l.XLSX", "--out", "CSV", "l.XLSX", "end it in .csv"),
+    typed("hpo predict a.jpg --sheet l.csv", "--sheet", "HTML", "end it in .html"),
     typed("hpo logs", "TRIAL"),
     typed("hpo logs x", "x"),
     typed("hpo logs 3 --tail 0", "--tail"),
