@@ -75,7 +75,7 @@ class RayExecutor:
         return WorkerLimits(threads=self._slots.threads, memory_share=self._slots.memory_share)
 
     def divide(self, slots: Slots) -> None:
-        """WorkerLimits what starts from now on in other slots."""
+        """Give what starts from now on other slots."""
         self._slots = slots
 
     def run(self, driver: TrialDriver) -> None:

@@ -48,6 +48,7 @@ class KeptRay:
         self.executor = None
 
     def install(self):
+        from hpo.executors.ray_owner import OURS
         from hpo.searching.session import Session
 
         make = Session.make_executor
@@ -55,6 +56,7 @@ class KeptRay:
         def make_kept(session):
             if self.executor is None:
                 self.executor = make(session)
+                OURS.free = lambda _address: True  # a search beside this Ray would be refused
             return Unclosed(self.executor)
 
         Session.make_executor = make_kept
