@@ -330,7 +330,7 @@ def _class_color(name: str, classes: Sequence[str]) -> str:
 
 
 def hover(facts: RunData, trial: TrialRecord) -> str:
-    """What is told of a trial where the pointer is on it."""
+    """The text that a chart shows when the mouse is over a trial."""
     lines = [f"trial {trial.number}, {trial.state}, {count_of(trial.epochs, 'epoch')}"]
     if trial.seconds:
         lines[0] += f", {render_seconds(trial.seconds)}"

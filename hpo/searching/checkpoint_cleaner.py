@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 MOMENTS = (Started, TrialEnded, Chosen, Averaged, Exported)
 """Events after which checkpoints may have become useless; results are on disk by then."""
 WRITES_S = 60.0
-"""A trial's end is told before its worker is: so long it may still write what it was about to."""
+"""A stopped trial's worker may still write a checkpoint for so long after the trial has ended."""
 LOOKS_EVERY_S = 1.0
 """A trial is looked at no more often: where trials are short, many of them may still write."""
 

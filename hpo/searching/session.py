@@ -80,7 +80,7 @@ class SearchSettings:
     """Builds the `Session` from its arguments; None means `Session` itself."""
     route_style: str | None = None
     """See `hpo.study.plan.StudyPlan`."""
-    is_over: bool = False  # set by `resume_search`: its result is told again, nothing is searched
+    is_over: bool = False  # set by `resume_search`: only the earlier result is shown again
     name_prefix: str = ""
     """Stands before the timestamp in the name of a new run directory."""
     fill: Callable[[Path], None] = lambda _folder: None

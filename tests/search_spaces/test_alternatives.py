@@ -1,4 +1,4 @@
-"""Nodes with alternatives: what is drawn is legal, and what is left out is told."""
+"""Nodes with alternatives: drawn values are legal, and a note names each alternative left out."""
 
 import json
 import random

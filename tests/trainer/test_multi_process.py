@@ -145,7 +145,7 @@ def children():
 
 def report(epoch):
     (other,) = children()
-    os.kill(other, signal.SIGSTOP)  # it hears of nothing, as one that waits for a GPU
+    os.kill(other, signal.SIGSTOP)  # it does not react, like a process that waits for a GPU
     print(other, flush=True)
     raise OSError("the disk is full")
 

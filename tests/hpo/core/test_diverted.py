@@ -12,7 +12,7 @@ from hpo.core.diverted import diverted, muted, undiverted
 
 
 class Steps:
-    """Runs functions in a thread of its own, one at a time, when it is told to."""
+    """Runs functions one after another in a thread of its own."""
 
     def __init__(self):
         self.asked, self.done, self.todo = threading.Semaphore(0), threading.Semaphore(0), None

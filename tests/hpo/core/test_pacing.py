@@ -6,7 +6,7 @@ from hpo.core.pacing import PROMPT_S, SHARE, Pacer
 
 
 class Clock:
-    """A clock that goes on when it is told to."""
+    """A clock that a test moves by hand."""
 
     now = 100.0
 

@@ -234,15 +234,20 @@ def test_no_decision_waits_for_a_long_copy_and_the_end_has_it(run, last):
     ledger.close()
 
 
-def test_copies_that_take_long_are_rare_and_the_last_one_is_whole(run, monkeypatch):
-    monkeypatch.setattr(pacing, "PROMPT_S", 0.0)
-    monkeypatch.setattr(pacing, "SHARE", 1e9)
-    ledger, (backup,) = open_ledger(run, UUID, on_driver=True)
-    for number in range(3):
+def finish_trials(ledger, backup, count):
+    """Train trials one after another; whatever is copied after one is there before the next."""
+    for number in range(count):
         start(ledger, number)
         end(ledger, number)
         backup.handle(TrialFinished(trial=number, state=TrialState.COMPLETE))
         wait_for_copies()
+
+
+def test_copies_that_take_long_are_rare_and_the_last_one_is_whole(run, monkeypatch):
+    monkeypatch.setattr(pacing, "PROMPT_S", 0.0)
+    monkeypatch.setattr(pacing, "SHARE", 1e9)
+    ledger, (backup,) = open_ledger(run, UUID, on_driver=True)
+    finish_trials(ledger, backup, 3)
     assert seen(run.ledger_file) == [("complete", 0)]
     backup.close()
     assert seen(run.ledger_file) == [("complete", 0)] * 3
@@ -253,11 +258,7 @@ def test_a_copy_that_was_put_off_follows_at_the_next_event(run, monkeypatch):
     monkeypatch.setattr(pacing, "PROMPT_S", 0.0)
     monkeypatch.setattr(pacing, "SHARE", 20)
     ledger, (backup,) = open_ledger(run, UUID, on_driver=True)
-    for number in range(2):
-        start(ledger, number)
-        end(ledger, number)
-        backup.handle(TrialFinished(trial=number, state=TrialState.COMPLETE))
-        wait_for_copies()
+    finish_trials(ledger, backup, 2)
     start(ledger, 2)
 
     def copied_after_an_epoch():

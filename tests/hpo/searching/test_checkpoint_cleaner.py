@@ -112,7 +112,7 @@ def test_a_search_that_was_killed_in_a_removal_removes_the_rest_when_it_goes_on(
 
 
 def test_what_a_stopped_trial_writes_after_its_end_goes_too(tmp_path):
-    """With Ray an end is told before the worker is: it may be about to write a checkpoint."""
+    """With Ray the search learns of an end before the worker stops, which may still write a checkpoint."""
     run = start_search(STUDY, tmp_path, Ear().settings(probe=False)).run
     victim = min(set(range(8)) - kept(run))
     file, clock, removed = run.checkpoints_dir(victim) / "last.ckpt", [0.0], []

@@ -42,6 +42,20 @@ def test_matches_show_pictures_of_the_reference_folder(run, tmp_path, scheme):
     assert [match["picture"] for match in matches] == [None, None, None]
 
 
+def serve_with(run, reference):
+    """Serve a run whose gallery pictures lie at a source."""
+    plan = json.loads((run.path / "plan.json").read_text())
+    plan["sources"]["reference"] = reference
+    (run.path / "plan.json").write_text(json.dumps(plan))
+    return PictureService(run)
+
+
+def shown_by(service):
+    """The gallery picture of each match of a red picture."""
+    matches = service.label(picture((250, 40, 40)), "a.png", 3)["matches"]
+    return {match["class"]: match["picture"] for match in matches}
+
+
 @pytest.mark.parametrize("is_settled", [False, True])
 def test_matches_show_pictures_of_a_list(run, tmp_path, is_settled):
     """It may lie elsewhere than they do, as one does that was split or settled."""
@@ -55,13 +69,8 @@ def test_matches_show_pictures_of_a_list(run, tmp_path, is_settled):
     sources = {"reference": str(tmp_path / "lists" / "all.csv")}
     if is_settled:
         sources = RecognitionTrainer().settle_sources(sources, tmp_path / "out")
-    plan = json.loads((run.path / "plan.json").read_text())
-    plan["sources"] |= sources
-    (run.path / "plan.json").write_text(json.dumps(plan))
-    service = PictureService(run)
-    matches = service.label(picture((250, 40, 40)), "a.png", 3)["matches"]
-    shown = {match["class"]: match["picture"] for match in matches}
-    assert shown == {"red": "red/0.png", "green": "green/0.png", "blue": None}
+    service = serve_with(run, sources["reference"])
+    assert shown_by(service) == {"red": "red/0.png", "green": "green/0.png", "blue": None}
     with Image.open(io.BytesIO(service.thumbnail("red/0.png"))) as small:
         assert small.getpixel((9, 9)) == pytest.approx((255, 0, 0), abs=3)
 
@@ -127,13 +136,8 @@ def test_matches_show_pictures_of_an_archive(run, tmp_path, monkeypatch):
             entry = tarfile.TarInfo(f"shots/{name}")
             entry.size = len(data)
             archive.addfile(entry, io.BytesIO(data))
-    plan = json.loads((run.path / "plan.json").read_text())
-    plan["sources"]["reference"] = str(tmp_path / "shots.tar.gz")
-    (run.path / "plan.json").write_text(json.dumps(plan))
-    service = PictureService(run)
-    matches = service.label(picture((250, 40, 40)), "a.png", 3)["matches"]
-    shown = {match["class"]: match["picture"] for match in matches}
-    assert shown == {"red": "red/0.png", "green": "green/0.png", "blue": None}
+    service = serve_with(run, str(tmp_path / "shots.tar.gz"))
+    assert shown_by(service) == {"red": "red/0.png", "green": "green/0.png", "blue": None}
     with Image.open(io.BytesIO(service.thumbnail("red/0.png"))) as small:
         assert small.getpixel((0, 0)) == pytest.approx((220, 30, 30), abs=3)
 
