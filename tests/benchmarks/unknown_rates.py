@@ -1,6 +1,6 @@
 """A program, not a test: how many unknown pictures a whole network accepts, calibrated and not.
 
-    python tests/benchmarks/unknown_rates.py --data PHOTOS --size 96 --epochs 4 --choices 0 1 2 3 4
+    python tests/benchmarks/unknown_rates.py --data PHOTOS --choices 0 1 2 3 4
 
 PHOTOS holds train, reference, val and test (folders of classes). For each choice a quarter of the
 classes, drawn by its seed, is kept out of training and gallery; the network trains as a pretrained
@@ -72,9 +72,9 @@ def _train(args: argparse.Namespace, folder: Path) -> Path:
         "dataset.train_dataset": str(folder / "train"),
         "dataset.val_dataset.reference": str(folder / "reference"),
         "dataset.val_dataset.query": str(folder / "val"),
-        "dataset.first_size": 1.0,
-        "model.backbone": "timm/tf_efficientnet_lite0",
-        "model.pretrained_trunk_path": "lite0",
+        "dataset.first_size": args.first_size,
+        "model.backbone": f"timm/tf_efficientnet_{args.weights}",
+        "model.pretrained_trunk_path": args.weights,
         "model.input_height": args.size,
         "model.input_width": args.size,
         "train.num_epochs": args.epochs,
@@ -108,8 +108,10 @@ def _judged(best: Path, pictures: list[Path], is_unknown: Any) -> list[float]:
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--size", type=int, default=96)
-    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--first-size", type=float, default=0.5)
+    parser.add_argument("--weights", choices=("lite0", "lite1", "lite2"), default="lite2")
     parser.add_argument("--trainings", type=int, default=2)
     parser.add_argument("--choices", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--work", type=Path, help="folder for what is trained")
