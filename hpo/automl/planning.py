@@ -35,6 +35,7 @@ from hpo.automl.workspace import RESULTS_DIR, RUNGS_STYLE, RUNNING_STYLE, Worksp
 from hpo.core.budget import Budget
 from hpo.core.errors import SpecError
 from hpo.core.spec_dicts import flatten, merged, nest
+from hpo.jobs.spec_formats import demand_command
 from hpo.run.checkpoint_retention import ALL
 from hpo.study.batches import adjust_batch
 from hpo.study.overrides import Overrides, resolve_overrides
@@ -113,6 +114,8 @@ class _Planner:
         self.registered = find_registered(self.skill, request.action, request.trainer, self.script)
         if self.script is not None:
             check_script_schema(self.skill.schema_file(request.action))
+        elif self.registered is None and not request.platform:
+            demand_command(self.skill, request.action)
         self.overrides = self._read_overrides()
 
     def plan(self) -> Planned:

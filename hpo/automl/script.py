@@ -9,7 +9,7 @@ from typing import Any
 
 from hpo.automl.errors import AutoMLError, SkillFolderError
 from hpo.core.text import nearest
-from hpo.jobs.spec_formats import check_format, filled
+from hpo.jobs.spec_formats import check_format, demand_config_path, filled
 
 _PYTHON_SCRIPT = "python_script"
 _DEFAULT_ARGS = ("--config", "{config_path}")
@@ -25,7 +25,7 @@ class ScriptExecution:
     cwd: Path
     """Absolute."""
     args: tuple[str, ...] = _DEFAULT_ARGS
-    """May hold `{config_path}`, `{results_dir}` and `{job_id}`."""
+    """Hold `{config_path}`, and may hold `{results_dir}` and `{job_id}`."""
     config_format: str = "yaml"
 
     def words(self, *, config_path: str, results_dir: str, job_id: str) -> list[str]:
@@ -88,4 +88,5 @@ def _args(found: Mapping[str, Any], where: str) -> tuple[str, ...]:
     words = given[0] if given else list(_DEFAULT_ARGS)
     if not isinstance(words, list | tuple) or not all(isinstance(word, str) for word in words):
         raise AutoMLError(f"{where}.args: must be a list of words, got {words!r}")
+    demand_config_path(" ".join(words), f"{where}.args")
     return tuple(words)

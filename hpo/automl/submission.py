@@ -14,7 +14,7 @@ from hpo.automl.errors import AutoMLError
 from hpo.automl.script import ScriptExecution
 from hpo.automl.sdk import Platform, call_with_known, demand_keywords, takes
 from hpo.core.spec_dicts import flatten, merged, nest
-from hpo.jobs.spec_formats import format_of, whole_command
+from hpo.jobs.spec_formats import demand_command, format_of, whole_command
 from hpo.study.skill import Skill
 
 OUTPUT_KEYS = ("results_dir", "output_dir", "save_dir")
@@ -56,6 +56,8 @@ class Submission:
                 "image: must be given, as neither the action nor the skill names one: pass image=, "
                 f"or write container_image into {self.skill.path}/references/skill_info.yaml"
             )
+        if self.execution is None and takes(create, "command"):
+            demand_command(self.skill, self.action)
         if create is not None:
             demand_keywords(create, self.arguments, who)
 

@@ -25,6 +25,7 @@ from hpo.core.process import children
 from hpo.core.process.signals import handling
 from hpo.core.yaml_io import parse_yaml
 from hpo.jobs.job import CANCELED, FAILURE, RUNNING, SUCCESS, Job, read_job
+from hpo.jobs.spec_formats import demand_config_path, filled
 
 STOPPED = (130, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP)
 """Exit codes of a command that was asked to end."""
@@ -48,11 +49,10 @@ def command_of(template: str, spec_file: Path) -> list[str]:
         spec_file: what takes the place of `{config_path}`.
 
     Raises:
-        SpecError: when the program is not installed.
+        SpecError: when it does not hold `{config_path}`, or the program is not installed.
     """
-    words = [word.replace("{config_path}", str(spec_file)) for word in shlex.split(template)]
-    if not words:
-        raise SpecError("command: the skill names no command for this action")
+    demand_config_path(template, "command")
+    words = filled(shlex.split(template), config_path=str(spec_file))
     program = shutil.which(words[0], path=_search_path())
     if program is None:
         raise SpecError(

@@ -16,6 +16,8 @@ from hpo.study.skill import Skill
 
 _FORMATS = ("json", "yaml", "toml")
 _END = "HPO_SPEC_END"
+_CONFIG_PATH = "{config_path}"
+"""Stands in a command for the file of its spec."""
 
 
 def check_format(name: str, where: str) -> str:
@@ -35,6 +37,33 @@ def format_of(skill: Skill, action: str, usual: str) -> str:
     """The format of an action's spec file; the usual one where the skill names none."""
     form = skill.action(action).get("config_format") or usual
     return check_format(form, f"{skill.path}: actions.{action}.config_format")
+
+
+def demand_config_path(text: str, where: str) -> None:
+    """Refuse a command that is never told where its spec lies: it would run without its values.
+
+    Args:
+        text: the command, or the words behind a script.
+        where: what it is, as `<skill folder>: actions.train.command`.
+
+    Raises:
+        SpecError: where it does not hold `{config_path}`.
+    """
+    if _CONFIG_PATH not in text:
+        raise SpecError(
+            f"{where}: must hold {_CONFIG_PATH}, the file with the values to run with, got "
+            f"{text!r}; add it where the program takes its configuration, as in "
+            f"`python train.py -e {_CONFIG_PATH}`"
+        )
+
+
+def demand_command(skill: Skill, action: str) -> None:
+    """Refuse a skill whose command for an action is none, or cannot know its spec.
+
+    Raises:
+        SpecError: naming the entry.
+    """
+    demand_config_path(skill.command(action), f"{skill.path}: actions.{action}.command")
 
 
 def filled(words: Iterable[str], **values: str) -> list[str]:
@@ -108,7 +137,7 @@ def whole_command(template: str, spec: Mapping[str, Any], form: str, name: str) 
     end = _END
     while end in text:
         end += "_"
-    command = template.replace("{config_path}", shlex.quote(file))
+    command = template.replace(_CONFIG_PATH, shlex.quote(file))
     return (
         f"mkdir -p {shlex.quote(folder)} && cat > {shlex.quote(file)} <<\\{end}\n"
         f"{text.rstrip(chr(10))}\n{end}\n{command}"

@@ -9,6 +9,7 @@ from hpo import AutoMLRunner
 from hpo.automl.command_trainer import CommandTrainer
 from hpo.study.skill import load_skill
 from tests.foreign_trainer import METRIC, value_at
+from tests.hpo.automl.contract.pretended import Sdk
 from tests.hpo.automl.foreign import make_foreign_skill
 from tests.hpo.run.test_status_lines import Logger
 
@@ -25,6 +26,19 @@ def search(tmp_path):
         )  # fmt: skip
 
     return go
+
+
+@pytest.mark.parametrize("platform", [None, Sdk()])
+def test_a_command_that_is_never_told_its_values_is_refused(tmp_path, platform):
+    folder = make_foreign_skill(tmp_path / "skill")
+    info = folder / "references/skill_info.yaml"
+    info.write_text(info.read_text().replace(" train -e {config_path}", " train"))
+    with pytest.raises(ValueError, match=r"skill: actions.train.command: must hold \{config_path"):
+        AutoMLRunner(platform, folder).run(
+            automl_settings={"algorithm": "random", "metric": "kpi"},
+            workspace_path=tmp_path / "ws",
+        )
+    assert not (tmp_path / "ws").exists()
 
 
 @pytest.mark.parametrize("where", ["status", "log"])

@@ -131,7 +131,7 @@ def test_commands_are_split_as_a_shell_would(tmp_path):
     assert words == [sys.executable, "-c", "a b", "-e", str(tmp_path / "my spec.yaml")]
 
 
-@pytest.mark.parametrize("line", ["", "no-such-program-here -e {config_path}"])
+@pytest.mark.parametrize("line", ["", "no-such-program-here -e {config_path}", "python train.py"])
 def test_a_skill_without_a_usable_command(line, tmp_path):
     with pytest.raises(SpecError, match="^command: "):
         command_of(line, tmp_path)

@@ -138,6 +138,7 @@ def test_33_an_image_beside_a_script_is_refused_and_execution_wins(go, tmp_path)
         ({"cwd": "nowhere"}, "nowhere: no such folder"),
         ({"script": "../train.py"}, "must lie below"),
         ({"args": "--config"}, "a list of words"),
+        ({"args": ["--out", "{results_dir}"]}, r"execution.args: must hold \{config_path\}"),
         ({"config_format": "ini"}, "one of json, yaml, toml"),
         ({"type": "binary"}, "must be python_script"),
         ({"skript": "x"}, "did you mean 'script'"),

@@ -13,7 +13,7 @@ from tests.hpo.automl.contract.pretended import Builder, Cleaner, Sdk, make_skil
 
 
 def test_36_the_callers_image_beats_the_actions_beats_the_skills(go, tmp_path):
-    own = {"train": {"command": "net", "container_image": "registry/action:1"}}
+    own = {"train": {"command": "net {config_path}", "container_image": "registry/action:1"}}
     skill = make_skill(tmp_path / "s", actions=("train",))
     file = skill / "references/skill_info.yaml"
     info = yaml.safe_load(file.read_text())

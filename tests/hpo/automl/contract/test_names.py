@@ -162,7 +162,9 @@ def test_3_a_plan_file_is_carried_out(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     skill = make_skill(tmp_path / "skill")
     file = skill / "references/skill_info.yaml"
-    file.write_text(file.read_text().replace("net train -e {config_path}", "echo accuracy=0.75 #"))
+    file.write_text(
+        file.read_text().replace("net train -e {config_path}", "echo {config_path} accuracy=0.75")
+    )
     params = {"skill_dir": str(skill), "workspace_path": str(tmp_path / "ws"),
               "platform_kwargs": {"poll_interval": 0.01}}  # fmt: skip
     settings = {"algorithm": "random", "metric": "accuracy", "automl_max_recommendations": 1}
