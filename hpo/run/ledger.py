@@ -9,6 +9,7 @@ dashboard.
 from __future__ import annotations
 
 import contextlib
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -38,6 +39,8 @@ STUDY_NAME = "study"
 
 CHOSEN = "chosen"
 """Attribute of the study: the winner of a comparison, and over how many trials."""
+STARTS = "starts"
+"""Attribute of the study: a token of each start that wrote it, in order."""
 
 
 class Ledger:
@@ -252,6 +255,13 @@ class Ledger:
         with self._writing():
             self._storage.set_study_user_attr(self._study_id, CHOSEN, self._chosen)
         self._mark()
+
+    def note_start(self) -> None:
+        """Keep that one more start writes on; copies of one ledger are told apart by their starts."""
+        starts = self._storage.get_study_user_attrs(self._study_id).get(STARTS, [])
+        with self._writing():
+            tokens = [*starts, secrets.token_hex(4)]
+            self._storage.set_study_user_attr(self._study_id, STARTS, tokens)
 
     def _mark(self) -> None:
         """Mark what a comparison chose, unless a trial that was not there has an epoch."""

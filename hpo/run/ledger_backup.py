@@ -1,13 +1,15 @@
 """Keeps a ledger on the driver's local disk and copies it to the run as trials end.
 
 SQLite must not be written over a network file system, and a run on a cluster lies on one. The copy
-is a plain ledger like any other, so every reader, and a resume on another machine, goes by it; a
-resume on the same machine goes by whichever of the two knows more.
+is a plain ledger like any other, so every reader, and a resume on another machine, goes by it. A
+resume on the same machine goes by the local one where that began from the copy and knows more; where
+others have gone on from the copy since, they count.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import shutil
@@ -27,7 +29,7 @@ from hpo.core.events import (
     TrialSuspended,
 )
 from hpo.core.pacing import Pacer
-from hpo.run.ledger import Ledger
+from hpo.run.ledger import STARTS, Ledger
 from hpo.run.ledger_storage import connect_to_read
 from hpo.run.run_dir import RunDir
 
@@ -35,6 +37,8 @@ logger = logging.getLogger(__name__)
 
 _LEDGERS_VARIABLE = "HPO_LEDGER_DIR"
 """Names the folder on the driver's own disk; by default one among the temporary files."""
+_ENDINGS = ("", "-wal", "-shm")
+"""Of the names of a database's files."""
 _AT_ONCE = (Started, Chosen, Interrupted, Finished)
 """Events after which the copy is whole before anything else happens."""
 
@@ -59,18 +63,40 @@ def open_ledger(
         The ledger, and the one listener that keeps the run's copy up to date, if it needs one.
     """
     local, shared = ledgers_dir() / f"{study_uuid}.db", run.ledger_file
-    if local.is_file() and _count_facts(local) > _count_facts(shared):
-        logger.info("the ledger goes on from %s, which knows more than %s", local, shared)
-        copy_ledger(local, shared)
-    if not on_driver:
-        _remove(local)
-        return Ledger.open(shared), []
+    if local.is_file():
+        _settle(local, run)
+    if not on_driver or not shared.is_file():
+        ledger = Ledger.open(shared)  # which says where it is missing
+        if _read_starts(shared):
+            ledger.note_start()
+        return ledger, []
     local.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _remove(local)
-    if not shared.is_file():
-        return Ledger.open(shared), []  # which says that it is missing
     copy_ledger(shared, local)
-    return Ledger.open(local), [LedgerBackup(local, shared)]
+    ledger = Ledger.open(local)
+    ledger.note_start()
+    return ledger, [LedgerBackup(local, shared)]
+
+
+def _settle(local: Path, run: RunDir) -> None:
+    """Bring home what a driver has left on this disk, or move it out of the way."""
+    shared = run.ledger_file
+    starts = _read_starts(shared)
+    if _read_starts(local)[: len(starts)] == starts:
+        if _count_facts(local) > _count_facts(shared):
+            logger.info("the ledger goes on from %s, which knows more than %s", local, shared)
+            copy_ledger(local, shared)
+        _remove(local)
+        return
+    aside = run.free_place_aside(shared.name)
+    for ending in _ENDINGS:
+        if local.with_name(local.name + ending).exists():
+            shutil.move(local.with_name(local.name + ending), f"{aside}{ending}")
+    logger.warning(
+        "the search goes on from %s: other starts have gone on from it since this machine wrote "
+        "a ledger of its own, which is now %s",
+        shared,
+        aside,
+    )
 
 
 class LedgerBackup:
@@ -139,19 +165,21 @@ def copy_ledger(source: Path, target: Path) -> None:
 
     Raises:
         OSError: when the target cannot be written.
-        RunError: when the source is no ledger.
+        RunError: when the source is no ledger, or knows less than the target.
     """
     with tempfile.TemporaryDirectory(prefix="hpo-ledger-") as folder:
         whole = Path(folder) / "ledger.db"
         try:
             with (
-                contextlib.closing(sqlite3.connect(source)) as old,
+                contextlib.closing(connect_to_read(source)) as old,
                 contextlib.closing(sqlite3.connect(whole)) as new,
             ):
                 old.backup(new)
                 new.execute("PRAGMA journal_mode=DELETE")  # one file, whole in itself
         except sqlite3.Error as error:
             raise RunError(f"{source}: the ledger cannot be copied: {error}") from error
+        if _count_facts(whole) < _count_facts(target):
+            raise RunError(f"{source}: knows less than {target}, which stays as it is")
         draft = target.with_name(f".{target.name}-{os.getpid()}")
         try:
             shutil.copyfile(whole, draft)
@@ -172,9 +200,17 @@ def _count_facts(path: Path) -> int:
         return -1
 
 
+def _read_starts(path: Path) -> list[str]:
+    """The starts that have written a ledger (`Ledger.note_start`); earlier releases left none."""
+    with contextlib.suppress(sqlite3.Error), contextlib.closing(connect_to_read(path)) as base:
+        asked = "SELECT value_json FROM study_user_attributes WHERE key = ?"
+        return [text for row in base.execute(asked, (STARTS,)) for text in json.loads(row[0])]
+    return []
+
+
 def _remove_journals(path: Path) -> None:
     """Journals of a replaced database would be played into the new one."""
-    for ending in ("-wal", "-shm"):
+    for ending in _ENDINGS[1:]:
         path.with_name(path.name + ending).unlink(missing_ok=True)
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import itertools
 import json
 import os
 import re
@@ -190,6 +191,12 @@ class RunDir:
     def checkpoints_dir(self, number: int) -> Path:
         """Where the checkpoints of one trial lie."""
         return self.trial_dir(number) / "ckpt"
+
+    def free_place_aside(self, name: str) -> Path:
+        """A path for what is moved out of the way: `set-aside/NAME-1`, `-2`, ..."""
+        (self.path / "set-aside").mkdir(exist_ok=True)
+        taken = (self.path / "set-aside" / f"{name}-{count}" for count in itertools.count(1))
+        return next(place for place in taken if not place.exists())
 
     def write_spec(self, number: int, spec: Mapping[str, Any]) -> Path:
         """Write a trial's spec into its folder, paths relative to the run; return the folder."""

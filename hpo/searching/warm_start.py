@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
@@ -77,9 +76,7 @@ def set_aside_other(
         is_same(value_at(before, name), value_at(spec, name)) for name in names
     ):
         return
-    taken = (run.path / "set-aside" / f"{folder.name}-{count}" for count in itertools.count(1))
-    aside = next(place for place in taken if not place.exists())
-    aside.parent.mkdir(exist_ok=True)
+    aside = run.free_place_aside(folder.name)
     folder.rename(aside)
     logger.warning(
         "trial %d: its folder was another trial's, which the ledger does not know; it is now %s",

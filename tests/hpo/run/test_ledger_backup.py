@@ -9,6 +9,7 @@ import time
 import pytest
 
 from hpo.core import pacing
+from hpo.core.errors import RunError
 from hpo.core.event_bus import EventBus
 from hpo.core.events import (
     Chosen,
@@ -39,8 +40,8 @@ def run(tmp_path, monkeypatch):
     return create_run(tmp_path / "my%20runs", "shelf#1?", fill)
 
 
-def start(ledger, number):
-    suggestion = Suggestion(number=number, params={"lr": 0.1}, latents={"lr": 0.1}, until_epoch=3)
+def start(ledger, number, lr=0.1):
+    suggestion = Suggestion(number=number, params={"lr": lr}, latents={"lr": lr}, until_epoch=3)
     ledger.start(suggestion, now=1.0, clock=0.0)
 
 
@@ -172,6 +173,54 @@ def test_another_driver_goes_on_from_the_copy(run, tmp_path, monkeypatch):
     assert backups == []
     assert [(str(t.state), t.epochs) for t in last.trials()] == [("complete", 3), ("complete", 3)]
     last.close()
+
+
+@pytest.mark.parametrize("is_cluster", [True, False])
+def test_a_driver_does_not_lay_its_old_ledger_over_what_others_have_gone_on_with(
+    run, tmp_path, monkeypatch, caplog, is_cluster
+):
+    """Also where the old one knows more: it does not know what was trained from the copy."""
+    ledger, (backup,) = open_ledger(run, UUID, on_driver=True)
+    start(ledger, 0)
+    end(ledger, 0)
+    backup.handle(TrialFinished(trial=0, state=TrialState.COMPLETE))
+    wait_for_copies()
+    start(ledger, 1, lr=0.1)
+    train(ledger, 1, 1, 2, 3, 4, 5)
+    ledger.close()  # lost: none of this was copied
+    first = ledgers_dir()
+    monkeypatch.setenv("HPO_LEDGER_DIR", str(tmp_path / "another driver"))
+    other, more = open_ledger(run, UUID, on_driver=is_cluster)
+    start(other, 1, lr=0.7)
+    train(other, 1, 1)
+    for backup in more:
+        backup.close()
+    other.close()
+    monkeypatch.setenv("HPO_LEDGER_DIR", str(first))
+    again, _ = open_ledger(run, UUID, on_driver=True)
+    assert [(t.params["lr"], t.epochs) for t in again.trials()] == [(0.1, 0), (0.7, 1)]
+    again.close()
+    assert seen(run.path / "set-aside" / "ledger.db-1") == [("complete", 0), ("running", 5)]
+    assert "ledger.db-1" in caplog.text
+
+
+def test_a_ledger_that_is_removed_while_it_is_written_leaves_the_copy_as_it_was(run, caplog):
+    ledger, (backup,) = open_ledger(run, UUID, on_driver=True)
+    start(ledger, 0)
+    end(ledger, 0)
+    backup.handle(TrialFinished(trial=0, state=TrialState.COMPLETE))
+    wait_for_copies()
+    local = ledgers_dir() / f"{UUID}.db"
+    local.unlink()
+    backup.close()
+    ledger.close()
+    backup.discard()
+    assert seen(run.ledger_file) == [("complete", 0)]
+    assert not local.exists()
+    assert "cannot be brought up to date" in caplog.text
+    with pytest.raises(RunError, match="knows less"):
+        Ledger.create(local, "maximize").close()
+        copy_ledger(local, run.ledger_file)
 
 
 def test_on_one_machine_there_is_one_ledger(run):
