@@ -51,6 +51,7 @@ from hpo.run.ledger import Ledger
 from hpo.run.plain_files import write_json
 from hpo.run.run_dir import AUTOML_JOBS, Holder
 from hpo.searching.state_writer import StateWriter, describe_start
+from hpo.study.copied_run import with_own_uuid
 from hpo.study.plan import read_plan
 from hpo.study.spec import load_study
 from hpo.study.trainers import find_trainer, registered_trainer
@@ -145,7 +146,8 @@ class AutoML:
         known = demand_platform_jobs(self.run.path)
         self._jobs = {number: job for number, (job, _) in known.items()}
         self._ledger = Ledger.open(self.run.ledger_file)
-        study, plan = load_study(self.run.study_file), read_plan(self.run.path)
+        study = load_study(self.run.study_file)
+        plan = with_own_uuid(self.run, read_plan(self.run.path))
         trainer = find_trainer(study.trainer)
         self._engine, self._algorithm = build_engine(
             self.run, study, plan, trainer, self._ledger, self._bus.emit,

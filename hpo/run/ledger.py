@@ -257,7 +257,7 @@ class Ledger:
         self._mark()
 
     def note_start(self) -> None:
-        """Keep that one more start writes on; copies of one ledger are told apart by their starts."""
+        """Keep that one more start writes on: copies of a ledger are told apart by their starts."""
         starts = self._storage.get_study_user_attrs(self._study_id).get(STARTS, [])
         with self._writing():
             tokens = [*starts, secrets.token_hex(4)]

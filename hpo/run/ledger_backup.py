@@ -2,8 +2,8 @@
 
 SQLite must not be written over a network file system, and a run on a cluster lies on one. The copy
 is a plain ledger like any other, so every reader, and a resume on another machine, goes by it. A
-resume on the same machine goes by the local one where that began from the copy and knows more; where
-others have gone on from the copy since, they count.
+resume on the same machine goes by the local one where that knows more, unless others have gone on
+from the copy since.
 """
 
 from __future__ import annotations

@@ -40,6 +40,7 @@ from hpo.searching.resume import find_startable, load_run_study, open_plan
 from hpo.searching.reviewing import disk_warning, review_of, share_of
 from hpo.searching.state_writer import StateWriter, describe_end, describe_start
 from hpo.study.arguments import PathLike
+from hpo.study.copied_run import with_own_uuid
 from hpo.study.model_limits import parse_limits
 from hpo.study.plan import StudyPlan, build_space, planned_space
 from hpo.study.provenance import take_origin, write_origin
@@ -178,13 +179,15 @@ def _drive(
         run.stop_file.unlink(missing_ok=True)  # from here on `hpo stop` means this start
         if is_resumed:
             study, plan = settle_run(run, study, plan, trainer, settings)
+        plan = with_own_uuid(run, plan)
         ledger, backups = open_ledger(run, plan.study_uuid, on_driver=bool(settings.ray_address))
         bus = EventBus([EventFile(run.events_file), *backups])
         try:
             for make in settings.listeners:
                 bus.add(make(run, study, plan, ledger))
-            make_session = settings.make_session or Session
-            session = make_session(run, study, plan, trainer, settings, ledger, bus)
+            session = (settings.make_session or Session)(
+                run, study, plan, trainer, settings, ledger, bus
+            )
             if is_changed:
                 write_atomically(run.study_file, to_yaml(study.to_dict()))
             return session.search()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -13,6 +14,7 @@ import pytest
 from hpo import AutoML, AutoMLRunner, query_status
 from hpo.core.errors import HpoError, RunError
 from hpo.run.run_dir import RunDir
+from hpo.study.plan import read_plan
 from tests.hpo.automl.foreign import make_foreign_skill
 from tests.quick_trainer import NAME, peak
 
@@ -129,7 +131,7 @@ def test_an_id_that_awaits_nothing_is_refused(make):
         automl.next_recommendation()
 
 
-def test_a_workspace_is_gone_on_with_and_asks_what_it_would_have_asked(make):
+def test_a_workspace_is_gone_on_with_and_asks_what_it_would_have_asked(make, tmp_path):
     def drain(automl, limit=99):
         found = []
         while not automl.is_complete() and len(found) < limit:
@@ -147,6 +149,10 @@ def test_a_workspace_is_gone_on_with_and_asks_what_it_would_have_asked(make):
         rest = drain(automl)
     assert rest[0] == (open_rec.id, open_rec.specs), "the one that was cut off comes again"
     assert part + rest == straight
+    shutil.copytree(tmp_path / "straight", tmp_path / "copy")
+    with make(workspace="copy"):
+        own, its = (read_plan(tmp_path / name).study_uuid for name in ("straight", "copy"))
+    assert own != its, "a copy has MLflow runs of its own"
 
 
 def test_48_another_process_reads_the_status_and_a_second_writer_is_refused(make, tmp_path):

@@ -17,11 +17,12 @@ from hpo.core.events import Epoch
 from hpo.core.yaml_io import parse_yaml
 from hpo.results.handoff import HandoffError
 from hpo.run.ledger import Ledger
-from hpo.run.run_dir import list_runs
+from hpo.run.run_dir import RunDir, list_runs
 from hpo.searching.engine import ReceiptError
 from hpo.searching.make_plan import plan_study
 from hpo.searching.reviewing import look_at_data
 from hpo.searching.session import Session, resume_search, start_search
+from hpo.study.plan import read_plan
 from hpo.study.sections import SearchOptions
 from hpo.study.spec import load_study
 from tests.quick_runs import Ear, quick_study
@@ -325,6 +326,7 @@ def test_twenty_more_trials(tmp_path, done):
 
 def test_a_moved_run_is_the_same_run(tmp_path):
     first, _ = search(tmp_path / "here")
+    uuid = read_plan(first.run.path).study_uuid
     there = tmp_path / "there" / "quick" / first.run.path.name
     there.parent.mkdir(parents=True)
     shutil.move(first.run.path, there)
@@ -339,6 +341,10 @@ def test_a_moved_run_is_the_same_run(tmp_path):
         Path(p).exists() and Path(p).is_relative_to(there) for p in paths(data_of(more.finished))
     )
     assert str(tmp_path / "here") not in (run.best_dir / "report.json").read_text()
+    copy = RunDir(shutil.copytree(run.path, run.path.with_name("copy")))
+    resume(copy)
+    uuids = [read_plan(path).study_uuid for path in (run.path, copy.path)]
+    assert uuids[0] == uuid != uuids[1]
 
 
 def test_a_run_that_was_moved_while_paused_goes_on(tmp_path):
