@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
-    from hpo.searching.session import SearchSettings
+    from hpo.searching.settings import SearchSettings
 
 COLORS = {
     "@accent": "#2563c9",
@@ -90,7 +90,7 @@ def search(
         out: the folder that runs lie in.
         **settings: concurrent, trials_per_gpu, keep and disk_quota as in a study file;
             `quiet=True` for no lines on stderr; others of
-            `hpo.searching.session.SearchSettings`, e.g. `executor="inprocess"`. `listeners` come
+            `hpo.searching.settings.SearchSettings`, e.g. `executor="inprocess"`. `listeners` come
             beside MLflow and the lines on stderr: each is called once, with the run, study,
             plan and ledger, and returns what takes the events
             (`hpo.core.protocols.Listener`).
@@ -127,7 +127,7 @@ def _settings(changes: Mapping[str, Any], but: Collection[str]) -> Iterator[Sear
         but: what such a call does not take.
     """
     from hpo.console.console import Console
-    from hpo.searching.session import SearchSettings
+    from hpo.searching.settings import SearchSettings
     from hpo.tracking.listener import mlflow_listener
 
     quiet = changes.get("quiet", False)
@@ -308,7 +308,7 @@ class Study:
         Args:
             budget: in place of the old one.
             **settings: keep and disk_quota, in place of the study's; `quiet`; others of
-                `hpo.searching.session.SearchSettings`, e.g. `force=True`.
+                `hpo.searching.settings.SearchSettings`, e.g. `force=True`.
 
         Raises:
             HpoError: as `search`.

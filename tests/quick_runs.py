@@ -12,7 +12,7 @@ from hpo.run.run_dir import RunDir
 from hpo.run.trial_specs import TrialSpecs
 from hpo.searching.engine import Engine
 from hpo.searching.engine_parts import Plan
-from hpo.searching.session import SearchSettings
+from hpo.searching.settings import SearchSettings
 from hpo.study.plan import build_base_spec, build_space
 from hpo.study.spec import StudySpec
 from tests.quick_trainer import NAME, TRAINER

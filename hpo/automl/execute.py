@@ -27,7 +27,8 @@ from hpo.automl.submission import Submission
 from hpo.automl.workspace import WorkspaceFacts, demand_own, is_workspace, read_facts
 from hpo.core.errors import RunError
 from hpo.run.run_dir import ROUTE_PREFIX, RunDir
-from hpo.searching.session import SearchResult, SearchSettings, resume_search, start_search
+from hpo.searching.session import resume_search, start_search
+from hpo.searching.settings import SearchResult, SearchSettings
 from hpo.study.spec import load_study
 
 

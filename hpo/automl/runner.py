@@ -30,7 +30,7 @@ from hpo.automl.wandb_table import Listeners, wandb_listeners
 from hpo.automl.workspace import choose_place
 from hpo.core.event_json import data_of
 from hpo.core.process.imports import calls_stay_harmless
-from hpo.searching.session import SearchSettings
+from hpo.searching.settings import SearchSettings
 from hpo.tracking.listener import mlflow_listener
 
 logger = logging.getLogger(__name__)

@@ -50,7 +50,8 @@ from hpo.run.plain_files import read_printed
 from hpo.run.run_dir import RunDir
 from hpo.searching.checkpoint_cleaner import Keeper
 from hpo.searching.engine import Engine
-from hpo.searching.session import SearchResult, Session
+from hpo.searching.session import Session
+from hpo.searching.settings import SearchResult
 
 logger = logging.getLogger(__name__)
 
@@ -60,8 +61,7 @@ _OTHER_VALUES = {
     True: "its trials have the values of their logs, and new ones are ranked against them by what "
     "{} says; leave it out, or start a new workspace",
 }
-"""Why a start with or without a caller's function gives values that are not those of the trials
-before."""
+"""Why a start with or without a caller's function gives other values than those before it."""
 _OTHER_ARGUMENTS = (
     "the arguments of its jobs are no longer those that it was begun with ({}), and new trials are "
     "ranked with the earlier ones; pass the same to AutoMLRunner.run"

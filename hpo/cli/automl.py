@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from hpo.automl.request import Request
     from hpo.automl.session import RouteResult
     from hpo.core.route_events import Routed
-    from hpo.searching.session import SearchResult, SearchSettings
+    from hpo.searching.settings import SearchResult, SearchSettings
     from hpo.study.skill import Skill
 
 DEFAULT_RECOMMENDATIONS = 10

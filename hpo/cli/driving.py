@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from hpo.core.events import Review
-    from hpo.searching.session import SearchResult, SearchSettings
+    from hpo.searching.settings import SearchResult, SearchSettings
 
 _GRACE_S = 12.0
 """How long running epochs may take to end after SIGTERM; schedulers give half a minute in all."""
@@ -52,7 +52,7 @@ def _drive(
 ) -> int:
     from hpo.core.event_bus import EventPrinter
     from hpo.results.handoff import HandoffError
-    from hpo.searching.session import SearchSettings
+    from hpo.searching.settings import SearchSettings
     from hpo.tracking.listener import mlflow_listener
 
     printer = EventPrinter(stream) if args.json else None

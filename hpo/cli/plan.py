@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     from hpo.cli.study_flags import study_from_args
     from hpo.core.errors import SpecError
     from hpo.searching.dry_run import cost_of, plan_search
-    from hpo.searching.session import SearchSettings
+    from hpo.searching.settings import SearchSettings
 
     price = args.price_per_gpu_hour
     if price is not None and not 0 < price < float("inf"):

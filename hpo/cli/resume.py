@@ -13,7 +13,7 @@ from hpo.core.text import absolute_path
 from hpo.study.sections import SPLITS
 
 if TYPE_CHECKING:
-    from hpo.searching.session import SearchResult, SearchSettings
+    from hpo.searching.settings import SearchResult, SearchSettings
 
 
 HELP = "go on with a stopped search, or extend a finished one"

@@ -17,7 +17,7 @@ from hpo.cli.run_flags import (
 )
 
 if TYPE_CHECKING:
-    from hpo.searching.session import SearchResult, SearchSettings
+    from hpo.searching.settings import SearchResult, SearchSettings
 
 HELP = "search for the best hyperparameters and export the winner"
 EPILOG = """\

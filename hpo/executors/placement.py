@@ -21,7 +21,7 @@ _EXECUTORS = ("ray", IN_PROCESS)
 
 
 class Start(Protocol):
-    """What belongs to one start of a search; `hpo.searching.session.SearchSettings` is one."""
+    """What belongs to one start of a search; `hpo.searching.settings.SearchSettings` is one."""
 
     @property
     def executor(self) -> str:

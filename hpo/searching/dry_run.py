@@ -15,7 +15,8 @@ from hpo.core.events import Review
 from hpo.core.forecast import Forecast
 from hpo.core.protocols import Executor
 from hpo.searching.forecast import forecast
-from hpo.searching.session import SearchSettings, Session, start_search
+from hpo.searching.session import Session, start_search
+from hpo.searching.settings import SearchSettings
 from hpo.study.spec import StudySpec
 
 HEADROOM = 0.9

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from hpo.core.budget import Budget, Spent
-from hpo.core.bytes import free_bytes, parse_size
+from hpo.core.bytes import parse_size
 from hpo.core.errors import HpoError
 from hpo.core.event_bus import EventBus, EventFile
 from hpo.core.event_json import data_of, from_dict
 from hpo.core.events import Error, Finished, Interrupted, Preparing, Review
-from hpo.core.protocols import Algorithm, Executor, Listener, Trainer, TrialDriver
+from hpo.core.protocols import Algorithm, Executor, Trainer, TrialDriver
 from hpo.core.yaml_io import to_yaml
 from hpo.executors.gpu_sharing import Measured, growth_of, measure_packed
 from hpo.executors.placement import make_executor, place_trials, sharing_asked
@@ -38,8 +38,8 @@ from hpo.searching.make_plan import plan_study
 from hpo.searching.moved_data import explain_gone_files, settle_run
 from hpo.searching.resume import find_startable, load_run_study, open_plan
 from hpo.searching.reviewing import disk_warning, review_of, share_of
+from hpo.searching.settings import SearchResult, SearchSettings
 from hpo.searching.state_writer import StateWriter, describe_end, describe_start
-from hpo.study.arguments import PathLike
 from hpo.study.copied_run import with_own_uuid
 from hpo.study.model_limits import parse_limits
 from hpo.study.plan import StudyPlan, build_space, planned_space
@@ -48,55 +48,6 @@ from hpo.study.spec import StudySpec, check_study
 from hpo.study.stages import make_specs, planned_stages
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SearchSettings:
-    """What belongs to this start of a search, not to the study."""
-
-    executor: str = "ray"
-    """`ray`, or `inprocess` for one slot without worker processes."""
-    ray_address: str = ""
-    """`auto` or `host:port` of a Ray cluster that runs already; empty starts one here."""
-    force: bool = False
-    """Whether to go on with a run although its space, data or code have changed."""
-    places: Mapping[str, PathLike] = field(default_factory=dict)
-    """Where pictures of a run lie now that have moved (`hpo.searching.moved_data`)."""
-    moved: Mapping[str, PathLike] = field(default_factory=dict)
-    """Old place -> new one of other files of a run, such as weights."""
-    completes: bool = False
-    """Whether the trainer chooses weights, network and recipe where the study sets none."""
-    runs: Path | None = None
-    """Where earlier runs are looked for; None means where this one is made."""
-    probe: bool = True
-    """Whether to measure an epoch before the start."""
-    listeners: tuple[Callable[[RunDir, StudySpec, StudyPlan, Ledger], Listener], ...] = ()
-    should_stop: Callable[[], bool] = lambda: False
-    confirm_start: Callable[[Review], bool] = lambda _review: True
-    """Asked with the review; False ends the run before its first trial."""
-    progress: Callable[[str, int, int], None] | None = None
-    report: bool = False
-    """Whether to write `report.html` at the end."""
-    make_session: Callable[..., Session] | None = None
-    """Builds the `Session` from its arguments; None means `Session` itself."""
-    route_style: str | None = None
-    """See `hpo.study.plan.StudyPlan`."""
-    is_over: bool = False  # set by `resume_search`: only the earlier result is shown again
-    name_prefix: str = ""
-    """Stands before the timestamp in the name of a new run directory."""
-    fill: Callable[[Path], None] = lambda _folder: None
-    """Writes more files into a new run directory before it appears."""
-    free_space: Callable[[Path], int] = free_bytes
-    """What may still be written to the disk of a folder, in bytes."""
-
-
-@dataclass(slots=True, kw_only=True)
-class SearchResult:
-    """How a search ended."""
-
-    run: RunDir
-    finished: Finished | None = None
-    """None when the search was interrupted or declined."""
 
 
 @leaving_unused()
@@ -185,7 +136,7 @@ def _drive(
         try:
             for make in settings.listeners:
                 bus.add(make(run, study, plan, ledger))
-            session = (settings.make_session or Session)(
+            session: Session = (settings.make_session or Session)(
                 run, study, plan, trainer, settings, ledger, bus
             )
             if is_changed:

@@ -121,7 +121,8 @@ class Ends:
 def search(args, out, sampler, ends):
     """Run the search, as `hpo search` would."""
     from hpo.core.budget import Budget
-    from hpo.searching.session import SearchSettings, start_search
+    from hpo.searching.session import start_search
+    from hpo.searching.settings import SearchSettings
     from hpo.study.sections import SearchOptions
     from hpo.study.spec import StudySpec
     from hpo.tracking.listener import mlflow_listener

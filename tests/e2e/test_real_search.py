@@ -225,7 +225,8 @@ def test_broken_plumbing_ends_the_search(photos, tmp_path, monkeypatch):
     from hpo.core.budget import Budget
     from hpo.core.spec_dicts import nest
     from hpo.searching.engine import ReceiptError
-    from hpo.searching.session import SearchSettings, start_search
+    from hpo.searching.session import start_search
+    from hpo.searching.settings import SearchSettings
     from hpo.study.sections import DataSources
     from hpo.study.spec import StudySpec
 

@@ -7,7 +7,8 @@ import pytest
 
 from hpo.core.budget import parse_budget
 from hpo.run.run_dir import RunDir
-from hpo.searching.session import SearchSettings, start_search
+from hpo.searching.session import start_search
+from hpo.searching.settings import SearchSettings
 from tests.quick_runs import quick_study
 from trainer.gallery import GalleryIndex
 from trainer.unknowns import Queries

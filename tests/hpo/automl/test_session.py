@@ -14,7 +14,8 @@ from hpo.cli.main import main
 from hpo.core.budget import parse_budget
 from hpo.core.errors import RunError
 from hpo.run.run_dir import AUTOML_FACTS, RunDir
-from hpo.searching.session import SearchSettings, resume_search
+from hpo.searching.session import resume_search
+from hpo.searching.settings import SearchSettings
 from hpo.study.plan import read_plan
 from tests.count_calls import count_calls
 from tests.hpo.automl.conftest import METRIC

@@ -11,7 +11,8 @@ from hpo.core.budget import parse_budget
 from hpo.core.forecast import Forecast
 from hpo.run.ledger import Ledger
 from hpo.searching.dry_run import DryRun, cost_of, plan_search
-from hpo.searching.session import SearchSettings, start_search
+from hpo.searching.session import start_search
+from hpo.searching.settings import SearchSettings
 from tests.quick_cli import call, write_study
 from tests.quick_runs import quick_study
 

@@ -6,7 +6,8 @@ from dataclasses import replace
 from hpo.cli.main import main
 from hpo.core.budget import parse_budget
 from hpo.report.run_data import load_run_data
-from hpo.searching.session import SearchSettings, start_search
+from hpo.searching.session import start_search
+from hpo.searching.settings import SearchSettings
 from tests.quick_cli import call
 from tests.quick_runs import quick_study
 

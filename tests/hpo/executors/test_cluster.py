@@ -20,7 +20,8 @@ from hpo.report.page import write_report
 from hpo.report.run_data import load_run_data
 from hpo.run.ledger import Ledger
 from hpo.run.ledger_backup import ledgers_dir
-from hpo.searching.session import SearchSettings, start_search
+from hpo.searching.session import start_search
+from hpo.searching.settings import SearchSettings
 from hpo.study.sections import SearchOptions
 from hpo.study.spec import StudySpec
 from tests.quick_runs import Ear

@@ -9,7 +9,7 @@ import pytest
 from hpo.core.budget import Budget
 from hpo.core.errors import SpecError
 from hpo.executors.placement import count_devices, place_trials
-from hpo.searching.session import SearchSettings
+from hpo.searching.settings import SearchSettings
 from hpo.study.sections import SearchOptions
 from hpo.study.skill_address import TrainerFacts, trainer_name
 from hpo.study.spec import StudySpec

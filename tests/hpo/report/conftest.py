@@ -4,7 +4,8 @@ import pytest
 
 from hpo.core.budget import parse_budget
 from hpo.report.run_data import load_run_data
-from hpo.searching.session import SearchSettings, start_search
+from hpo.searching.session import start_search
+from hpo.searching.settings import SearchSettings
 from tests.quick_runs import quick_study
 
 

@@ -10,7 +10,8 @@ from hpo.core.budget import Budget
 from hpo.core.errors import SpecError
 from hpo.run.ledger import Ledger
 from hpo.searching.choose_network import MOST_PICTURES, plan_completed
-from hpo.searching.session import SearchSettings, start_search
+from hpo.searching.session import start_search
+from hpo.searching.settings import SearchSettings
 from hpo.study.plan import read_plan
 from hpo.study.sections import SearchOptions
 from hpo.study.spec import load_study as read_study

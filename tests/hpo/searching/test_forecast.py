@@ -20,7 +20,8 @@ from hpo.searching.forecast import (
     forecast,
 )
 from hpo.searching.make_plan import plan_study
-from hpo.searching.session import SearchSettings, resume_search, start_search
+from hpo.searching.session import resume_search, start_search
+from hpo.searching.settings import SearchSettings
 from tests.count_calls import count_calls
 from tests.quick_runs import Ear, quick_space, quick_study
 from tests.quick_trainer import TRAINER

@@ -13,7 +13,8 @@ import pytest
 from hpo.core.budget import Budget
 from hpo.core.events import TrialFinished
 from hpo.run.ledger import Ledger
-from hpo.searching.session import SearchSettings, Session, start_search
+from hpo.searching.session import Session, start_search
+from hpo.searching.settings import SearchSettings
 from hpo.tracking import server
 from hpo.tracking.listener import mlflow_listener
 from hpo.tracking.store import connect, steps_of
