@@ -313,6 +313,7 @@ class Study:
         Raises:
             HpoError: as `search`.
         """
+        from hpo.automl.errors import ReviewDeclinedError
         from hpo.automl.session import AutoMLSession
         from hpo.automl.workspace import demand_started_here, is_workspace
         from hpo.searching.session import resume_search
@@ -326,7 +327,9 @@ class Study:
         kept = {key: settings.pop(key) for key in ("keep", "disk_quota") if key in settings}
         check_shape(StudySpec, kept, "Study.resume")
         with _settings(settings, but=_OF_A_SEARCH) as start:
-            resume_search(self._run, start, budget=wanted, **kept)
+            ended = resume_search(self._run, start, budget=wanted, **kept)
+        if ended.declined:
+            raise ReviewDeclinedError(f"{self._run}: {ended.declined}")
         return self
 
     def predict(

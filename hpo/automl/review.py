@@ -15,11 +15,14 @@ from hpo.core.events import Review
 from hpo.core.forecast import Forecast
 from hpo.core.machine import free_memory_mib
 from hpo.core.protocols import Algorithm
-from hpo.core.text import count_of
+from hpo.core.text import count_of, shell_word
 from hpo.executors.division import Slots
 from hpo.run.ledger import Ledger
 from hpo.run.replay import replay
 from hpo.searching.forecast import TRIAL_START_S
+
+NOT_CONFIRMED, REVIEW_ONLY = "not confirmed", "review only"
+"""Why a review ended a search that nothing was wrong with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +122,8 @@ def look_at_machine(folder: Path, probe: Mapping[str, Any], slots: Slots) -> dic
     if is_host and free_memory is not None and needed > free_memory:
         warnings.append(
             f"about {needed:.0f} MiB are needed for {count_of(slots.count, 'trial')} at a time, "
-            f"and {free_memory} MiB are free; lower automl_max_concurrent"
+            f"and {free_memory} MiB are free; lower automl_max_concurrent "
+            "(`--settings automl_max_concurrent=N`)"
         )
     return {
         "free_disk_mib": free_disk,
@@ -127,6 +131,18 @@ def look_at_machine(folder: Path, probe: Mapping[str, Any], slots: Slots) -> dic
         "needed_memory_mib": round(needed),
         "warnings": warnings,
     }
+
+
+def ways_without_baseline(facts: WorkspaceFacts, place: Path, baseline: Mapping[str, Any]) -> str:
+    """One line for a start that could not be evaluated."""
+    ways = "accept_no_baseline=True"
+    if not facts.platform:
+        command = f"hpo automl --skill-dir {shell_word(facts.skill_dir)}"
+        ways = f"`{command} --resume {shell_word(place)} --no-baseline` ({ways} from Python)"
+    return (
+        f"the baseline ({baseline['label']}) could not be evaluated: {baseline['reason']}; "
+        f"mend that, or go on without one: {ways}"
+    )
 
 
 def ways_to_shorten(

@@ -18,11 +18,14 @@ from hpo.automl.outcome import build_result, front_of_trials
 from hpo.automl.platform import PlatformExecutor, PlatformPlan
 from hpo.automl.recommendation import Recommendation, show_trial
 from hpo.automl.review import (
+    NOT_CONFIRMED,
+    REVIEW_ONLY,
     RouteReview,
     describe_time,
     first_batch,
     look_at_machine,
     ways_to_shorten,
+    ways_without_baseline,
 )
 from hpo.automl.route_settings import RouteSettings
 from hpo.automl.sdk import Platform
@@ -74,8 +77,6 @@ class RouteResult(SearchResult):
 
     result: dict[str, Any]
     """The route's result (`hpo.automl.outcome.build_result`)."""
-    declined: str
-    """Why the review stopped the search, if it did."""
 
 
 class AutoMLSession(Session):
@@ -343,22 +344,21 @@ class AutoMLSession(Session):
                 is_on_platform=self.route.platform is not None,
             ),
         )
+        # A search that has a trial was begun without a baseline.
+        is_accepted = self.route.accept_no_baseline or bool(self.ledger.trials())
         limit = self.route.max_hours
         if limit is not None and (full.estimate_s or 0.0) > limit * 3600:
             self.declined = ways_to_shorten(
                 self.facts, full.expected, limit, self.trainer.epochs_key
             )
-        elif baseline.get("status") == FAILURE and not self.route.accept_no_baseline:
-            self.declined = (
-                f"the baseline ({baseline['label']}) could not be evaluated: {baseline['reason']}; "
-                "mend that, or go on without one (accept_no_baseline)"
-            )
+        elif baseline.get("status") == FAILURE and not is_accepted:
+            self.declined = ways_without_baseline(self.facts, self.run.place, baseline)
         if self.declined:  # told, but nobody is asked
             self.bus.emit(full)
         elif not super().confirm_review(full, executor):
-            self.declined = "not confirmed"
+            self.declined = NOT_CONFIRMED
         elif self.route.review_only:
-            self.declined = "review only"
+            self.declined = REVIEW_ONLY
         return not self.declined
 
     def _first_batch(self) -> list[dict[str, Any]] | None:

@@ -94,7 +94,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--no-baseline", action="store_true", help="go on when the baseline cannot be evaluated"
     )
     run = parser.add_argument_group("run")
-    run.add_argument("--workspace", metavar="DIR", help="workspaces are made here (default: --out)")
+    run.add_argument(
+        "--workspace",
+        metavar="DIR",
+        help="workspaces are made here (default: automl-NETWORK below --out)",
+    )
     run.add_argument("--resume", metavar="RUN", help="go on with this workspace")
     add_out_argument(parser)
     run.add_argument("--yes", action="store_true", help="do not ask")
@@ -207,18 +211,8 @@ def _search(args: argparse.Namespace, skill: Skill, routed: Routed) -> int:
     args.no_report = True
     args.ask_always = True
     code = drive(args, start)
-    declined, found = (ended[-1].declined, ended[-1].result) if ended else ("", {})
-    return _exit_code(code, declined, found, args)
-
-
-def _exit_code(code: int, declined: str, found: dict[str, Any], args: argparse.Namespace) -> int:
-    """Say in one line why there is no result, where there is none."""
-    if declined:
-        if args.review_only and declined == "review only":
-            return 0
-        print(f"hpo automl: {declined}", file=sys.stderr)
-        return 130 if declined == "not confirmed" else 2
-    if code == 0 and found.get("best") is None:
+    found = ended[-1].result if ended and not ended[-1].declined else None
+    if code == 0 and found is not None and found.get("best") is None:
         print(f"hpo automl: no trial has a result: {found.get('cause') or 'none was started'}",
               file=sys.stderr)  # fmt: skip
         return 1

@@ -79,6 +79,19 @@ def _drive(
         if printer is not None:
             printer.print_error(error)
         raise
+    return _told(result, args.verb)
+
+
+def _told(result: SearchResult, verb: str) -> int:
+    """The exit code; why a review ended the search is said."""
+    from hpo.automl.review import NOT_CONFIRMED, REVIEW_ONLY
+
+    if result.declined == REVIEW_ONLY:
+        return 0
+    if result.declined:
+        print(f"hpo {verb}: {result.declined}", file=sys.stderr)
+    if result.declined not in ("", NOT_CONFIRMED):
+        return 2
     return 130 if result.finished is None else 0
 
 

@@ -64,3 +64,5 @@ class SearchResult:
     run: RunDir
     finished: Finished | None = None
     """None when the search was interrupted or declined."""
+    declined: str = ""
+    """Why the review ended it, where the route knows a reason."""

@@ -1,6 +1,7 @@
 """`hpo automl`: flags, events, exit codes, lists, plain training."""
 
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from hpo import api
+from hpo.automl.errors import ReviewDeclinedError
 from hpo.cli.automl import _settings
 from hpo.cli.main import main
 from tests.hpo.automl.foreign import make_foreign_skill
@@ -80,6 +83,28 @@ def test_a_search_prints_events_alone_and_its_workspace_is_a_run(here, capfd):
     info.write_text(info.read_text().replace("  export:\n    command", "  exporting:\n    command"))
     assert main(["export", str(run_dir)]) == 2
     assert "skill_info.yaml has no action `export`" in capfd.readouterr().err
+
+
+def test_a_search_without_a_baseline_goes_on_without_one(here, capfd):
+    info = here / "skill/references/skill_info.yaml"
+    text = info.read_text().replace("resume_model", "ptm_if_no_resume_model")
+    info.write_text(text.replace(" evaluate -e", " no-such-action -e"))
+    (here / "start.pth").write_text('{"epoch": 0}')
+    one = ["--settings", "automl_max_recommendations=1", "algorithm=random"]
+    words = [*one, "--weights", "start.pth", "--set", "num_epochs=1", "--yes"]
+    assert main([*QUICK, *words]) == 2
+    (run_dir,) = here.glob("runs/*/*")
+    said = capfd.readouterr().err.rstrip().splitlines()[-1]
+    way = f"hpo automl --skill-dir {here / 'skill'} --resume {run_dir} --no-baseline"
+    assert said.startswith("hpo automl: the baseline (base checkpoint) could not be evaluated: ")
+    assert f"go on without one: `{way}`" in said
+    assert main(["resume", str(run_dir), "--in-process"]) == 2, "nothing was accepted so far"
+    assert capfd.readouterr().err.rstrip().splitlines()[-1] == said.replace("automl", "resume", 1)
+    with pytest.raises(ReviewDeclinedError, match="could not be evaluated"):
+        api.load(run_dir).resume(executor="inprocess", quiet=True)
+    assert main([*shlex.split(way)[1:], "--in-process", "--yes"]) == 0
+    assert main(["resume", str(run_dir), "--budget", "+1", "--in-process"]) == 0
+    assert len(list(run_dir.glob("trials/*"))) == 2
 
 
 def test_the_defaults_are_ten_bayesian_trials_of_the_models_metric(here, capfd):
