@@ -28,7 +28,7 @@ TESTED_ELSEWHERE = {
     "hpo/automl/{plan_file,skill_context}": "tests/hpo/automl/contract/test_names.py",
     "hpo/jobs/spec_formats": "tests/hpo/automl/contract/test_actions.py",
     "hpo/automl/{data_keys,errors,evaluation,execute,finishing,hooks}": "tests/hpo/automl/test_runner.py",
-    "hpo/automl/{plain_run,planning,recommendation,workspace}": "tests/hpo/automl/test_runner.py",
+    "hpo/automl/{plain_run,recommendation,workspace}": "tests/hpo/automl/test_runner.py",
     # What a verb prints is tested where a user sees it.
     "hpo/cli/automl_console": "tests/hpo/cli/test_automl.py",
     "hpo/cli/completion": "tests/hpo/cli/test_reference_pages.py",

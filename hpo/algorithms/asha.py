@@ -53,6 +53,7 @@ ENTRY = AlgorithmEntry(
         ),
     ),
     brings_pruning=True,
+    num_trials=lambda _options, _epochs, _style: None,
     paper="Li et al. 2020",
     when="many slots and many short trials",
 )

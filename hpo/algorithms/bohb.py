@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from hpo.algorithms.entry import AlgorithmEntry, Setting
 from hpo.algorithms.options import Option
-from hpo.algorithms.recipes import HALVING, ROUNDS, num_designed, with_brackets
+from hpo.algorithms.recipes import HALVING, ROUNDS, bracket_trials, num_designed, with_brackets
 from hpo.core.protocols import Algorithm
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ ENTRY = AlgorithmEntry(
         ),
     ),
     brings_pruning=True,
+    num_trials=bracket_trials,
     paper="Falkner, Klein, Hutter 2018",
     when="many trials of which early epochs tell little",
 )

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from hpo.algorithms.entry import AlgorithmEntry, Setting
 from hpo.algorithms.options import Option
-from hpo.algorithms.recipes import HALVING, ROUNDS, length_of, shortest_of
+from hpo.algorithms.recipes import HALVING, ROUNDS, bracket_trials, brackets_of
 from hpo.core.protocols import Algorithm
 
 
 def build(setting: Setting) -> Algorithm:
     """Make it for a study; each rung is a trial of its own in either style."""
-    from hpo.algorithms.brackets import hyperband_brackets
     from hpo.algorithms.evolution import Evolution, EvolvingBrackets
 
     options = setting.options
-    factor = options["reduction_factor"]
     return EvolvingBrackets(
         setting.space,
-        hyperband_brackets(length_of(setting), shortest_of(setting), factor),
+        brackets_of(options, setting.num_epochs),
         Evolution(options["mutation_factor"], options["crossover_prob"]),
         direction=setting.direction,
         seed=setting.seed,
@@ -51,6 +49,7 @@ ENTRY = AlgorithmEntry(
         ),
     ),
     brings_pruning=True,
+    num_trials=lambda options, epochs, _style: bracket_trials(options, epochs, "rungs"),
     paper="Awad, Mallik, Hutter 2021",
     when="many short trials in many dimensions, options among them",
 )

@@ -96,3 +96,10 @@ class AlgorithmEntry:
     paper: str = ""
     when: str = ""
     """When to choose it, one line."""
+    fit: Callable[[Mapping[str, Any], int, int | None], dict[str, Any]] | None = None
+    """Those of its options that depend on the epochs of a full trial and the budget of trials: as
+    they were given, else fitted to these."""
+    num_trials: Callable[[Mapping[str, Any], int, Style], int | None] | None = None
+    """How many trials it takes to its end, from its complete options, the epochs of a full trial
+    and the style; it returns None where only the search can tell, and is None where the budget
+    decides."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hpo.algorithms.entry import AlgorithmEntry, Setting
-from hpo.algorithms.recipes import HALVING, ROUNDS, random_recipe, with_brackets
+from hpo.algorithms.recipes import HALVING, ROUNDS, bracket_trials, random_recipe, with_brackets
 from hpo.core.protocols import Algorithm
 
 
@@ -19,6 +19,7 @@ ENTRY = AlgorithmEntry(
     options=(*HALVING, ROUNDS),
     aliases=("h",),
     brings_pruning=True,
+    num_trials=bracket_trials,
     paper="Li et al. 2018",
     when="it is unknown how early a trial can be judged",
 )

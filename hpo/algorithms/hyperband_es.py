@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from hpo.algorithms.entry import AlgorithmEntry, Setting
 from hpo.algorithms.options import Option
-from hpo.algorithms.recipes import HALVING, ROUNDS, length_of, random_recipe, with_brackets
+from hpo.algorithms.recipes import (
+    HALVING,
+    ROUNDS,
+    bracket_trials,
+    length_of,
+    random_recipe,
+    with_brackets,
+)
 from hpo.core.protocols import Algorithm
 
 
@@ -45,6 +52,7 @@ ENTRY = AlgorithmEntry(
     ),
     aliases=("hes",),
     brings_pruning=True,
+    num_trials=bracket_trials,
     paper="Li et al. 2018; Domhan, Springenberg, Hutter 2015 for the idea",
     when="rungs lie far apart",
 )

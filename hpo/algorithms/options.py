@@ -62,7 +62,7 @@ class Option:
         )
 
     def read(self, value: Any, where: str) -> Any:
-        """Check a given value and bring it to the option's type.
+        """Check a given value and bring it to the option's type; None says that none is given.
 
         Raises:
             SpecError: when it has another type or lies outside the limits.
@@ -72,7 +72,7 @@ class Option:
         if self.kind is dict and isinstance(value, str):
             value = read_yaml(Path(value))
         if value is None:
-            return self.default
+            return None
         fits = isinstance(value, self.kind) or (self.kind is float and isinstance(value, int))
         is_mixed_up = isinstance(value, bool) and self.kind is not bool
         got = "a secret value" if self.is_secret else quoted(value)
@@ -128,7 +128,7 @@ def resolve_options(
             raise SpecError(f"{where}.{name}: {option.name} is given twice; keep one of them")
         found[option.name] = option.read(value, f"{where}.{name}")
     for option in known:
-        if option.name not in found:
+        if found.get(option.name) is None:
             found[option.name] = _unset(option, route=route)
     return found
 
@@ -141,6 +141,6 @@ def without_secrets(known: Sequence[Option], given: Mapping[str, Any]) -> dict[s
 
 def _unset(option: Option, *, route: bool) -> Any:
     for name in option.env:
-        if os.environ.get(name):
-            return option.read(os.environ[name], name)
+        if (value := option.read(os.environ.get(name) or None, name)) is not None:
+            return value
     return option.default_for(route=route)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from hpo.algorithms.entry import AlgorithmEntry, Setting
+from collections.abc import Mapping
+from typing import Any
+
+from hpo.algorithms.entry import AlgorithmEntry, Setting, Style
 from hpo.algorithms.options import Option
-from hpo.algorithms.recipes import length_of
+from hpo.algorithms.recipes import longest_of
 from hpo.core.protocols import Algorithm
 
 
@@ -12,10 +15,8 @@ def build(setting: Setting) -> Algorithm:
     """Make it for a study; every generation of a member is a trial."""
     from hpo.algorithms.population import Moves, Population
 
-    options, epochs = setting.options, length_of(setting)
-    size = options["population_size"] or _size_for(setting)
-    interval = options["eval_interval"] or _interval_for(setting, size)
-    ends = [k * interval for k in range(1, -(-epochs // interval))] + [epochs]
+    options = setting.options
+    options = options | fit(options, setting.num_epochs, setting.context.planned_trials)
     return Population(
         setting.space,
         Moves(
@@ -24,28 +25,40 @@ def build(setting: Setting) -> Algorithm:
             resample=options["resample_probability"],
             can_change=setting.can_change,
         ),
-        size=size,
-        ends=tuple(ends[: options["max_generations"]]),
-        num_epochs=epochs,
+        size=options["population_size"],
+        ends=_ends(options, setting.num_epochs),
         direction=setting.direction,
         seed=setting.seed,
         first=setting.context.first,
     )
 
 
-def _size_for(setting: Setting) -> int:
-    """Ten members, or as many as a small budget of trials takes through three generations."""
-    trials = setting.context.planned_trials
-    return 10 if trials is None else min(10, max(4, (trials - 1) // 3))
+def fit(options: Mapping[str, Any], num_epochs: int, trials: int | None) -> dict[str, Any]:
+    """Let members and generations fit a budget of trials, as far as they were not given.
 
-
-def _interval_for(setting: Setting, size: int) -> int:
-    """A ninth of a whole trial; longer where a budget of trials would end before the last one."""
-    epochs, trials = length_of(setting), setting.context.planned_trials
+    Ten members, or as many as a small budget takes through three generations; a generation is a
+    ninth of a whole trial, or longer where the budget would end before the last one.
+    """
+    epochs = longest_of(options, num_epochs)
+    size = options.get("population_size")
+    size = size or (10 if trials is None else min(10, max(4, (trials - 1) // 3)))
     generations = min(9, epochs)
     if trials is not None:
         generations = min(generations, max(1, (trials - 1) // size))
-    return -(-epochs // generations)
+    interval = options.get("eval_interval") or -(-epochs // generations)
+    most = options.get("max_generations") or -(-epochs // interval)
+    return {"population_size": size, "eval_interval": interval, "max_generations": most}
+
+
+def _ends(options: Mapping[str, Any], num_epochs: int) -> tuple[int, ...]:
+    """The last epoch of each generation."""
+    epochs, interval = longest_of(options, num_epochs), options["eval_interval"]
+    return (*range(interval, epochs, interval), epochs)[: options["max_generations"]]
+
+
+def num_trials(options: Mapping[str, Any], num_epochs: int, _style: Style) -> int:
+    """Every generation of every member, and the default beside them."""
+    return 1 + options["population_size"] * len(_ends(options, num_epochs))
 
 
 ENTRY = AlgorithmEntry(
@@ -101,6 +114,8 @@ ENTRY = AlgorithmEntry(
         ),
     ),
     brings_pruning=True,
+    fit=fit,
+    num_trials=num_trials,
     paper="Jaderberg et al. 2017",
     when="schedules matter (rates that should fall during training) and trials are long",
 )

@@ -99,9 +99,8 @@ class Population:
         space: what is searched.
         moves: how a copied configuration is changed.
         size: members.
-        ends: last epoch of each generation.
-        num_epochs: length of a full trial, which the default configuration is trained for beside
-            the population.
+        ends: last epoch of each generation; the default configuration is trained until the last
+            of them beside the population.
         direction: `maximize` or `minimize`.
         seed: the study's seed.
         first: latents of members to begin with.
@@ -114,13 +113,12 @@ class Population:
         *,
         size: int,
         ends: Sequence[int],
-        num_epochs: int,
         direction: str,
         seed: int,
         first: Sequence[dict[str, Any]] = (),
     ) -> None:
         self._space, self._moves, self._ends = space, moves, tuple(ends)
-        self._size, self._num_epochs, self._seed = size, num_epochs, seed
+        self._size, self._seed = size, seed
         self._sign = Direction(direction).sign
         start = space.for_trial(0).design(size, random.Random(derive_seed(seed, "design")))
         self._start = [default_latents(space), *first, *start][:size]
@@ -139,7 +137,7 @@ class Population:
         """Return the default configuration, a first generation, or the next of some member."""
         if self._default is None:
             latents = default_latents(self._space)
-            suggestion = suggest(self._space, number, latents, self._num_epochs, None)
+            suggestion = suggest(self._space, number, latents, self._ends[-1], None)
         else:
             member = self._next_member()
             if member is None:

@@ -6,11 +6,12 @@ policy (who goes on).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from hpo.algorithms.brackets import first_rung, hyperband_brackets, rung_epochs
-from hpo.algorithms.entry import Setting
+from hpo.algorithms.brackets import Bracket, first_rung, hyperband_brackets
+from hpo.algorithms.entry import Setting, Style
 from hpo.algorithms.options import Option
 from hpo.core.errors import SpecError
 from hpo.core.protocols import Algorithm
@@ -154,7 +155,7 @@ def with_brackets(setting: Setting, recipe: Recipe, *, early: Pruner | None = No
     from hpo.algorithms.rung_policies import SynchronousBrackets
 
     factor, rounds = setting.options["reduction_factor"], setting.options.get("rounds")
-    brackets = hyperband_brackets(length_of(setting), shortest_of(setting), factor)
+    brackets = brackets_of(setting.options, setting.num_epochs)
     if setting.is_rungs:
         return over_rungs(setting, recipe, SynchronousBrackets(brackets, rounds), early)
     pruner = BracketPruner(brackets, factor, setting.direction)
@@ -179,23 +180,28 @@ def over_rungs(
 
 
 def length_of(setting: Setting) -> int:
-    """Epochs of a configuration that is never stopped.
+    """Epochs of a configuration that is never stopped; see `longest_of`."""
+    return longest_of(setting.options, setting.num_epochs)
+
+
+def longest_of(options: Mapping[str, Any], num_epochs: int) -> int:
+    """Epochs of a configuration that is never stopped, where a full trial has so many.
 
     Raises:
         SpecError: when more are asked for than a trial has.
     """
-    asked = setting.options.get("max_epochs")
-    if asked is not None and asked > setting.num_epochs:
+    asked = options.get("max_epochs")
+    if asked is not None and asked > num_epochs:
         raise SpecError(
-            f"max_epochs: at most the {setting.num_epochs} epochs of a trial must be given, got "
+            f"max_epochs: at most the {num_epochs} epochs of a trial must be given, got "
             f"{asked}; set the trainer's number of epochs to {asked} too"
         )
-    return int(asked or setting.num_epochs)
+    return int(asked or num_epochs)
 
 
-def shortest_of(setting: Setting) -> int:
+def _shortest_of(options: Mapping[str, Any], num_epochs: int) -> int:
     """Epochs of the first rung."""
-    epochs, given = length_of(setting), setting.options.get("epoch_multiplier")
+    epochs, given = longest_of(options, num_epochs), options.get("epoch_multiplier")
     if given is not None and given > epochs:
         raise SpecError(f"epoch_multiplier: at most {epochs} epochs must be given, got {given}")
     return int(given or first_rung(epochs))
@@ -203,5 +209,24 @@ def shortest_of(setting: Setting) -> int:
 
 def rungs_for(setting: Setting) -> tuple[int, ...]:
     """The rungs of the one bracket of successive halving."""
-    factor = setting.options["reduction_factor"]
-    return rung_epochs(length_of(setting), shortest_of(setting), factor)
+    return brackets_of(setting.options, setting.num_epochs)[0].rungs
+
+
+def brackets_of(options: Mapping[str, Any], num_epochs: int) -> tuple[Bracket, ...]:
+    """Hyperband's brackets by the options of `HALVING`."""
+    longest, shortest = longest_of(options, num_epochs), _shortest_of(options, num_epochs)
+    return hyperband_brackets(longest, shortest, options["reduction_factor"])
+
+
+def bracket_trials(options: Mapping[str, Any], num_epochs: int, style: Style) -> int | None:
+    """How many trials all rounds of Hyperband's brackets are; None of rounds without a limit.
+
+    The default has a place of the brackets, but stands beside rungs that are trials.
+    """
+    rounds = options.get("rounds")
+    if rounds is None:
+        return None
+    brackets = brackets_of(options, num_epochs)
+    if style == "rungs":
+        return 1 + int(rounds) * sum(sum(bracket.sizes) for bracket in brackets)
+    return int(rounds) * sum(bracket.sizes[0] for bracket in brackets)

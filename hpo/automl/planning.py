@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo.algorithms.pruners import PRUNERS
-from hpo.algorithms.registry import AUTO
+from hpo.algorithms.registry import AUTO, find_algorithm
 from hpo.automl.command_trainer import full_template
 from hpo.automl.data_keys import anchored_roots, eval_keys, start_weights, study_sources, train_keys
 from hpo.automl.errors import AutoMLError
@@ -148,11 +148,11 @@ class _Planner:
             nest(start_weights(self.request, self.overrides, trainer)),
             nest(self._epochs(options)),
         )
+        length = num_epochs_of(trainer.validate(given), trainer)
+        total = self._fit(options, length)
         given, adjustments = self._adjust(trainer, given, options)
         if self.script is not None:
             check_script_spec(self.skill.schema_file(self.request.action), trainer.validate(given))
-        length = num_epochs_of(trainer.validate(given), trainer)
-        total = self._total(options, length)
         study = StudySpec(
             name=self.request.workspace.name,
             trainer=name,
@@ -172,8 +172,7 @@ class _Planner:
             eval_keys=eval_data,
             no_eval_reason=no_eval,
         )
-        style = RUNGS_STYLE if self._is_rungs() else RUNNING_STYLE
-        return Planned(study=study, facts=facts, settings=self.settings, style=style)
+        return Planned(study=study, facts=facts, settings=self.settings, style=self._style())
 
     def _facts(self, objectives: Objectives) -> WorkspaceFacts:
         """What the request alone says of the workspace."""
@@ -339,10 +338,10 @@ class _Planner:
         """Whether the engine gets a trial's value only when the trial has ended."""
         return bool(self.request.platform or self.request.reports_at_end)
 
-    def _is_rungs(self) -> bool:
+    def _style(self) -> str:
         """Whether every rung is a job of its own."""
         at_end = self._is_told_at_end() or self.registered is None
-        return at_end and self.settings.stops_trials
+        return RUNGS_STYLE if at_end and self.settings.stops_trials else RUNNING_STYLE
 
     def _slots(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """How many trials run at a time: a number, or by how many share a GPU."""
@@ -354,17 +353,18 @@ class _Planner:
             return {"concurrent": concurrent}
         return {"trials_per_gpu": check_sharing(sharing, concurrent, "trials_per_gpu")}
 
-    def _total(self, options: Mapping[str, Any], num_epochs: int) -> int | None:
-        """How many trials there will be; None where only the search itself can tell."""
-        asked = self.settings.max_recommendations
-        if asked is not None or "rounds" not in options:
-            return asked
-        from hpo.algorithms.brackets import hyperband_brackets
+    def _fit(self, options: dict[str, Any], num_epochs: int) -> int | None:
+        """Fit options that were not given; return how many trials there will be, if that is known.
 
-        brackets = hyperband_brackets(
-            int(options.get(MAX_EPOCHS) or num_epochs),
-            int(options.get("epoch_multiplier") or 1),
-            int(options["reduction_factor"]),
-        )
-        sizes = [sum(b.sizes) if self._is_rungs() else b.sizes[0] for b in brackets]
-        return int(options["rounds"]) * sum(sizes)
+        A published default gives way where the search could not be finished with it.
+        """
+        asked = self.settings.max_recommendations
+        if self.settings.algorithm == AUTO:
+            return asked
+        entry = find_algorithm(self.settings.algorithm)
+        if entry.fit is not None:
+            given = {name: options[name] for name in options.keys() & self.settings.given}
+            options |= entry.fit(given, num_epochs, asked)
+        if asked is not None or entry.num_trials is None:
+            return asked
+        return entry.num_trials(options, num_epochs, self._style())

@@ -319,7 +319,7 @@ def _with_options(
         known = [*_BY_NAME, *own, *others]
         hints = (f"automl_settings.{key}: no such setting{nearest(key, known)}" for key in unknown)
         raise AutoMLError("; ".join(hints))
-    mine = {key: value for key, value in rest.items() if key in own}
+    mine = {key: value for key, value in rest.items() if key in own and value is not None}
     mine.pop(MAX_RECOMMENDATIONS, None)  # the budget counts trials, and can be extended
     if "automl_max_concurrent" in own and values["automl_max_concurrent"] is not None:
         mine["automl_max_concurrent"] = values["automl_max_concurrent"]
@@ -335,7 +335,7 @@ def _with_options(
         secrets={key: value for key, value in full.items() if key not in public and value},
         given=given | {own[key] for key in mine},
         stops_trials=bool(entry and entry.brings_pruning),
-        ends_itself=any(option.name in ("rounds", "min_top_configs") for option in options),
+        ends_itself=bool(entry and entry.num_trials),
         warnings=_of_no_use(name, values, {key: others[key] for key in rest if key not in own}),
     )
 

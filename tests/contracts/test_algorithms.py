@@ -13,6 +13,7 @@ import sys
 import pytest
 
 from hpo.algorithms import ALGORITHMS
+from hpo.algorithms.options import resolve_options
 from hpo.core.selection import best_trial
 from hpo.core.trial import TrialState
 from hpo.study.sections import SearchOptions
@@ -243,6 +244,23 @@ def test_it_ends_by_itself(name, style):
     assert len(made.records) < 400
     assert made.algorithm.ask(len(made.records)) is None
     assert best_trial(made.records, "maximize").epochs == EPOCHS
+
+
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("name", sorted(set(HALVING) - {"asha"}))
+def test_it_takes_as_many_trials_as_it_says(name, style):
+    options = SMALL.get(name, {}) | {"max_epochs": EPOCHS}
+    complete = resolve_options(name, ALGORITHMS[name].options, options, route=True)
+    told = ALGORITHMS[name].num_trials(complete, EPOCHS, style)
+    assert len(finished(name, style).records) == told
+
+
+def test_a_population_that_ends_early_is_compared_with_a_default_that_ends_with_it():
+    """Two generations of two epochs: what the default shows at its ninth epoch counts no more."""
+    options = {"population_size": 4, "eval_interval": 2, "max_generations": 2}
+    better = Search("pbt", options=options, values=lambda params, epoch: params != DEFAULT).run()
+    assert [r.until_epoch for r in better.records] == [4, 2, 2, 2, 2, 4, 4, 4, 4]
+    assert best_trial(better.records, "maximize").number != 0
 
 
 @pytest.mark.parametrize("style", STYLES)

@@ -23,6 +23,8 @@ def resolve(given, **how):
 def test_defaults_differ_between_a_search_and_the_route():
     assert resolve({})["share"] == 0.5
     assert resolve({}, route=True) == {"factor": 3, "share": 0.1, "llm_key": None}
+    nothing = {"factor": None, "automl_share": "null"}
+    assert resolve(nothing, route=True) == resolve({}, route=True)
 
 
 @pytest.mark.parametrize("name", ["factor", "eta", "automl_factor", "automl_eta"])

@@ -43,6 +43,8 @@ def test_defaults_are_the_published_ones():
     assert rungs.max_recommendations is None
     assert rungs.ends_itself
     assert rungs.stops_trials
+    unset = read_settings({"algorithm": "hyperband", "automl_max_epochs": None, "rounds": None})
+    assert (unset.options, unset.given) == (rungs.options, rungs.given)
 
 
 @pytest.mark.parametrize(
