@@ -15,8 +15,8 @@ def build(setting: Setting) -> Algorithm:
     """Make it for a study; every generation of a member is a trial."""
     from hpo.algorithms.population import Moves, Population
 
-    options = setting.options
-    options = options | fit(options, setting.num_epochs, setting.context.planned_trials)
+    given = setting.options
+    options = {**given, **fit(given, setting.num_epochs, setting.context.planned_trials)}
     return Population(
         setting.space,
         Moves(
@@ -58,7 +58,7 @@ def _ends(options: Mapping[str, Any], num_epochs: int) -> tuple[int, ...]:
 
 def num_trials(options: Mapping[str, Any], num_epochs: int, _style: Style) -> int:
     """Every generation of every member, and the default beside them."""
-    return 1 + options["population_size"] * len(_ends(options, num_epochs))
+    return 1 + int(options["population_size"]) * len(_ends(options, num_epochs))
 
 
 ENTRY = AlgorithmEntry(

@@ -8,7 +8,7 @@ fitted, so the words are the whole rule.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -61,13 +61,15 @@ def measure_gain(
 
     Returns:
         None while too little is known: fewer than `LEAST_TRIALS` trials have ended, less than twice
-        the window has been trained, or no curve is long enough to show its noise.
+        the window has been trained, no curve is long enough to show its noise, or where trials go
+        on from others none but the default has come to the last epoch.
     """
     ended = [t for t in of_last_stage(trials) if not t.is_repeat and t.state.is_finished]
-    whole = [t for t in ended if t.state is TrialState.COMPLETE]
-    if len(ended) < LEAST_TRIALS or not whole:
+    whole, num_complete = _whole(ended), sum(t.state is TrialState.COMPLETE for t in ended)
+    if len(ended) < LEAST_TRIALS or not whole or len(whole) < min(2, num_complete):
         return None
-    window = window_s or WINDOW_TRIALS * median(t.seconds for t in whole)
+    known = {t.number: t for t in trials}
+    window = window_s or WINDOW_TRIALS * median(_seconds_in_full(t, known) for t in whole)
     if sum(t.seconds for t in ended) < 2 * window:
         return None
     late, spent = 0, 0.0
@@ -83,6 +85,23 @@ def measure_gain(
     if noise is None:
         return None
     return Gain(window_s=window, trials=late, gain=after - before, noise=noise.deviation)
+
+
+def _whole(ended: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """Trials that were trained in full; none before the default, which always is, has ended."""
+    longest = max((t.until_epoch for t in ended), default=0)
+    has_default = any(t.number == 0 for t in ended)
+    complete = (t for t in ended if t.state is TrialState.COMPLETE)
+    return [t for t in complete if has_default and t.epochs >= longest]
+
+
+def _seconds_in_full(trial: TrialRecord, known: Mapping[int, TrialRecord]) -> float:
+    """Seconds of a trial and of those that it went on from."""
+    seconds = trial.seconds
+    while trial.start_from is not None:
+        trial = known[trial.start_from[0]]
+        seconds += trial.seconds
+    return seconds
 
 
 def _best(trials: Sequence[TrialRecord], sign: float) -> float | None:

@@ -74,3 +74,30 @@ def test_repeats_and_running_trials_are_left_out():
         trial(31, 0.9, state=TrialState.RUNNING),
     ]
     assert measure_gain([*steps(*[0.5] * 20), *others], "maximize").gain == 0.0
+
+
+def generations(members, count):
+    """A default of nine epochs, then generations of three, each of which goes on from the last."""
+    trials = [trial(0, 0.5, seconds=9.0)]
+    for turn in range(count):
+        for member in range(members):
+            number = len(trials)
+            source = (number - members, 3 * turn) if turn else None
+            made = trial(number, 0.5 + 0.1 * (turn == 2), seconds=3.0, start_from=source)
+            made.measurements = made.measurements[3 * turn : 3 * turn + 3]
+            made.until_epoch = 3 * turn + 3
+            trials.append(made)
+    return trials
+
+
+@pytest.mark.parametrize("window_s", [None, 15])
+def test_trials_that_go_on_from_others_count_once_one_has_come_to_the_last_epoch(window_s):
+    """Before it nothing but the default could have been the best, however long that stays so."""
+    assert measure_gain(generations(20, 2), "maximize", window_s=window_s) is None
+    found = measure_gain(generations(20, 3), "maximize", window_s=window_s)
+    assert found.window_s == (window_s or 8 * 9.0)  # three times three seconds, as the default
+    assert found.gain == (0.0 if window_s else pytest.approx(0.1))
+
+
+def test_before_the_default_has_ended_nobody_knows_a_full_trial():
+    assert measure_gain(generations(20, 3)[1:], "maximize") is None
