@@ -66,6 +66,24 @@ def distinct(order: Iterable[TrialRecord]) -> Iterator[TrialRecord]:
             yield trial
 
 
+def with_params_of_their_own(
+    order: Iterable[TrialRecord], trials: Iterable[TrialRecord]
+) -> list[TrialRecord]:
+    """Of some trials those whose parameters were the same over all epochs, as a new training's are.
+
+    A trial that goes on from another one may have changed them.
+    """
+    known = {t.number: t for t in trials}
+
+    def is_unchanged(trial: TrialRecord) -> bool:
+        begun = trial
+        while begun.start_from is not None and begun.params == trial.params:
+            begun = known[begun.start_from[0]]
+        return begun.params == trial.params
+
+    return [t for t in order if is_unchanged(t)]
+
+
 def default_trial(trials: Iterable[TrialRecord], direction: str) -> TrialRecord | None:
     """The trial that the default configuration is judged by; None where it has no result.
 
@@ -84,7 +102,8 @@ def finalists(trials: Iterable[TrialRecord], direction: str, count: int) -> list
     """The `count` best configurations of the largest budget, by their best trials, and the default.
 
     Trials that are not trained to their end are left out where others are: their repeats would be,
-    and so tell of another model.
+    and so tell of another model. So would those of trials whose parameters changed on the way: they
+    are left out too, and where the best is one of them there is nothing to compare it with.
     """
     trials = list(trials)
     order = ranked([t for t in trials if not t.is_repeat], direction)
@@ -92,7 +111,10 @@ def finalists(trials: Iterable[TrialRecord], direction: str, count: int) -> list
         return []
     longest = leading(order)
     able = [t for t in longest if t.state.is_finished] or longest
-    chosen = list(islice(distinct(able), count))
+    same = with_params_of_their_own(able, trials)
+    if same[:1] != able[:1]:
+        return []
+    chosen = list(islice(distinct(same), count))
     default = default_trial(trials, direction)
     # A default of an earlier stage is not compared with these, nor is one without which a
     # comparison was made: an earlier release left out one that had failed.

@@ -126,6 +126,11 @@ def fewer_words(
 ) -> list[str]:
     """Say in at most one sentence why fewer trials were compared than were asked for."""
     chosen = finalists(trials, direction, asked)
+    if not chosen and trials:
+        return [
+            "the best trial went on from one with other parameters, so with its own alone another "
+            "model would be trained"
+        ]
     if not compared:
         return ["the budget ended before two finalists were trained again"]
     if compared < len(chosen):
@@ -134,9 +139,10 @@ def fewer_words(
             "the others were trained again"
         ]
     if compared < asked:
+        how = " with the same parameters" if any(t.start_from for t in trials) else ""
         return [
             f"{count_of(compared, 'trial')} compared where {asked} were asked for: no other was "
-            "trained to its end"
+            f"trained to its end{how}"
         ]
     return []
 

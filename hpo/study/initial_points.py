@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo.core.errors import RunError, SpecError
-from hpo.core.selection import distinct, leading, ranked
+from hpo.core.selection import distinct, leading, ranked, with_params_of_their_own
 from hpo.core.spec_dicts import flatten
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import LEDGER_FILE, STUDY_FILE, RunDir, is_run
@@ -96,8 +96,12 @@ def _best_of(run: Path, trainer: str) -> list[Row]:
         )
     trials, direction = Ledger.read_trials(run / LEDGER_FILE)
     longest = leading(ranked([t for t in trials if not t.is_repeat], direction))
+    longest = with_params_of_their_own(longest, trials)
     if not longest:
-        raise RunError(f"--warm-start: {run} has no trial with a result to begin with")
+        raise RunError(
+            f"--warm-start: {run} has no trial with a result to begin with (one that went on from "
+            "another one with other parameters is none)"
+        )
     specs = TrialSpecs(base_spec=plan.base_spec, seed_key="", run=RunDir(run))
     found: list[Row] = []
     for trial in islice(distinct(longest), _BEST_OF_RUN):

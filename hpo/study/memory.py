@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpo.core.errors import HpoError
 from hpo.core.protocols import Trainer
-from hpo.core.selection import distinct, ranked
+from hpo.core.selection import distinct, ranked, with_params_of_their_own
 from hpo.core.spec_dicts import flatten, is_same
 from hpo.core.text import is_number
 from hpo.core.trainer_extras import PictureDescriber
@@ -202,7 +202,8 @@ def best_of(trials: Sequence[TrialRecord], direction: str) -> list[tuple[TrialRe
     floor = max(default, default=-math.inf)
     longest = order[0][0].epochs if order else 0
     ahead = (t for t, value in order if t.epochs == longest and sign * value > floor)
-    return [(t, values[t.number]) for t in islice(distinct(ahead), MOST)]
+    able = with_params_of_their_own(ahead, trials)
+    return [(t, values[t.number]) for t in islice(distinct(able), MOST)]
 
 
 def is_same_kind(before: StudyPlan, now: StudyPlan, trainer: Trainer, names: set[str]) -> bool:

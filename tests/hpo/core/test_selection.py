@@ -11,6 +11,7 @@ from hpo.core.selection import (
     repeated,
     roles,
     shown_role,
+    with_params_of_their_own,
 )
 from hpo.core.trial import Measurement, TrialRecord, TrialStage, TrialState
 from tests.count_calls import count_calls
@@ -130,6 +131,32 @@ def test_finalists_are_of_the_largest_budget_and_include_the_default():
     assert numbers(finalists(trials, "maximize", 2)) == [3, 2, 0]
     assert numbers(finalists(trials, "maximize", 4)) == [3, 2, 4, 0]
     assert numbers(finalists([*trials, trial(5, 0.1, epochs=10)], "maximize", 2)) == [5, 0]
+
+
+def population(*scores):
+    """Members of two generations; the second of the last ones copies the first and moves away."""
+    first = [trial(1, 0.6, epochs=3), trial(2, 0.5, epochs=3), trial(3, 0.4, epochs=3)]
+    last = [
+        trial(4, scores[0], params={"lr": 1}), trial(5, scores[1], params={"lr": 1.2}),
+        trial(6, scores[2], params={"lr": 3}),
+    ]  # fmt: skip
+    for record, source in zip(last, (1, 1, 3), strict=True):
+        record.start_from = (source, 3)
+    return [trial(0, 0.2), *first, *last]
+
+
+def test_a_trial_whose_parameters_changed_on_the_way_is_not_trained_again_with_its_last_ones():
+    trials = population(0.9, 0.8, 0.7)
+    assert numbers(finalists(trials, "maximize", 2)) == [4, 6, 0]
+    later = trial(7, 0.85, epochs=10, params={"lr": 1.2})
+    later.start_from = (5, 9)
+    assert with_params_of_their_own([later, *trials], [later, *trials]) == [*trials[:5], trials[6]]
+
+
+def test_where_the_best_cannot_be_trained_again_there_is_nothing_to_compare_it_with():
+    trials = population(0.7, 0.8, 0.6)
+    assert finalists(trials, "maximize", 3) == open_repeats(trials, "maximize", 3) == []
+    assert best_trial(trials, "maximize").number == 5
 
 
 def repeat(number, of, value, **changes):

@@ -7,8 +7,8 @@ import pytest
 
 from hpo.core.budget import Budget
 from hpo.core.event_json import to_plain
-from hpo.core.trial import Ended
-from hpo.results.confirm import confirm
+from hpo.core.trial import Ended, Measurement, TrialRecord, TrialState
+from hpo.results.confirm import confirm, fewer_words
 from hpo.run.ledger import Ledger
 from tests.quick_runs import Events, Listed, make_engine, receipt_of, run_all
 from tests.quick_trainer import TRAINER
@@ -221,6 +221,32 @@ def test_fewer_finalists_than_were_asked_for_are_said_with_the_reason(tmp_path):
         "2 trials compared where 3 were asked for: no other was trained to its end"
     )
     assert compared(engine, asked=2)[0].words == result.words[:-1]
+
+
+@pytest.mark.parametrize(
+    ("best", "compared", "said"),
+    [
+        (2, 0, "the best trial went on from one with other parameters"),
+        (
+            1,
+            2,
+            "2 trials compared where 3 were asked for: no other was trained to its end with the",
+        ),
+    ],
+)
+def test_trials_whose_parameters_changed_on_the_way_are_said_not_to_be_trained_again(
+    best, compared, said
+):
+    trials = [
+        TrialRecord(
+            number=n, state=TrialState.COMPLETE, params={"lr": n}, latents={}, until_epoch=9,
+            start_from=(0, 3) if n == 2 else None,
+            measurements=[Measurement(epoch=9, value=0.5 + 0.1 * (n == best))],
+        )
+        for n in range(3)
+    ]  # fmt: skip
+    (words,) = fewer_words(trials, "maximize", 3, compared)
+    assert words.startswith(said)
 
 
 def test_a_comparison_that_the_budget_cut_short_says_so(tmp_path):

@@ -80,7 +80,7 @@ def generations(members, count):
     """A default of nine epochs, then generations of three, each of which goes on from the last."""
     trials = [trial(0, 0.5, seconds=9.0)]
     for turn in range(count):
-        for member in range(members):
+        for _ in range(members):
             number = len(trials)
             source = (number - members, 3 * turn) if turn else None
             made = trial(number, 0.5 + 0.1 * (turn == 2), seconds=3.0, start_from=source)

@@ -65,6 +65,21 @@ def test_a_configuration_that_was_drawn_twice_takes_one_place(tmp_path):
     assert [start.params["train.width"] for start in found] == [w for w in best if w != 64]
 
 
+def test_members_of_a_population_count_that_kept_their_parameters(tmp_path):
+    """What copied another one's weights with other rates is no recipe for a new training."""
+    options = {"population_size": 4, "eval_interval": 3, "quantile": 0.5}
+    search = SearchOptions(algorithm="pbt", algorithm_options=options, seed=5)
+    run = start_search(
+        quick_study(budget=Budget(trials=13), search=search), tmp_path, Ear().settings(probe=False)
+    ).run
+    trials, _ = Ledger.read_trials(run.ledger_file)
+    first = [t.params for t in trials[1:5]]
+    last = sorted((t for t in trials if t.epochs == 9), key=lambda t: -t.value)
+    kept = [t for t in last if t.params in first or t.number == 0]
+    assert 1 < len(kept) < len(last)
+    assert [s.params for s in starts([run])] == [t.params for t in kept[:3] if t.number]
+
+
 def test_a_narrower_space_takes_the_nearest_values(earlier):
     run, trials = earlier
     wishes = SearchOptions(ranges={"train.lr": [1e-5, 1e-4]}, fix={"train.width": 50})

@@ -95,6 +95,13 @@ def test_a_configuration_that_was_drawn_twice_is_taken_once_by_its_better_trial(
     assert [t.number for t, _ in best_of(trials, "maximize")] == [2, 3, 4]
 
 
+def test_a_trial_whose_parameters_changed_on_the_way_is_no_configuration_to_begin_with():
+    trials = [trial(0, 0.4, 0.5), trial(1, 0.3, 0.55), trial(2, 0.8, 0.9), trial(3, 0.6, 0.7)]
+    trials[2].start_from = trials[3].start_from = (1, 2)
+    trials[3].params = trials[1].params
+    assert [t.number for t, _ in best_of(trials, "maximize")] == [3]
+
+
 def test_no_more_trials_are_compared_than_are_taken():
     trials = [trial(n, 0.0, n / 300) for n in range(300)]
     assert [t.number for t, _ in best_of(trials, "maximize")] == [299, 298, 297]
