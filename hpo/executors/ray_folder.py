@@ -1,4 +1,8 @@
-"""Where a private Ray keeps its sockets and logs: a writable folder with a short path."""
+"""Where a private Ray keeps its sockets and logs: a writable folder with a short path.
+
+Ray lets every user write into the folders that it makes, and whoever does can take the place of a
+process of the search. So they lie in a folder that nobody else can enter.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ from pathlib import Path
 
 from hpo.core.bytes import why_not_writable
 from hpo.core.errors import MachineError
+from hpo.core.own_folder import is_own, why_not_own
 
 LONGEST_SOCKET = 107
 """Bytes that Linux allows for the path of a socket."""
@@ -36,20 +41,19 @@ def choose_ray_folder() -> RayFolder:
         MachineError: RAY_TMPDIR names one that does not serve, or none does.
     """
     if named := os.environ.get("RAY_TMPDIR"):
-        folder = Path(named).absolute() / "ray"
+        folder = _folder_in(Path(named).absolute())
         if why := _why_unfit(folder):
             raise MachineError(
                 f"RAY_TMPDIR: must be a folder with a short path that can be written, and {why}; "
                 "set it to another folder"
             )
         return RayFolder(path=folder)
-    reasons = []
-    for parent in _parents():
-        for folder in (parent / "ray", parent / f"ray-{os.geteuid()}"):
-            if why := _why_unfit(folder):
-                reasons.append(why)
-            else:
-                return RayFolder(path=folder, warning=_warning(folder, reasons))
+    reasons: list[str] = []
+    for folder in map(_folder_in, _parents()):
+        if why := _why_unfit(folder):
+            reasons.append(why)
+        else:
+            return RayFolder(path=folder, warning=_warning(folder, reasons))
     raise MachineError(
         f"TMPDIR: must be a folder with a short path that can be written, and {reasons[0]}; set "
         "it, or run one trial at a time with --in-process"
@@ -63,21 +67,25 @@ def _parents() -> Iterator[Path]:
     yield from map(Path, SHORT)
 
 
+def _folder_in(parent: Path) -> Path:
+    """Ray's folder: where others may enter, too, within one of this user's own."""
+    own = parent if is_own(parent, alone=True) else parent / f"ray-{os.geteuid()}"
+    return own / "ray"
+
+
 def _why_unfit(folder: Path) -> str:
-    """Why Ray cannot keep its files there; empty where it can."""
+    """Why Ray cannot keep its files there; empty where it can, and the folder around it is made."""
     length = len(os.fsencode(folder / _SOCKET))
     if length > LONGEST_SOCKET:
         return (
             f"{folder.parent} is too long by {length - LONGEST_SOCKET} bytes for Ray's sockets, "
             f"whose paths Linux limits to {LONGEST_SOCKET}"
         )
-    why = why_not_writable(folder)
-    return f"{folder} cannot be written ({why})" if why else ""
+    why = why_not_writable(folder) or why_not_own(folder.parent)
+    return f"{folder.parent} cannot be used ({why})" if why else ""
 
 
 def _warning(folder: Path, reasons: list[str]) -> str:
-    """Nothing where the environment's folder serves, if only under another name in it."""
-    named = os.environ.get("TMPDIR")
-    if not reasons or not named or folder.parent == Path(named).absolute():
+    if not reasons or not os.environ.get("TMPDIR"):
         return ""
     return f"TMPDIR: {reasons[0]}; Ray keeps its files in {folder} instead"

@@ -10,7 +10,6 @@ import secrets
 import signal
 import socket
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 from hpo.core.errors import HpoError, MachineError
 from hpo.core.machine import Machine, Node
 from hpo.core.machine_faults import describe_fault
+from hpo.core.own_folder import make_own, temporary_place
 from hpo.core.process import children
 from hpo.executors.ray_folder import choose_ray_folder
 from hpo.executors.ray_owner import OURS
@@ -250,11 +250,15 @@ def _environment_of_children() -> Iterator[None]:
 
 def _keep_bytecode() -> None:
     """Without a bytecode cache every worker compiles torch and its friends anew: 10 s each."""
-    if sys.dont_write_bytecode or os.environ.get("PYTHONDONTWRITEBYTECODE"):
+    if not sys.dont_write_bytecode and not os.environ.get("PYTHONDONTWRITEBYTECODE"):
+        return
+    try:
+        if not os.environ.get("PYTHONPYCACHEPREFIX"):
+            os.environ["PYTHONPYCACHEPREFIX"] = str(make_own(temporary_place("hpo-pycache")))
+    except MachineError as error:
+        logger.warning("%s; each worker takes seconds longer to start", error)
+    else:
         os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-        os.environ.setdefault(
-            "PYTHONPYCACHEPREFIX", str(Path(tempfile.gettempdir()) / f"hpo-pycache-{os.getuid()}")
-        )
 
 
 @contextlib.contextmanager

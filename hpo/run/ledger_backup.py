@@ -28,6 +28,7 @@ from hpo.core.events import (
     TrialEnded,
     TrialSuspended,
 )
+from hpo.core.own_folder import is_own, make_own, temporary_place
 from hpo.core.pacing import Pacer
 from hpo.run.ledger import STARTS, Ledger
 from hpo.run.ledger_storage import connect_to_read
@@ -46,7 +47,7 @@ _AT_ONCE = (Started, Chosen, Interrupted, Finished)
 def ledgers_dir() -> Path:
     """Where ledgers of runs on shared disks live while they are written."""
     chosen = os.environ.get(_LEDGERS_VARIABLE)
-    return Path(chosen) if chosen else Path(tempfile.gettempdir()) / f"hpo-ledgers-{os.getuid()}"
+    return Path(chosen) if chosen else temporary_place("hpo-ledgers")
 
 
 def open_ledger(
@@ -61,16 +62,23 @@ def open_ledger(
 
     Returns:
         The ledger, and the one listener that keeps the run's copy up to date, if it needs one.
+
+    Raises:
+        MachineError: the folder on the driver's disk is another user's.
     """
     local, shared = ledgers_dir() / f"{study_uuid}.db", run.ledger_file
-    if local.is_file():
+    is_named = bool(os.environ.get(_LEDGERS_VARIABLE))
+    if (is_named or is_own(local.parent)) and local.is_file():
         _settle(local, run)
     if not on_driver or not shared.is_file():
         ledger = Ledger.open(shared)  # which says where it is missing
         if _read_starts(shared):
             ledger.note_start()
         return ledger, []
-    local.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if is_named:
+        local.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    else:
+        make_own(local.parent)
     copy_ledger(shared, local)
     ledger = Ledger.open(local)
     ledger.note_start()

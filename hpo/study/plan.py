@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -19,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from hpo.core.errors import DataError, HpoError, MachineError, RunError, SpecError
 from hpo.core.event_json import from_dict
 from hpo.core.machine_faults import describe_fault, find_fault
+from hpo.core.own_folder import make_own, temporary_place
 from hpo.core.protocols import Trainer
 from hpo.core.spec_dicts import flatten, is_same, lookup, merged, nest, value_at
 from hpo.core.trainer_extras import CacheFolder, SourceSettler, SparseValidation
@@ -147,7 +146,7 @@ def kept_folder(trainer: Trainer) -> Path:
     """Where a trainer keeps pictures that it makes or splits: its cache folder, if it has one."""
     if isinstance(trainer, CacheFolder):
         return Path(trainer.cache_folder()["folder"])
-    return Path(tempfile.gettempdir()) / f"hpo-data-{os.geteuid()}"
+    return make_own(temporary_place("hpo-data"))
 
 
 def resolve_sources(study: StudySpec, trainer: Trainer) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Where Ray's files go, by paths that are too long, cannot be written, or are the user's choice."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,9 @@ import pytest
 from hpo.core.errors import MachineError
 from hpo.executors import ray_folder
 from hpo.executors.ray_folder import LONGEST_SOCKET, choose_ray_folder
+from tests.nobody import plant_folder
+
+OWN = f"ray-{os.geteuid()}"
 
 
 @pytest.fixture(autouse=True)
@@ -17,10 +21,10 @@ def short(monkeypatch, tmp_path_factory):
     monkeypatch.delenv("TMPDIR", raising=False)
     monkeypatch.chdir("/")
     made = Path("/tmp") / f"rf-{os.getpid()}"  # noqa: S108 - pytest's own are too long
-    made.mkdir()
+    made.mkdir(mode=0o700)
     monkeypatch.setattr(ray_folder, "SHORT", (str(made),))
     yield made
-    made.rmdir()
+    shutil.rmtree(made)
 
 
 def of_length(tmp_path, length):
@@ -28,7 +32,7 @@ def of_length(tmp_path, length):
     rest = length - len(str(tmp_path)) - 1
     assert 0 < rest < 250
     folder = tmp_path / ("x" * rest)
-    folder.mkdir()
+    folder.mkdir(mode=0o700)
     return folder
 
 
@@ -46,7 +50,6 @@ def test_the_users_folder_is_used_while_sockets_fit(short, monkeypatch):
         fits = sockets(folder / "ray") <= LONGEST_SOCKET
         assert chosen.path == (folder if fits else short) / "ray"
         assert bool(chosen.warning) is not fits
-        folder.rmdir()
 
 
 def test_a_long_folder_is_named_with_what_is_used_instead(short, tmp_path, monkeypatch):
@@ -60,10 +63,9 @@ def test_a_long_folder_is_named_with_what_is_used_instead(short, tmp_path, monke
 
 def test_names_are_measured_in_bytes(short, monkeypatch):
     folder = short / ("ü" * 16)  # 16 letters fit where 32 bytes do not
-    folder.mkdir()
+    folder.mkdir(mode=0o700)
     monkeypatch.setenv("TMPDIR", str(folder))
     assert choose_ray_folder().path == short / "ray"
-    folder.rmdir()
 
 
 @pytest.mark.parametrize("name", ["/proc/nowhere", "/etc/passwd", "/etc/passwd/x"])
@@ -71,25 +73,35 @@ def test_a_folder_that_cannot_be_written_is_left(short, name, monkeypatch):
     monkeypatch.setenv("TMPDIR", name)
     chosen = choose_ray_folder()
     assert chosen.path == short / "ray"
-    assert f"{name}/ray cannot be written" in chosen.warning
+    assert f"{name}/{OWN} cannot be used" in chosen.warning
 
 
 def test_a_folder_that_is_to_be_made_and_one_with_spaces_are_used(short, monkeypatch):
     for name in ("new", "J. Doe"):
         monkeypatch.setenv("TMPDIR", str(short / name))
-        assert choose_ray_folder() == ray_folder.RayFolder(path=short / name / "ray")
+        assert choose_ray_folder() == ray_folder.RayFolder(path=short / name / OWN / "ray")
 
 
-def test_somebody_elses_folder_is_left_for_one_of_ones_own(short, monkeypatch):
-    (short / "ray").write_text("stands for a folder that only its owner can write")
-    assert choose_ray_folder().path == short / f"ray-{os.geteuid()}"
-    (short / "ray").unlink()
+@pytest.mark.parametrize("mode", [0o755, 0o1777])
+def test_where_others_may_enter_it_lies_in_a_folder_that_they_cannot(short, mode):
+    short.chmod(mode)
+    assert choose_ray_folder().path == short / OWN / "ray"
+    assert (short / OWN).stat().st_mode & 0o777 == 0o700
+
+
+def test_a_folder_that_another_user_has_put_there_is_not_used(short, monkeypatch):
+    (short / "shared").mkdir()
+    plant_folder(short / "shared" / OWN)
+    monkeypatch.setenv("TMPDIR", str(short / "shared"))
+    chosen = choose_ray_folder()
+    assert chosen.path == short / "ray"
+    assert f"{short}/shared/{OWN} cannot be used (it is a link, or another" in chosen.warning
 
 
 @pytest.mark.parametrize("name", ["/proc/nowhere", "/tmp/" + "x" * 100])  # noqa: S108
 def test_rays_own_variable_is_obeyed_or_refused(short, name, monkeypatch):
     monkeypatch.setenv("RAY_TMPDIR", str(short / "mine"))
-    assert choose_ray_folder().path == short / "mine" / "ray"
+    assert choose_ray_folder().path == short / "mine" / OWN / "ray"
     monkeypatch.setenv("RAY_TMPDIR", name)
     with pytest.raises(MachineError, match="^RAY_TMPDIR: must be a folder with a short path"):
         choose_ray_folder()

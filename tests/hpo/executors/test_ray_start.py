@@ -1,18 +1,22 @@
 """Ray's workers import what the driver would, where files of the user's have the names of modules."""
 
 import json
+import os
 import subprocess
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from hpo.executors import ray_start
 from tests.hpo.core.process.hostile import (
     install_commands,
     make_folder,
     spare_the_script,
     variables,
 )
+from tests.nobody import plant_folder
 
 pytest.importorskip("ray")
 pytestmark = pytest.mark.ray
@@ -65,3 +69,20 @@ def test_a_program_that_a_trainer_starts_has_the_users_variables(searched):
     program = json.loads((folder / "facts.json").read_text())["program"]
     program.pop("PYTHONBREAKPOINT", None)  # Ray's debugger
     assert program == {"PYTHONPATH": path, "PYTHONWARNINGS": "error"}
+
+
+@pytest.mark.parametrize("is_planted", [False, True])
+def test_bytecode_is_kept_in_a_folder_of_ones_own_or_nowhere(
+    tmp_path, monkeypatch, is_planted, caplog
+):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.setenv("PYTHONPYCACHEPREFIX", "")
+    folder = tmp_path / f"hpo-pycache-{os.geteuid()}"
+    if is_planted:
+        plant_folder(folder)
+    ray_start._keep_bytecode()
+    assert os.environ["PYTHONPYCACHEPREFIX"] == ("" if is_planted else str(folder))
+    assert ("PYTHONDONTWRITEBYTECODE" in os.environ) is is_planted
+    assert (f"{folder}: must be a folder of yours" in caplog.text) is is_planted
+    assert folder.is_dir()

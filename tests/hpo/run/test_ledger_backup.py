@@ -3,13 +3,14 @@
 import logging
 import resource
 import sqlite3
+import tempfile
 import threading
 import time
 
 import pytest
 
 from hpo.core import pacing
-from hpo.core.errors import RunError
+from hpo.core.errors import MachineError, RunError
 from hpo.core.event_bus import EventBus
 from hpo.core.events import (
     Chosen,
@@ -23,6 +24,7 @@ from hpo.core.trial import Measurement, Suggestion, TrialState
 from hpo.run.ledger import Ledger
 from hpo.run.ledger_backup import copy_ledger, ledgers_dir, open_ledger
 from hpo.run.run_dir import create_run
+from tests.nobody import plant_folder
 
 UUID = "0f8fad5b-d9cb-469f-a165-70867728950e"
 
@@ -230,6 +232,23 @@ def test_on_one_machine_there_is_one_ledger(run):
     ledger.close()
     assert seen(run.ledger_file) == [("running", 0)]
     assert not ledgers_dir().exists()
+
+
+def test_what_another_user_has_put_among_temporary_files_is_no_ledger_of_this_run(
+    run, tmp_path, monkeypatch
+):
+    monkeypatch.delenv("HPO_LEDGER_DIR")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    planted = plant_folder(ledgers_dir()) / f"{UUID}.db"
+    more = Ledger.create(planted, "maximize")
+    start(more, 0)
+    more.close()
+    ledger, _ = open_ledger(run, UUID, on_driver=False)
+    ledger.close()
+    assert seen(run.ledger_file) == []
+    assert seen(planted) == [("running", 0)]
+    with pytest.raises(MachineError, match=f"{ledgers_dir()}: must be a folder of yours"):
+        open_ledger(run, UUID, on_driver=True)
 
 
 def test_a_disk_that_is_away_makes_the_copy_late(run, caplog):

@@ -26,6 +26,7 @@ from hpo.study.plan import (
 )
 from hpo.study.sections import DataSources, SearchOptions
 from hpo.study.trainers import find_trainer
+from tests.nobody import plant_folder
 from tests.quick_runs import quick_study
 from tests.quick_trainer import TRAINER
 
@@ -111,8 +112,12 @@ def test_our_own_errors_get_no_second_place():
 def test_made_pictures_are_kept_where_the_trainer_says(monkeypatch, tmp_path):
     monkeypatch.setenv("HPO_CACHE_DIR", str(tmp_path / "mine"))
     assert kept_folder(find_trainer("ml_recog")) == tmp_path / "mine"
-    monkeypatch.setattr(tempfile, "tempdir", "/scratch")
-    assert kept_folder(TRAINER) == Path(f"/scratch/hpo-data-{os.geteuid()}")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert kept_folder(TRAINER) == tmp_path / f"hpo-data-{os.geteuid()}"
+    (tmp_path / f"hpo-data-{os.geteuid()}").rmdir()
+    plant_folder(tmp_path / f"hpo-data-{os.geteuid()}")
+    with pytest.raises(MachineError, match="hpo-data-.* must be a folder of yours"):
+        kept_folder(TRAINER)
 
 
 def test_faults_of_the_machine_are_the_users_to_mend():
