@@ -50,6 +50,7 @@ def save(payload: Payload, paths: list[Path]) -> None:
     """
     first, *others = paths
     try:
+        first.parent.mkdir(exist_ok=True)  # not what is above: a folder that was moved stays away
         write_atomically(first, lambda temporary: torch.save(payload, temporary))
         for other in others:
             write_atomically(other, lambda temporary: link_or_copy(first, temporary))

@@ -20,18 +20,13 @@ from hpo.automl.reopening import (
 from hpo.automl.request import Request
 from hpo.automl.schema_skill import is_written
 from hpo.automl.workspace import is_workspace, read_facts
+from hpo.core.durable_files import rename_durably, write_atomically
 from hpo.core.errors import RunError
 from hpo.core.protocols import Algorithm, Emit, Trainer
 from hpo.core.yaml_io import to_yaml
+from hpo.run.create_run import demand_place, make_draft
 from hpo.run.ledger import Ledger
-from hpo.run.run_dir import (
-    LEDGER_FILE,
-    STUDY_FILE,
-    RunDir,
-    demand_place,
-    make_draft,
-    write_atomically,
-)
+from hpo.run.run_dir import LEDGER_FILE, STUDY_FILE, RunDir
 from hpo.run.trial_specs import TrialSpecs
 from hpo.searching.budget_account import remark_on
 from hpo.searching.engine import Engine
@@ -141,7 +136,7 @@ def open_or_create(folder: Path, planned: Planned) -> RunDir:
         plan.write(draft)
         Ledger.create(draft / LEDGER_FILE, trainer.direction).close()
         planned.facts.write(draft)
-        draft.rename(folder)  # also onto an empty folder
+        rename_durably(draft, folder)  # also onto an empty folder
     except OSError as error:
         if is_workspace(folder):
             raise RunError(f"{folder}: another process has just made it; open it again") from error

@@ -19,6 +19,7 @@ from hpo.automl.routing import read_template
 from hpo.automl.script import ScriptExecution, read_execution
 from hpo.automl.status_file import StatusFile
 from hpo.core.addresses import is_missing, is_remote, without_file
+from hpo.core.durable_files import write_atomically
 from hpo.core.errors import RunError, SpecError
 from hpo.core.process.groups import end_group
 from hpo.core.protocols import Progress, Report, Spec
@@ -28,7 +29,6 @@ from hpo.jobs.run_command import command_of, start_worker
 from hpo.jobs.spec_formats import format_of, read_spec, render_spec
 from hpo.run.checkpoints import choose_checkpoint
 from hpo.run.plain_files import read_printed
-from hpo.run.run_dir import write_atomically
 from hpo.study.skill import Skill
 from search_spaces import load_schema
 

@@ -27,6 +27,7 @@ from hpo.automl.recommendation import Recommendation, metric_of
 from hpo.automl.route_settings import RouteSettings
 from hpo.automl.skill_trainer import SkillTrainer
 from hpo.automl.workspace import WorkspaceFacts, objectives_of
+from hpo.core.durable_files import write_atomically
 from hpo.core.event_bus import EventBus
 from hpo.core.events import Evaluated, Exported
 from hpo.core.protocols import Executor, Trainer
@@ -40,7 +41,7 @@ from hpo.results.handoff import HandoffError, export_trial, winner_facts, write_
 from hpo.run.checkpoints import best_checkpoint
 from hpo.run.ledger import Ledger
 from hpo.run.plain_files import write_json
-from hpo.run.run_dir import RunDir, write_atomically
+from hpo.run.run_dir import RunDir
 from hpo.run.trial_specs import TrialSpecs
 from hpo.searching.engine import Engine
 

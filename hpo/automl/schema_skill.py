@@ -15,9 +15,9 @@ from typing import Any
 from hpo.automl.arguments import check_path
 from hpo.automl.script_schema import read_schema
 from hpo.automl.workspace import AUTOML_DIR
+from hpo.core.durable_files import write_atomically
 from hpo.core.yaml_io import to_yaml
 from hpo.run.plain_files import write_json
-from hpo.run.run_dir import write_atomically
 from hpo.study.checks import check_name
 
 FOLDER = "skills"

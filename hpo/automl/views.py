@@ -98,7 +98,7 @@ class Views:
     def _write(self, path: Path, data: Any) -> None:
         """Write one view; if its file cannot be written, log that once and go on."""
         try:
-            write_json(path, data)
+            write_json(path, data, is_durable=False)  # made again from the ledger
         except OSError as error:
             if path not in self._refused:
                 self._refused.add(path)

@@ -24,13 +24,13 @@ from pathlib import Path
 from typing import Any
 
 from hpo.core.addresses import is_remote, without_file
+from hpo.core.durable_files import write_atomically
 from hpo.core.errors import RunError, SpecError
 from hpo.core.process.groups import end_group, is_alive
 from hpo.core.spec_dicts import merged, nest, value_at
 from hpo.jobs.spec_formats import filled, render_spec
 from hpo.run.lock_file import hold, is_locked
 from hpo.run.plain_files import read_object, read_printed, write_json
-from hpo.run.run_dir import write_atomically
 
 RECORD, LOG, EXIT, PID, LOCK = "job.json", "log.txt", "exit_code", "pid", ".lock"
 RUNNING, COMPLETE, ERROR, CANCELED = "Running", "Complete", "Error", "Canceled"

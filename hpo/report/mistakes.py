@@ -17,6 +17,7 @@ from stat import S_ISREG
 from typing import Any
 
 from hpo.core.addresses import is_remote, without_file
+from hpo.core.durable_files import write_atomically
 from hpo.core.errors import RunError
 from hpo.core.event_json import from_dict
 from hpo.core.protocols import Executor, Trainer
@@ -28,7 +29,6 @@ from hpo.executors.inprocess import InProcessExecutor
 from hpo.report.run_data import RunData
 from hpo.run.checkpoint_retention import describe_removed, was_removed
 from hpo.run.disk_errors import find_problem
-from hpo.run.run_dir import write_atomically
 from hpo.study.plan import held_out_sources
 from hpo.study.provenance import describe_source
 from hpo.study.skill import load_skill

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo.core.budget import render_seconds
+from hpo.core.durable_files import write_atomically
 from hpo.core.errors import HpoError
 from hpo.core.protocols import Executor
 from hpo.core.text import count_of, method_words, storable
@@ -21,7 +22,6 @@ from hpo.report.optuna_view import importances
 from hpo.report.run_data import RunData
 from hpo.report.tables import confusion_matrix, write_tables
 from hpo.report.templates import load_template
-from hpo.run.run_dir import write_atomically
 from hpo.study.plan import as_user_errors, named_sources
 
 MISSES = 10

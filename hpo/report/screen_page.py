@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from hpo.core.bytes import render_bytes
+from hpo.core.durable_files import write_atomically
 from hpo.core.text import storable
 from hpo.report.charts import Figure, error_bars, points, titled
 from hpo.report.templates import load_template
-from hpo.run.run_dir import write_atomically
 
 _WAYS = ("nearest", "prototypes")
 """How queries are matched, each with Precision@1 as the mean over classes."""

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hpo.core.durable_files import write_atomically
 from hpo.core.text import storable
-from hpo.run.run_dir import write_atomically
 
 MISTAKES, SUSPECTS, CONFUSION = "mistakes.csv", "suspect_labels.csv", "confusion.csv"
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo.core.averager import Averager
+from hpo.core.durable_files import write_atomically
 from hpo.core.events import Averaged, Preparing
 from hpo.core.protocols import Emit, Executor, Trainer
 from hpo.core.selection import leading, ranked
@@ -26,7 +27,7 @@ from hpo.results.worker_calls import call_twice
 from hpo.run.checkpoints import best_checkpoint
 from hpo.run.disk_errors import find_problem
 from hpo.run.ledger import Ledger
-from hpo.run.run_dir import RunDir, write_atomically
+from hpo.run.run_dir import RunDir
 from hpo.run.trial_specs import TrialSpecs
 
 logger = logging.getLogger(__name__)

@@ -15,6 +15,7 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
+from hpo.core.durable_files import write_atomically
 from hpo.core.event_json import from_dict
 from hpo.core.events import Chosen
 from hpo.core.held_out import figure_words
@@ -27,7 +28,7 @@ from hpo.core.trial_failures import describe_failure
 from hpo.results.compare import Finalist, Standing, class_means, decide
 from hpo.run.disk_errors import find_problem
 from hpo.run.ledger import Ledger
-from hpo.run.run_dir import RunDir, write_atomically
+from hpo.run.run_dir import RunDir
 from hpo.study.skill import load_skill
 
 logger = logging.getLogger(__name__)

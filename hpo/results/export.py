@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from hpo.core.durable_files import write_atomically
 from hpo.core.errors import RunError
 from hpo.core.protocols import Trainer
 from hpo.core.selection import best_trial
@@ -21,7 +22,7 @@ from hpo.results.handoff import export_trial, find_checkpoint
 from hpo.run.handed_on import GALLERY_FILE, REPORT_FILE, checked_report, read_handed_on
 from hpo.run.ledger import Ledger
 from hpo.run.lock_file import hold
-from hpo.run.run_dir import Holder, RunDir, write_atomically
+from hpo.run.run_dir import Holder, RunDir
 from hpo.run.trial_specs import TrialSpecs
 from hpo.study.plan import as_user_errors, read_plan
 from hpo.study.spec import load_study

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hpo.core.durable_files import rename_durably, sync_tree
 from hpo.core.errors import RunError
 from hpo.core.events import Evaluated, Exported, Preparing
 from hpo.core.expected import Expected
@@ -276,9 +277,10 @@ def export_trial(
     (draft / "spec.yaml").write_text(to_yaml(merged(spec, {"results_dir": str(folder)})))
     changed = _keep_changes(folder, draft, is_anew=is_anew)
     shutil.rmtree(gone, ignore_errors=True)
+    sync_tree(draft)
     if folder.exists():
         folder.rename(gone)  # readers see the one or the other, and never a part
-    draft.rename(folder)
+    rename_durably(draft, folder)
     shutil.rmtree(gone, ignore_errors=True)
     moved = {
         k: str(v).replace(str(draft), str(folder)) if isinstance(v, str) else v

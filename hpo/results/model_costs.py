@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from hpo.core.durable_files import write_atomically
 from hpo.core.errors import SpecError
 from hpo.core.event_json import from_dict
 from hpo.core.protocols import Executor, Trainer
@@ -21,7 +22,7 @@ from hpo.core.selection import leading, ranked
 from hpo.core.spec_dicts import merged
 from hpo.core.trainer_extras import CostMeter
 from hpo.core.trial import Direction, TrialRecord
-from hpo.run.run_dir import RunDir, write_atomically
+from hpo.run.run_dir import RunDir
 from hpo.study.model_limits import ModelLimits
 
 if TYPE_CHECKING:

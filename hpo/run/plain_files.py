@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from hpo.run.run_dir import write_atomically
+from hpo.core.durable_files import write_atomically
 
 
-def write_json(path: Path, data: Any) -> None:
-    """Replace a JSON file in one step; what JSON does not know becomes text."""
-    write_atomically(path, json.dumps(data, indent=1, default=str) + "\n")
+def write_json(path: Path, data: Any, *, is_durable: bool = True) -> None:
+    """Write a JSON file as `write_atomically` does; what JSON does not know becomes text."""
+    text = json.dumps(data, indent=1, default=str) + "\n"
+    write_atomically(path, text, is_durable=is_durable)
 
 
 def read_object(path: Path) -> dict[str, Any]:

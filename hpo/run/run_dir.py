@@ -16,17 +16,15 @@ import itertools
 import json
 import os
 import re
-import secrets
-import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from hpo.core.durable_files import write_atomically
 from hpo.core.errors import NoRunError, RunError, SpecError
-from hpo.core.machine_faults import find_fault
 from hpo.core.spec_dicts import merged
-from hpo.core.text import nearest, quoted, shell_word, storable
+from hpo.core.text import nearest, quoted, shell_word
 from hpo.core.yaml_io import parse_texts, read_text, to_yaml
 from hpo.run.lock_file import hold, is_locked
 from hpo.run.run_state import checked_state
@@ -46,7 +44,8 @@ AUTOML_JOBS = AUTOML_FACTS.with_name("jobs.json")
 ROUTE_PREFIX = "run_"
 """Stands before the timestamp where the AutoML route made the run."""
 _STAMP = re.compile(r"(\d{8}-\d{6})(?:-(\d+)\b)?")
-_FORM = "%Y%m%d-%H%M%S"
+STAMP_FORM = "%Y%m%d-%H%M%S"
+"""Of the time in the name of a run."""
 _LONGEST_EVENT = 100_000
 
 
@@ -109,6 +108,8 @@ class RunDir:
         """Baseline and final evaluations."""
         self.stop_file = self.path / ".stop"
         """Its presence asks the driver to finish and save."""
+        self._lock_file = self.path / _LOCK_FILE
+        self._is_held = False
 
     def __fspath__(self) -> str:
         return str(self.path)
@@ -165,7 +166,7 @@ class RunDir:
                 seconds = float(json.loads(stream.readline(_LONGEST_EVENT))["time"])
         except (OSError, ValueError, KeyError, TypeError):
             seconds = self.study_file.stat().st_mtime if self.study_file.exists() else 0.0
-        return dt.datetime.fromtimestamp(seconds).astimezone().strftime(_FORM), 1, False
+        return dt.datetime.fromtimestamp(seconds).astimezone().strftime(STAMP_FORM), 1, False
 
     @property
     def store_dir(self) -> Path:
@@ -200,6 +201,7 @@ class RunDir:
 
     def write_spec(self, number: int, spec: Mapping[str, Any]) -> Path:
         """Write a trial's spec into its folder, paths relative to the run; return the folder."""
+        self.demand_here()
         folder = self.trial_dir(number)
         written = merged(spec, {"results_dir": str(folder.relative_to(self.path))})
         write_atomically(folder / SPEC_FILE, to_yaml(written))
@@ -207,8 +209,9 @@ class RunDir:
 
     def write_state(self, state: dict[str, Any]) -> None:
         """Replace `state.json` in one step."""
-        # Without indentation: it is written up to twice a second, and so many times as quick.
-        write_atomically(self.state_file, json.dumps(state) + "\n")
+        if not self._is_gone():
+            # Up to twice a second: without indentation, which takes many times as long.
+            write_atomically(self.state_file, json.dumps(state) + "\n", is_durable=False)
 
     def read_state(self) -> dict[str, Any]:
         """The last written state; empty when there is none yet, or none that is whole."""
@@ -222,6 +225,23 @@ class RunDir:
         began = self.state_file.is_file() or self.events_file.is_file()
         return began and not self.read_state()
 
+    def demand_here(self) -> None:
+        """Refuse to write anything more once a run that is held does not lie at its path.
+
+        What is written there from then on would be missing in the run, wherever that is now.
+
+        Raises:
+            RunError: when it was moved or removed since `lock`.
+        """
+        if self._is_gone():
+            raise RunError(
+                f"{self.path}: was moved or removed (or the file {_LOCK_FILE} in it) while its "
+                "search went on; `hpo resume NEW-PLACE` goes on after the last finished epoch"
+            )
+
+    def _is_gone(self) -> bool:
+        return self._is_held and not self._lock_file.exists()
+
     @contextlib.contextmanager
     def lock(self, holder: Holder = Holder.SEARCH) -> Iterator[None]:
         """Hold the run for one holder, or for changes of its gallery, which wait for each other.
@@ -230,11 +250,15 @@ class RunDir:
             RunError: when another holds it, saying who.
         """
         is_shared = holder is Holder.GALLERY
-        with hold(self.path / _LOCK_FILE, self.held_by, is_shared=is_shared) as file:
+        with hold(self._lock_file, self.held_by, is_shared=is_shared) as file:
             os.ftruncate(file, 0)  # whoever was killed has left a word
             if not is_shared:
                 os.write(file, holder.encode())
-            yield
+            self._is_held = True
+            try:
+                yield
+            finally:
+                self._is_held = False
 
     def held_by(self) -> str:
         """Say who holds the run."""
@@ -242,81 +266,15 @@ class RunDir:
 
     def holder(self) -> Holder | None:
         """Who holds the run for itself at this moment."""
-        if not is_locked(file := self.path / _LOCK_FILE):
+        if not is_locked(self._lock_file):
             return None
-        word = file.read_text(encoding="utf-8")
+        word = self._lock_file.read_text(encoding="utf-8")
         # Earlier releases left no word.
         return next((holder for holder in Holder if holder == word), Holder.SEARCH)
 
     def is_running(self) -> bool:
         """Whether a search goes on in the run at this moment."""
         return self.holder() in {Holder.SEARCH, Holder.CALLER}
-
-
-def create_run(out: Path, study: str, fill: Callable[[Path], None], *, prefix: str = "") -> RunDir:
-    """Make a run directory that appears in one step with what `fill(folder)` writes into it.
-
-    Its name is `prefix` and the time; two in one second get two names.
-
-    Raises:
-        RunError: when the place cannot hold run directories, or lies in one.
-    """
-    parent = out.resolve() / study
-    try:
-        demand_place(parent)
-        parent.mkdir(parents=True, exist_ok=True)
-        draft = make_draft(out)
-    except OSError as error:
-        raise _refused(out, error.strerror) from error
-    try:
-        fill(draft)
-        return RunDir(_place(draft, parent, prefix))
-    except Exception as error:
-        fault = find_fault(error)
-        if fault and (not fault.path or Path(fault.path).is_relative_to(draft)):
-            raise _refused(out, fault.said) from error
-        raise
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)  # is gone where it has taken its place
-
-
-def demand_place(folder: Path) -> None:
-    """Refuse an absolute path where no run can lie: one that is no text, or within a run."""
-    if storable(str(folder)) != str(folder):
-        raise RunError(
-            f"{folder}: cannot hold a run: its path is no UTF-8, which the libraries that write "
-            "models and data bases need; choose another folder"
-        )
-    for above in (folder, *folder.parents):
-        if is_run(above):
-            raise RunError(
-                f"{folder}: must lie outside other runs, and {above} is one; name a folder "
-                "outside of it, or resume it to go on with it"
-            )
-
-
-def make_draft(out: Path) -> Path:
-    """Make a hidden folder, with the permissions that the user's umask gives."""
-    draft = out / f".new-{secrets.token_hex(8)}"
-    draft.mkdir()
-    return draft
-
-
-def _refused(out: Path, why: str | None) -> RunError:
-    return RunError(f"{out}: cannot hold run directories: {why}; choose another --out")
-
-
-def _place(draft: Path, parent: Path, prefix: str) -> Path:
-    """Rename the draft to a free timestamp; two searches in one second get two folders."""
-    stamp = prefix + dt.datetime.now().astimezone().strftime(_FORM)
-    for attempt in range(1, 1000):
-        target = parent / (stamp if attempt == 1 else f"{stamp}-{attempt}")
-        if target.exists():
-            continue
-        with contextlib.suppress(OSError):  # somebody else took the name in between
-            draft.rename(target)
-            return target
-    raise RunError(f"{parent}: no free name for a run below it")
 
 
 def is_run(folder: Path) -> bool:
@@ -383,16 +341,3 @@ def find_run(name: str | None, out: Path) -> RunDir:
             f"give its path, e.g. {runs[-1].path}"
         )
     return runs[-1]
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file by a temporary name and a rename, so that readers never see half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
-    try:
-        with draft.open("x", encoding="utf-8") as stream:
-            stream.write(text)
-        draft.replace(path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from hpo.core.durable_files import write_atomically
 from hpo.core.errors import RunError
-from hpo.run.run_dir import RunDir, find_run, is_run, list_runs, write_atomically
+from hpo.run.run_dir import RunDir, find_run, is_run, list_runs
 
 _PIN_FILE = ".used"
 MODEL = "model.onnx"

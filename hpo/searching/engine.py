@@ -48,7 +48,8 @@ class Engine:
         algorithm: proposes and prunes; fresh, it is brought up to date from the ledger here.
         plan: the study's constants.
         emit: calls the listeners with an event.
-        should_stop: asked at every step whether the user wants the search to pause.
+        should_stop: asked at every step whether the user wants the search to pause; ends it by
+            raising.
         disk_space: watches the run's disk; None never waits for room.
         now: a clock in seconds that never goes back; default: the machine's.
     """
@@ -65,10 +66,8 @@ class Engine:
         now: Callable[[], float] | None = None,
     ) -> None:
         self.specs = plan.specs
-        self._ledger = ledger
-        self._algorithm = algorithm
-        self._plan = plan
-        self._emit = emit
+        self._ledger, self._algorithm = ledger, algorithm
+        self._plan, self._emit = plan, emit
         self._should_stop = should_stop
         self._disk_space = disk_space
         if disk_space is not None:
@@ -165,6 +164,7 @@ class Engine:
 
     def on_end(self, number: int, ended: Ended) -> None:
         """Close a trial, keep it for later, or start it again."""
+        self._should_stop()  # raises where the run is gone: no trial is to blame for that
         live, record = self._live.pop(number), self._ledger.trial(number)
         if not self._live:  # what follows a last epoch is not charged
             self._account.stop_clock()

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from hpo.core.addresses import is_missing, is_remote
+from hpo.core.durable_files import write_atomically
 from hpo.core.errors import DataError, HpoError, RunError
 from hpo.core.protocols import Trainer
 from hpo.core.spec_dicts import flatten, merged, nest, relocated
 from hpo.core.text import nearest_path, shell_word
 from hpo.core.yaml_io import read_yaml, to_yaml
-from hpo.run.run_dir import RunDir, write_atomically
+from hpo.run.run_dir import RunDir
 from hpo.searching.resume import settle_origin
 from hpo.study.arguments import PathLike, place_of
 from hpo.study.plan import StudyPlan, resolve_sources

@@ -11,6 +11,7 @@ from typing import Any
 
 from hpo.core.budget import Budget, Spent
 from hpo.core.bytes import parse_size
+from hpo.core.durable_files import write_atomically
 from hpo.core.errors import HpoError
 from hpo.core.event_bus import EventBus, EventFile
 from hpo.core.event_json import data_of, from_dict
@@ -22,12 +23,13 @@ from hpo.executors.placement import make_executor, place_trials, sharing_asked
 from hpo.executors.ray_owner import leaving_unused
 from hpo.results.handoff import hand_on
 from hpo.results.model_costs import Architectures
+from hpo.run.create_run import create_run
 from hpo.run.disk_errors import explain_disk_faults
 from hpo.run.disk_space import DiskSpace
 from hpo.run.handed_on import has_ended, read_end
 from hpo.run.ledger import Ledger
 from hpo.run.ledger_backup import open_ledger
-from hpo.run.run_dir import LEDGER_FILE, STUDY_FILE, RunDir, create_run, write_atomically
+from hpo.run.run_dir import LEDGER_FILE, STUDY_FILE, RunDir
 from hpo.run.trial_specs import TrialSpecs
 from hpo.searching.budget_account import remark_on
 from hpo.searching.checkpoint_cleaner import Keeper
@@ -294,6 +296,7 @@ class Session:
         return self.settings.confirm_start(review)
 
     def _should_stop(self) -> bool:
+        self.run.demand_here()
         return self.settings.should_stop() or self.run.stop_file.exists()
 
     def _watch_disk(self, algorithm: Algorithm) -> Keeper | None:

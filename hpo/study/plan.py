@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hpo.core.durable_files import write_atomically
 from hpo.core.errors import DataError, HpoError, MachineError, RunError, SpecError
 from hpo.core.event_json import from_dict
 from hpo.core.machine_faults import describe_fault, find_fault
@@ -21,7 +22,7 @@ from hpo.core.own_folder import make_own, temporary_place
 from hpo.core.protocols import Trainer
 from hpo.core.spec_dicts import flatten, is_same, lookup, merged, nest, value_at
 from hpo.core.trainer_extras import CacheFolder, SourceSettler, SparseValidation
-from hpo.run.run_dir import PLAN_FILE, write_atomically
+from hpo.run.run_dir import PLAN_FILE
 from hpo.study.checks import read_epochs
 from hpo.study.skill import schema_file_of
 from hpo.study.spec import StudySpec

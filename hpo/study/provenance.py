@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hpo.core.durable_files import write_atomically
 from hpo.core.errors import SpecError
 from hpo.core.event_json import from_dict
 from hpo.core.installed import installed_versions
@@ -22,7 +23,7 @@ from hpo.core.list_reader import ListReader
 from hpo.core.protocols import Trainer
 from hpo.core.spec_dicts import value_at
 from hpo.core.yaml_io import read_yaml
-from hpo.run.run_dir import SPEC_FILE, RunDir, write_atomically
+from hpo.run.run_dir import SPEC_FILE, RunDir
 
 if TYPE_CHECKING:
     from search_spaces import SearchSpace

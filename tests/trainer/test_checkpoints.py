@@ -30,6 +30,17 @@ def test_one_write_serves_several_names(tmp_path):
     assert sorted(p.name for p in last.parent.iterdir()) == ["best.ckpt", "last.ckpt"]
 
 
+def test_a_run_that_was_moved_is_not_begun_anew_where_it_lay(tmp_path):
+    """Checkpoints would lie there alone, and be missing in the run."""
+    (folder := tmp_path / "0007").mkdir()
+    last = folder / "ckpt" / "last.ckpt"
+    checkpoints.save(payload(), [last])
+    moved = folder.rename(tmp_path / "moved")
+    with pytest.raises(InfrastructureError, match="cannot write the checkpoint: .* No such file"):
+        checkpoints.save(payload(), [last])
+    assert list(tmp_path.iterdir()) == [moved]
+
+
 def test_a_full_disk_is_named_and_leaves_the_file_before_it(tmp_path):
     """torch's own writer says `unexpected pos 576 vs 534`, by which nobody could tell."""
 

@@ -12,7 +12,7 @@ from urllib import request
 import pytest
 
 from hpo.cli.main import main
-from hpo.run.run_dir import create_run
+from hpo.run.create_run import create_run
 
 
 @pytest.fixture

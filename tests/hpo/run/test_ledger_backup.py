@@ -21,9 +21,9 @@ from hpo.core.events import (
     TrialSuspended,
 )
 from hpo.core.trial import Measurement, Suggestion, TrialState
+from hpo.run.create_run import create_run
 from hpo.run.ledger import Ledger
 from hpo.run.ledger_backup import copy_ledger, ledgers_dir, open_ledger
-from hpo.run.run_dir import create_run
 from tests.nobody import plant_folder
 
 UUID = "0f8fad5b-d9cb-469f-a165-70867728950e"

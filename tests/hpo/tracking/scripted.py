@@ -17,8 +17,8 @@ from hpo.core.events import (
     TrialSuspended,
 )
 from hpo.core.trial import Measurement, Suggestion, TrialState
+from hpo.run.create_run import create_run
 from hpo.run.ledger import Ledger
-from hpo.run.run_dir import create_run
 from hpo.tracking.mirror import MlflowMirror
 from hpo.tracking.rows import Study
 

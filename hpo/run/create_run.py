@@ -1,0 +1,90 @@
+"""Makes run directories: whole, under a name of their own, at a place that can hold them."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import secrets
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from hpo.core.durable_files import rename_durably
+from hpo.core.errors import RunError
+from hpo.core.machine_faults import find_fault
+from hpo.core.text import storable
+from hpo.run.run_dir import STAMP_FORM, RunDir, is_run
+
+
+def create_run(out: Path, study: str, fill: Callable[[Path], None], *, prefix: str = "") -> RunDir:
+    """Make a run directory that appears in one step with what `fill(folder)` writes into it.
+
+    Its name is `prefix` and the time; two in one second get two names.
+
+    Raises:
+        RunError: when the place cannot hold run directories, or lies in one.
+    """
+    parent = out.resolve() / study
+    try:
+        demand_place(parent)
+        (parent if parent.exists() else out).mkdir(parents=True, exist_ok=True)
+        draft = make_draft(out)
+    except OSError as error:
+        raise _refused(out, error.strerror) from error
+    try:
+        fill(draft)
+        return RunDir(_place(draft, parent, prefix))
+    except Exception as error:
+        fault = find_fault(error)
+        if fault and (not fault.path or _is_in(Path(fault.path), draft, parent)):
+            raise _refused(out, fault.said) from error
+        raise
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)  # is gone where it has taken its place
+
+
+def demand_place(folder: Path) -> None:
+    """Refuse an absolute path where no run can lie: one that is no text, or within a run."""
+    if storable(str(folder)) != str(folder):
+        raise RunError(
+            f"{folder}: cannot hold a run: its path is no UTF-8, which the libraries that write "
+            "models and data bases need; choose another folder"
+        )
+    for above in (folder, *folder.parents):
+        if is_run(above):
+            raise RunError(
+                f"{folder}: must lie outside other runs, and {above} is one; name a folder "
+                "outside of it, or resume it to go on with it"
+            )
+
+
+def make_draft(out: Path) -> Path:
+    """Make a hidden folder, with the permissions that the user's umask gives."""
+    draft = out / f".new-{secrets.token_hex(8)}"
+    draft.mkdir()
+    return draft
+
+
+def _is_in(path: Path, *folders: Path) -> bool:
+    return any(path.is_relative_to(folder) for folder in folders)
+
+
+def _refused(out: Path, why: str | None) -> RunError:
+    return RunError(f"{out}: cannot hold run directories: {why}; choose another --out")
+
+
+def _place(draft: Path, parent: Path, prefix: str) -> Path:
+    """Rename the draft to a free timestamp; two searches in one second get two folders.
+
+    The study's folder is made no earlier: programs take it for the sign of a run.
+    """
+    parent.mkdir(exist_ok=True)
+    stamp = prefix + dt.datetime.now().astimezone().strftime(STAMP_FORM)
+    for attempt in range(1, 1000):
+        target = parent / (stamp if attempt == 1 else f"{stamp}-{attempt}")
+        if target.exists():
+            continue
+        with contextlib.suppress(OSError):  # somebody else took the name in between
+            rename_durably(draft, target)
+            return target
+    raise RunError(f"{parent}: no free name for a run below it")
