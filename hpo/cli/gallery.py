@@ -134,6 +134,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"\n{pictures} of {count_of(len(classes), 'class', 'classes')}")
     else:
         _print_changes(changes, sys.stdout)
+        _tell_registry(chosen)
     return 2 if any(told.get("errors") for told in changes.values()) else 0
 
 
@@ -200,7 +201,15 @@ def _calibrate(args: argparse.Namespace) -> int:
     print(
         f"no threshold: {unknowns['why']}" if "why" in unknowns else price_of(unknowns["threshold"])
     )
+    _tell_registry(chosen)
     return 0
+
+
+def _tell_registry(chosen: RunDir) -> None:
+    from hpo.tracking.listener import registry_note
+
+    if note := registry_note(chosen):
+        print(f"note    {note}", file=sys.stderr)
 
 
 def _part(number: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from hpo.core.switches import is_switched_off
@@ -28,6 +29,17 @@ class Nothing:
 
     def close(self) -> None:
         """Nothing is held."""
+
+
+def registry_note(run: RunDir) -> str:
+    """How a changed gallery gets into MLflow's registry; empty where MLflow has no data."""
+    from hpo.tracking.store import default_tracking_uri, local_database
+
+    database = local_database(default_tracking_uri(run.store_dir))
+    is_there = database is None or database.is_file()
+    if is_switched_off(SWITCH) or find_spec("mlflow") is None or not is_there:
+        return ""
+    return f"MLflow's registry has the gallery of before; `{run.resume_command}` registers this one"
 
 
 def mlflow_listener(run: RunDir, study: StudySpec, plan: StudyPlan, ledger: Ledger) -> Listener:

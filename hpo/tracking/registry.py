@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import logging
 import re
@@ -31,11 +32,13 @@ _STAMP_TAG = "hpo.exported"
 
 
 def register_winner(client: MlflowClient, study: Study, run_id: str) -> str | None:
-    """Store the hand-off as a model of the study's run and register it; once per export.
+    """Store the hand-off as a model of the study's run and register it, where it has changed.
+
+    MLflow copies nothing: each version's files stay in a folder of their own.
 
     Args:
         client: of the store.
-        study: whose `best/` to take.
+        study: whose `best/` to take; a gallery that was changed since is another model.
         run_id: the study's own run.
 
     Returns:
@@ -44,24 +47,35 @@ def register_winner(client: MlflowClient, study: Study, run_id: str) -> str | No
     folder = study.run.best_dir
     if not all((folder / name).is_file() for name in NEEDED):
         return None
-    stamp = str((folder / "model.onnx").stat().st_mtime_ns)
+    stamp = _digest(folder)
     name = model_name(study.name)
     _ensure_model(client, name)
-    for known in client.search_model_versions(f"run_id='{run_id}'"):
-        if known.tags.get(_STAMP_TAG) == stamp and known.name == name:
-            return str(known.version)
+    found = client.search_model_versions(f"run_id='{run_id}'")
+    known = sorted((v for v in found if v.name == name), key=lambda v: int(v.version))
+    if known and known[-1].tags.get(_STAMP_TAG) == stamp:
+        return str(known[-1].version)
+    place = f"{PLACE}-{stamp}"
     with tempfile.TemporaryDirectory(prefix="hpo-model-") as draft:
-        _save(folder, Path(draft) / PLACE)
-        client.log_artifacts(run_id, str(Path(draft) / PLACE), PLACE)
+        _save(folder, Path(draft) / place)
+        client.log_artifacts(run_id, str(Path(draft) / place), place)
     made = client.create_model_version(
         name,
-        source=f"{client.get_run(run_id).info.artifact_uri}/{PLACE}",
+        source=f"{client.get_run(run_id).info.artifact_uri}/{place}",
         run_id=run_id,
         tags={_STAMP_TAG: stamp, **_facts(folder)},
         description=f"Winner of {study.run.home.name}; a column `image` of paths or data URIs",
     )
     client.set_registered_model_alias(name, ALIAS, made.version)
     return str(made.version)
+
+
+def _digest(folder: Path) -> str:
+    """What tells a model with its gallery from others."""
+    digest = hashlib.blake2b(digest_size=8)
+    for name in NEEDED:
+        with (folder / name).open("rb") as file:
+            digest.update(hashlib.file_digest(file, "blake2b").digest())
+    return digest.hexdigest()
 
 
 def model_name(study_name: str) -> str:

@@ -79,7 +79,7 @@ class StudyRun:
                 self._files[name] = stamp
 
     def register_winner(self) -> None:
-        """Put the exported winner into the model registry, once per export."""
+        """Put the exported winner into the model registry, where it has changed."""
         number = register_winner(self._client, self._study, self.run_id)
         if number is not None and self._tags.get(rows.MODEL_TAG) != number:
             log(self._client, self.run_id, tags={rows.MODEL_TAG: number})

@@ -62,6 +62,21 @@ def test_a_new_class_from_an_address(run, tmp_path, capsys, monkeypatch):
     shop.rm("/gallery", recursive=True)
 
 
+@pytest.mark.parametrize(("switch", "is_told"), [("on", True), ("off", False)])
+def test_a_change_tells_how_it_gets_into_mlflows_registry(
+    run, capsys, monkeypatch, switch, is_told
+):
+    monkeypatch.setenv("HPO_MLFLOW", switch)
+    for is_mirrored in (False, True):
+        if is_mirrored:
+            (run.store_dir / "mlflow.db").touch()
+        assert main(["gallery", str(run), "--kind", "16-bit"]) == 0
+        err = capsys.readouterr().err
+        assert (f"`hpo resume {run}` registers this one" in err) == (is_mirrored and is_told)
+    assert main(["gallery", str(run)]) == 0
+    assert capsys.readouterr().err == ""
+
+
 def picture(path, color, size=(20, 20)):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", size, color).save(path)

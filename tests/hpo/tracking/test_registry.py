@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -72,17 +74,29 @@ def test_without_an_export_nothing_is_registered(made):
     assert client.search_registered_models() == []
 
 
-def test_one_version_per_export(made):
-    client, study, run_id, _ = made
+def test_each_model_and_each_gallery_is_a_version_with_files_of_its_own(made):
+    import mlflow
+
+    client, study, run_id, uri = made
     write_model(study.run.best_dir)
-    assert register_winner(client, study, run_id) == "1"
+    file = study.run.best_dir / "gallery.npz"
+    first = file.read_bytes()
     assert register_winner(client, study, run_id) == "1"
     (study.run.best_dir / "model.onnx").touch()
+    assert register_winner(client, study, run_id) == "1"
+    replace(GalleryIndex.load(file), class_names=("blue", "red", "green")).save(file)
     assert register_winner(client, study, run_id) == "2"
     version = client.get_model_version_by_alias("shelf", ALIAS)
     assert version.version in ("2", 2)
     assert version.tags["hpo.trial"] == "7"
     assert version.run_id == run_id
+    file.write_bytes(first)
+    assert register_winner(client, study, run_id) == "3"
+    mlflow.set_tracking_uri(uri)
+    places = [mlflow.artifacts.download_artifacts(f"models:/shelf/{n}") for n in (1, 2, 3)]
+    galleries = [GalleryIndex.load(Path(p) / "artifacts" / "gallery.npz") for p in places]
+    names = [gallery.class_names for gallery in galleries]
+    assert names == [tuple(COLORS), ("blue", "red", "green"), tuple(COLORS)]
 
 
 @pytest.mark.parametrize(
