@@ -16,9 +16,13 @@ examples:
   hpo export                          the best trial of the newest run, into its best/ folder
   hpo export retail --trial 7 --out seven.onnx
   hpo export retail --with-preprocessing --timm --triton
-      beside the ONNX file, each checked on real pictures: one that takes uint8 pictures of any size
-      (model_uint8.onnx), a folder for timm's `local-dir:` (model_timm/), and a model repository for
-      the Triton server (model_triton/)
+      beside the ONNX file: one that takes uint8 pictures of any size (model_uint8.onnx), a folder
+      for timm's `local-dir:` (model_timm/), both checked on real pictures, and a model repository
+      for the Triton server (model_triton/)
+
+A file and further forms are of the export that is there, with the gallery as it was changed.
+Without them the export is made anew, and its gallery too: one that was changed (`hpo gallery`,
+`hpo serve`) stays in best-1/ (best-2/, ...) then.
 """
 
 
@@ -69,8 +73,11 @@ def run(args: argparse.Namespace) -> int:
         print(f"trial {result['trial']}: {result['onnx']}")
         if "num_images_checked" in result:
             print(f"checked on {count_of(result['num_images_checked'], 'picture')} against torch")
-        if "changed_gallery" in result:
-            print(f"the gallery that was changed: {result['changed_gallery']}")
+        if changed := result.get("changed_gallery"):
+            own = chosen.path / "exports" / f"{result['trial']:04d}"
+            is_kept = Path(changed).parent in {chosen.best_dir, own}
+            what = "keeps its changes" if is_kept else "begins anew; the one that was changed"
+            print(f"the gallery {what}: {changed}")
         for form in _forms(args):
             print(_describe(form, result[form]))
     return 0

@@ -38,7 +38,8 @@ examples:
   hpo gallery retail --calibrate-unknown
                                        trains the model's recipe twice more, with half of the
                                        classes each, for `hpo predict --unknown-at`
-  hpo export retail                    makes the gallery anew, from the study's pictures
+  hpo export retail                    makes the gallery anew, from the study's pictures; this one
+                                       stays in best-1/
 
 Pictures that are in the gallery already are not added again. Those that cannot be read, or are
 there under another class, are named and left out. A class that the model's dataset.class_map

@@ -13,23 +13,28 @@ from hpo.core.durable_files import write_atomically
 from hpo.core.errors import RunError
 from hpo.core.protocols import Trainer
 from hpo.core.selection import best_trial
+from hpo.core.spec_dicts import merged, nest
 from hpo.core.text import count_of
 from hpo.core.trainer_extras import FormExporter
 from hpo.core.trial import TrialRecord
 from hpo.executors.inprocess import InProcessExecutor
 from hpo.results.average import averaged_checkpoint
+from hpo.results.export_mark import is_made_of
 from hpo.results.handoff import export_trial, find_checkpoint
 from hpo.run.handed_on import GALLERY_FILE, REPORT_FILE, checked_report, read_handed_on
 from hpo.run.ledger import Ledger
 from hpo.run.lock_file import hold
 from hpo.run.run_dir import Holder, RunDir
 from hpo.run.trial_specs import TrialSpecs
+from hpo.study.gone_data import with_gallery
 from hpo.study.plan import as_user_errors, read_plan
-from hpo.study.spec import load_study
+from hpo.study.spec import StudySpec, load_study
 from hpo.study.trainers import demand, find_trainer
 
 _LONGEST_S = 600
 """How long an export of the same trial is waited for."""
+_WITHOUT_PICTURES = frozenset({"triton"})
+"""Forms that are checked on none."""
 
 
 def export_run(
@@ -49,42 +54,37 @@ def export_run(
             folder, `best/` for the best trial and `exports/NNNN/` for another.
         forms: further forms (`pixels`, `timm`, `triton`), put beside the ONNX file.
         is_once: whether an export of the trial that is there is used as it is, its gallery too; so
-            it is where further forms are asked for.
+            it is where a file or further forms are asked for.
 
     Raises:
         RunError: when there is no such trial, or it has no checkpoint; for the best also when a
             search is at work in the run, or its gallery is being changed.
     """
-    study, plan = load_study(run.study_file), read_plan(run.path)
+    study = load_study(run.study_file)
     trainer = find_trainer(study.trainer)
     record = _find(run, trial)
-    find_checkpoint(run, record, trainer.direction)
-    place = plan.sources.get("reference", "")
-    if place.startswith("/") and not Path(place).exists():
-        raise RunError(
-            f"reference: no such folder or archive: {place}; bring it back, or give its new place: "
-            f"`{run.resume_command} --reference PLACE` (the run remembers it)"
-        )
     is_best = trial is None
     folder = run.best_dir if is_best else run.path / "exports" / f"{record.number:04d}"
-    specs = TrialSpecs(base_spec=plan.base_spec, seed_key=trainer.seed_key, run=run)
-    told = _evaluated_facts(run, record, trainer.direction) if is_best else {}
+    told, model = _as_handed_on(run, record, trainer.direction) if is_best else ({}, None)
+    takes_kept = bool(forms or is_once or file)
     if forms:
         demand(trainer, FormExporter)
 
     def is_there() -> bool:
-        return bool(forms or is_once) and _is_whole(folder) and (not is_best or bool(told))
+        is_its = bool(told) if is_best else is_made_of(folder, record, trainer.direction)
+        return takes_kept and is_its and _is_whole(folder)
 
     result: dict[str, Any] = {"onnx": str(folder / "model.onnx")}
     if not is_there():
-        executor = InProcessExecutor(study.trainer)
-        model = averaged_checkpoint(run, record, trainer.direction) if is_best else None
-        spec = specs.trained_spec(record)
+        model = model or find_checkpoint(run, record, trainer.direction)
+        spec = _spec_of(run, record, study, trainer)
         with run.lock(Holder.EXPORT) if is_best else _one_at_a_time(folder):
             if not is_there():  # who was waited for may have made it
+                executor = InProcessExecutor(study.trainer)
                 result = export_trial(
-                    run, trainer, record, spec, executor, folder, model=model, is_anew=not forms
-                )
+                    run, trainer, record, spec, executor, folder, model=model,
+                    is_anew=not takes_kept,
+                )  # fmt: skip
             if told:
                 told["onnx"] = result["onnx"]
                 write_atomically(folder / REPORT_FILE, json.dumps(told, indent=1) + "\n")
@@ -94,11 +94,22 @@ def export_run(
         if gallery.is_file():
             result["gallery"] = str(_copy(gallery, file.with_suffix(".gallery.npz")))
     out, name = (file.resolve().parent, file.stem) if file else (folder, "model")
+    if set(forms) - _WITHOUT_PICTURES:
+        with_gallery(run, study, read_plan(run.path), trainer)
     for form in forms:
         with as_user_errors():
             exporter = demand(trainer, FormExporter)
             result[form] = exporter.export_form(folder, form, out, name)
     return {"trial": record.number, **result}
+
+
+def _spec_of(run: RunDir, trial: TrialRecord, study: StudySpec, trainer: Trainer) -> dict[str, Any]:
+    """The spec that a trial was trained with; pictures are where they were split anew."""
+    plan = read_plan(run.path)
+    now = with_gallery(run, study, plan, trainer)
+    specs = TrialSpecs(base_spec=now.base_spec, seed_key=trainer.seed_key, run=run)
+    spec = specs.trained_spec(trial)
+    return spec if now is plan else merged(spec, nest(trainer.data_overrides(now.sources)))
 
 
 def _one_at_a_time(folder: Path) -> contextlib.AbstractContextManager[object]:
@@ -114,10 +125,13 @@ def _is_whole(folder: Path) -> bool:
     return all((folder / name).is_file() for name in ("model.onnx", "model.ckpt", "spec.yaml"))
 
 
-def _evaluated_facts(run: RunDir, trial: TrialRecord, direction: str) -> dict[str, Any]:
-    """What was told of a winner, which its export leaves as it is; empty for another model.
+def _as_handed_on(
+    run: RunDir, trial: TrialRecord, direction: str
+) -> tuple[dict[str, Any], Path | None]:
+    """What was told of a winner, and the file of its model; None stands for its own checkpoint.
 
-    Where `report.json` is damaged or gone, what the end of the search told stands in for it.
+    Nothing was told of another model. Where `report.json` is damaged or gone, what the end of the
+    search told stands in for it.
     """
     told: dict[str, Any] = {}
     with contextlib.suppress(RunError):
@@ -126,8 +140,17 @@ def _evaluated_facts(run: RunDir, trial: TrialRecord, direction: str) -> dict[st
         told = told or checked_report((run.read_state().get("finished") or {}).get("best"))
     measured = trial.best_measurement(direction)
     epoch = measured and measured.epoch  # of a trial that went on after that, it may be another
-    is_same = told.get("trial") == trial.number and told.get("epoch", epoch) == epoch
-    return told if is_same else {}
+    average = averaged_checkpoint(run, trial, direction)
+    if (told.get("trial"), told.get("epoch", epoch)) != (trial.number, epoch):
+        return {}, average
+    known = told.get("average") or {}
+    if not known.get("is_used"):
+        return told, None
+    there = run.best_dir / Path(told.get("checkpoint") or "model.ckpt").name
+    if there.is_file():
+        return told, there
+    is_same = average is not None and average.name == known.get("checkpoint")
+    return told if is_same else {}, average
 
 
 def trainer_of_export(run: RunDir) -> Trainer:

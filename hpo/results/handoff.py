@@ -29,6 +29,7 @@ from hpo.core.yaml_io import to_yaml
 from hpo.results.average import average_best, averaged_checkpoint
 from hpo.results.confirm import confirm, fewer_words
 from hpo.results.drop import expect
+from hpo.results.export_mark import is_gallery_changed, write_mark
 from hpo.results.held_out import evaluate_held_out
 from hpo.results.model_costs import pareto, read_costs
 from hpo.results.worker_calls import call_twice
@@ -224,7 +225,7 @@ def export_trial(
 
     The folder is built under another name and put in place at the end, so there is never half a
     hand-off. Where the gallery of the export before it was changed, the changes stay with the same
-    model; with another one that export is set aside.
+    model; where that is another one, or the gallery begins anew, that export is set aside.
 
     Args:
         run: the run directory.
@@ -234,7 +235,7 @@ def export_trial(
         executor: where the export runs.
         folder: what lies there goes.
         model: takes the place of the checkpoint of the trial's best epoch.
-        is_anew: whether changes of the gallery go, too.
+        is_anew: whether the gallery begins anew with the same model, too.
 
     Returns:
         What the trainer's `export` returned, with `onnx`, `seconds`, and, where the gallery had
@@ -275,6 +276,7 @@ def export_trial(
     if not (draft / "model.onnx").is_file():
         raise HandoffError(f"trial {trial.number}: the export wrote no ONNX file")
     (draft / "spec.yaml").write_text(to_yaml(merged(spec, {"results_dir": str(folder)})))
+    write_mark(draft, trial, trainer.direction)
     changed = _keep_changes(folder, draft, is_anew=is_anew)
     shutil.rmtree(gone, ignore_errors=True)
     sync_tree(draft)
@@ -296,18 +298,17 @@ def export_trial(
 
 def _keep_changes(before: Path, draft: Path, *, is_anew: bool) -> Path | None:
     """Save the changes of a gallery from its successor; return where it will lie."""
-    if not any((before / CHANGES_FOLDER).glob("*")):
+    if not is_gallery_changed(before):
         return None
-    if not filecmp.cmp(before / "model.onnx", draft / "model.onnx", shallow=False):
+    if is_anew or not filecmp.cmp(before / "model.onnx", draft / "model.onnx", shallow=False):
         numbers = itertools.count(1)
         aside = next(
             p for n in numbers if not (p := before.with_name(f"{before.name}-{n}")).exists()
         )
         return before.rename(aside)
-    if is_anew:
-        return None
     shutil.copy2(before / GALLERY_FILE, draft)
-    shutil.copytree(before / CHANGES_FOLDER, draft / CHANGES_FOLDER)
+    if (before / CHANGES_FOLDER).is_dir():
+        shutil.copytree(before / CHANGES_FOLDER, draft / CHANGES_FOLDER)
     return before
 
 

@@ -52,7 +52,7 @@ def label_with_run(
         sources: picture files, folders and archives of them, patterns, and lists (`@FILE`).
         topk: classes to list; None lists `_TOPK`, or all where there are fewer.
         unknown_at: share of pictures of unknown classes that are taken for known; None labels all.
-        trial: whose model; None takes the best. One that was not exported yet is.
+        trial: whose model; None takes the best. It is exported where that was not yet done.
 
     Raises:
         RunError: when the run has no exported model yet, or no such trial.
@@ -63,8 +63,7 @@ def label_with_run(
     trainer, folder = trainer_of_export(run), run.best_dir
     if trial is not None:
         folder = run.path / "exports" / f"{trial:04d}"
-        if not (folder / "model.onnx").is_file():
-            export_run(run, trial=trial, file=None, is_once=True)
+        export_run(run, trial=trial, file=None, is_once=True)
     with as_user_errors():
         found = _find_pictures(trainer, sources)
     pictures = [Path(path) for path in found["pictures"]]

@@ -24,7 +24,7 @@ REPORT_FILE = "report.json"
 """Stands in `best/`."""
 GALLERY_FILE = "gallery.npz"
 CHANGES_FOLDER = "gallery.history"
-"""Holds what can be undone of the gallery beside it; without anything in it none was changed."""
+"""Holds what can be undone of the gallery beside it: of all changes the last ones."""
 _FILES = ("spec", "checkpoint", "onnx", "gallery")
 
 

@@ -13,18 +13,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from hpo.core.addresses import is_missing, is_remote
+from hpo.core.addresses import is_missing
 from hpo.core.durable_files import write_atomically
 from hpo.core.errors import DataError, HpoError, RunError
 from hpo.core.protocols import Trainer
-from hpo.core.spec_dicts import flatten, merged, nest, relocated
+from hpo.core.spec_dicts import flatten, relocated
 from hpo.core.text import nearest_path, shell_word
 from hpo.core.yaml_io import read_yaml, to_yaml
 from hpo.run.run_dir import RunDir
 from hpo.searching.resume import settle_origin
 from hpo.study.arguments import PathLike, place_of
-from hpo.study.plan import StudyPlan, resolve_sources
-from hpo.study.provenance import NO_FILES, describe_source, read_origin
+from hpo.study.gone_data import demand_data, find_gone, with_sources
+from hpo.study.plan import StudyPlan
 from hpo.study.spec import StudySpec, parse_study
 from hpo.study.spec_paths import anchored_path
 
@@ -107,7 +107,7 @@ def explain_gone_files(
     except HpoError as error:
         if isinstance(error, RunError) and not is_resumed:
             # Without its pictures a space is another one.
-            _demand_data(run, study, plan, trainer)
+            demand_data(run, study, plan, trainer)
         names = (value for value in flatten(plan.base_spec).values() if isinstance(value, str))
         files = (name for name in names if Path(name).suffix or "/" in name)
         gone = next((n for n in files if _names(error, n) and not Path(n).exists()), "")
@@ -122,56 +122,6 @@ def explain_gone_files(
 def _names(error: Exception, path: str) -> bool:
     """Whether a message holds a path as a whole, not within a longer one."""
     return re.search(rf"(?<![\w./-]){re.escape(path)}(?![\w/-])", str(error)) is not None
-
-
-def _find_gone(run: RunDir, study: StudySpec, plan: StudyPlan, trainer: Trainer) -> dict[str, str]:
-    """Local sources of a run that are no longer there, or of which no file is left.
-
-    What was not on this machine when the run began (a platform's folders, say) cannot have gone.
-
-    Returns:
-        Name (`data` for one folder that was split) -> where it was.
-    """
-    folder = study.data.folder
-    if folder and not is_remote(folder) and _is_gone(folder, trainer):
-        return {"data": folder}
-    return {
-        name: place
-        for name, place in plan.sources.items()
-        if not is_remote(place)
-        and Path(place).is_absolute()
-        and not read_origin(run).get("data", {}).get(name, "").startswith(NO_FILES)
-        and _is_gone(place, trainer)
-    }
-
-
-def _is_gone(place: str, trainer: Trainer) -> bool:
-    return describe_source(place, trainer).startswith(NO_FILES)
-
-
-def _demand_data(run: RunDir, study: StudySpec, plan: StudyPlan, trainer: Trainer) -> None:
-    """Refuse what needs the pictures of a run while they are not where they were.
-
-    Raises:
-        RunError: naming what is gone, and how to give the new place.
-    """
-    gone = _find_gone(run, study, plan, trainer)
-    if not gone or (study.data.is_default and "data" not in gone):
-        return
-    if study.data.folder and "data" not in gone:
-        return  # the split is made anew
-    named = {name: study.data.splits.get(name, place) for name, place in gone.items()}
-    places = "; ".join(
-        f"{name}: {at}: no picture of it is there"
-        if Path(at).is_file()
-        else f"{name}: no such folder or archive: {at}"
-        for name, at in named.items()
-    )
-    flags = " ".join(f"--{name.replace('_', '-')} PLACE" for name in gone)
-    raise RunError(
-        f"{places}; bring it back, or give its new place: `{run.resume_command} {flags}` "
-        "(the run remembers it)"
-    )
 
 
 def _take_places(
@@ -197,12 +147,10 @@ def _take_places(
         given: dict[str, Any] = _checked(study, places)
         study = replace(study, data=replace(study.data, **given))
     now = replace(plan, sources=study.data.splits) if places else plan
-    _demand_data(run, study, now, trainer)
-    if not places and not _find_gone(run, study, plan, trainer):
+    demand_data(run, study, now, trainer)
+    if not places and not find_gone(run, study, plan, trainer):
         return study, plan
-    sources = {**plan.sources, **resolve_sources(study, trainer)}
-    base_spec = merged(plan.base_spec, nest(trainer.data_overrides(sources)))
-    return study, replace(plan, sources=sources, base_spec=base_spec)
+    return study, with_sources(study, plan, trainer)
 
 
 def _remember_places(

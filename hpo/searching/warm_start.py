@@ -53,7 +53,7 @@ def settled_start(suggestion: Suggestion, ledger: Ledger) -> Suggestion:
 def set_aside_other(
     run: RunDir, record: TrialRecord, spec: Mapping[str, Any], seed_key: str
 ) -> None:
-    """Move the folder of another trial of the same number out of the way, with its checkpoints.
+    """Move the folder of another trial of the same number away, and what was made of its model.
 
     There is one where the ledger is older than the folders: after a power cut, or where a driver
     goes on from the copy that another one has left. What is proposed anew need not be the same.
@@ -78,6 +78,9 @@ def set_aside_other(
         return
     aside = run.free_place_aside(folder.name)
     folder.rename(aside)
+    for other in (run.path / "exports", run.evaluations_dir / "confirm"):
+        if (other / folder.name).is_dir():
+            (other / folder.name).rename(aside / other.name)
     logger.warning(
         "trial %d: its folder was another trial's, which the ledger does not know; it is now %s",
         record.number,

@@ -11,6 +11,12 @@ def test_the_best_trial_into_its_folder(hpo, json_of, first):
         f"trial {best}: {first / 'best' / 'model.onnx'}\nchecked on 1 picture against torch\n"
     )
     assert "a lot to say" in err  # what a trainer prints is not the result
+    (first / "best" / "gallery.history").mkdir()
+    (first / "best" / "gallery.history" / "000001.npz").touch()
+    said = (
+        f"the gallery begins anew; the one that was changed: {first / 'best-1' / 'gallery.npz'}\n"
+    )
+    assert hpo("export", "first")[1].endswith(said)
 
 
 def test_any_trial_to_any_place(hpo, first, tmp_path):

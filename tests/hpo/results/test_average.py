@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from hpo.results.average import (
 from hpo.results.export import export_run
 from hpo.results.handoff import hand_on
 from hpo.results.story import winner_story
+from hpo.run.handed_on import read_handed_on
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import RunDir, find_run
 from hpo.searching.session import resume_search, start_search
@@ -281,6 +283,22 @@ def test_a_search_keeps_what_averaging_needs_and_no_longer(tmp_path, monkeypatch
     assert f"Handed on: {average['words']}." in sentences(facts)
     told = render_end(result.finished, Seen(metric="val_precision_at_1"))
     assert f"handed on {average['words']}" in told
+
+    # What was told stays with its model, whatever has become of `average/`.
+    record = run.path / "average" / "average.json"
+    handed_on = (run.best_dir / "model.ckpt").read_bytes()
+    other = {**json.loads(record.read_text()), "checkpoint": "of-more.ckpt"}
+    record.with_name("of-more.ckpt").write_text(json.dumps({"history": [], "of": ["more"]}))
+    record.write_text(json.dumps(other))
+    export_run(run, trial=None, file=None)
+    shutil.rmtree(record.parent)
+    export_run(run, trial=None, file=None)
+    assert (run.best_dir / "model.onnx").read_bytes() == handed_on
+    assert read_handed_on(run)["average"]["is_used"]
+    shutil.rmtree(run.best_dir)
+    export_run(run, trial=None, file=None)
+    assert "of" not in json.loads((run.best_dir / "model.onnx").read_text())
+    assert read_handed_on(run) == {}
 
 
 def test_a_trainer_that_cannot_or_a_random_start_is_refused(tmp_path):

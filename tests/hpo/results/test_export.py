@@ -36,18 +36,17 @@ def test_the_best_trial_goes_to_its_own_folder_again(run):
     assert (run.best_dir / "report.json").read_text() == report
 
 
-def test_an_export_makes_the_gallery_anew_and_drops_no_other_models(run):
+def test_an_export_makes_the_gallery_anew_and_sets_a_changed_one_aside(run):
     history = run.best_dir / "gallery.history"
-    history.mkdir()
-    (history / "000001.npz").touch()
+    for number, model in enumerate((history.with_name("model.onnx").read_text(), "another"), 1):
+        history.mkdir()
+        (history / "000001.npz").touch()
+        (run.best_dir / "model.onnx").write_text(model)
+        told = export_run(run, trial=None, file=None)
+        assert told["changed_gallery"] == str(run.path / f"best-{number}" / "gallery.npz")
+        assert (run.path / f"best-{number}" / "model.onnx").read_text() == model
+        assert not history.exists()
     assert "changed_gallery" not in export_run(run, trial=None, file=None)
-    assert not history.exists()
-    history.mkdir()
-    (history / "000001.npz").touch()
-    (run.best_dir / "model.onnx").write_text("another")
-    told = export_run(run, trial=None, file=None)
-    assert told["changed_gallery"] == str(run.path / "best-1" / "gallery.npz")
-    assert not history.exists()
 
 
 def test_the_best_is_exported_while_nothing_else_is_at_work_in_the_run(run):
@@ -75,8 +74,9 @@ def test_an_export_of_the_same_trial_waits_for_the_one_before_it(run):
 
 
 def test_who_waits_for_an_export_to_label_by_it_makes_none_of_its_own(run, tmp_path):
-    folder = run.path / "exports" / "0000"
-    shutil.rmtree(folder, ignore_errors=True)
+    folder, other = run.path / "exports" / "0000", tmp_path / "made"
+    export_run(run, trial=0, file=None)
+    folder.rename(other)
     (tmp_path / "a.jpg").touch()
     rows = []
 
@@ -87,9 +87,8 @@ def test_who_waits_for_an_export_to_label_by_it_makes_none_of_its_own(run, tmp_p
     with hold(folder.parent / ".0000.lock", lambda: "taken"):
         waiting.start()
         waiting.join(0.3)
-        folder.mkdir(parents=True)
-        for name in ("model.onnx", "model.ckpt", "spec.yaml"):
-            (folder / name).write_text("of the one before")
+        (other / "model.onnx").write_text("of the one before")
+        other.rename(folder)
     waiting.join()
     assert (folder / "model.onnx").read_text() == "of the one before"
     assert [row["labels"] for row in rows] == [["a"]]
@@ -170,12 +169,18 @@ def test_a_new_winner_does_not_keep_the_old_ones_report(tmp_path):
     assert not (first.run.best_dir / "report.json").exists()
 
 
-def test_a_winner_that_was_trained_on_does_not_keep_the_report_of_an_earlier_epoch(tmp_path):
+def test_a_trial_that_was_trained_on_keeps_no_export_and_no_report_of_an_earlier_epoch(tmp_path):
     study = quick_study(budget=Budget(epochs=6))
     first = start_search(study, tmp_path, Ear().settings())
     assert (first.finished.best["trial"], first.finished.best["epoch"]) == (0, 6)
+    own = first.run.path / "exports" / "0000"
+    export_run(first.run, trial=0, file=None)
+    assert len(history(own / "model.ckpt")) == 6
     ear = Ear(stop_after=(0, 8))
     assert resume_search(first.run, ear.settings(), budget=Budget(epochs=9)).finished is None
+    (tmp_path / "a.jpg").touch()
+    assert list(label_with_run(first.run, [str(tmp_path / "a.jpg")], trial=0).rows)
+    assert len(history(own / "model.onnx")) == 8
     result = export_run(first.run, trial=None, file=None)
     assert result["trial"] == 0
     assert len(history(first.run.best_dir / "model.ckpt")) == 8
@@ -201,17 +206,22 @@ def test_forms_need_a_trainer_that_has_them(run):
         export_run(run, trial=None, file=None, forms=["timm"])
 
 
-def test_forms_are_made_of_the_export_that_is_there(run, tmp_path, monkeypatch):
+@pytest.mark.parametrize("forms", [[], ["timm", "triton"]])
+def test_files_and_forms_are_of_the_export_that_is_there(run, tmp_path, monkeypatch, forms):
     monkeypatch.setattr("hpo.results.export.find_trainer", lambda name: FORMED)
     (run.best_dir / "model.onnx").write_bytes(b"as it is")
     (run.best_dir / "gallery.npz").write_bytes(b"with a class that was added")
-    result = export_run(run, trial=None, file=tmp_path / "x" / "a.onnx", forms=["timm", "triton"])
-    assert (tmp_path / "x" / "a.triton").read_bytes() == b"as it is"
-    assert result["timm"] == {"onnx": str(tmp_path / "x" / "a.timm")}
-    assert (run.best_dir / "gallery.npz").read_bytes() == b"with a class that was added"
-    number = 2
-    assert not (run.path / "exports" / "0002").exists()
-    export_run(run, trial=number, file=None, forms=["timm"])
+    result = export_run(run, trial=None, file=tmp_path / "x" / "a.onnx", forms=forms)
+    assert result["onnx"] == str(tmp_path / "x" / "a.onnx")
+    assert {f: result[f] for f in forms} == {
+        f: {"onnx": str(tmp_path / "x" / f"a.{f}")} for f in forms
+    }
+    for name in ("a.onnx", *(f"a.{form}" for form in forms)):
+        assert (tmp_path / "x" / name).read_bytes() == b"as it is"
+    for gallery in (run.best_dir / "gallery.npz", tmp_path / "x" / "a.gallery.npz"):
+        assert gallery.read_bytes() == b"with a class that was added"
+    shutil.rmtree(run.path / "exports" / "0002", ignore_errors=True)
+    export_run(run, trial=2, file=None, forms=["timm"])
     assert history(run.path / "exports" / "0002" / "model.timm")
 
 

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from unittest.mock import ANY
 
 import pytest
@@ -243,6 +244,28 @@ def test_a_changed_gallery_of_another_model_is_set_aside(searched):
         assert (run.path / f"best-{number}" / "gallery.npz").read_text() == f"changed {number}"
         assert (run.path / f"best-{number}" / "model.onnx").read_text() == "another"
         assert not (run.best_dir / "gallery.history").exists()
+
+
+def test_a_changed_gallery_is_known_when_none_of_its_changes_can_be_undone_any_more(searched):
+    run, _ = searched
+
+    class Shelved(QuickTrainer):
+        def export(self, spec):
+            Path(spec["export"]["onnx_file"]).with_name("gallery.npz").write_text("made")
+            return super().export(spec)
+
+    gallery, caller = run.best_dir / "gallery.npz", Caller(Shelved())
+    for _ in range(2):
+        assert "changed_gallery" not in hand(searched, caller)[1].named("exported")[0]
+    (run.best_dir / "gallery.history").mkdir()  # nothing is left in it
+    gallery.write_text("changed")
+    for _ in range(2):
+        (told,) = hand(searched, caller)[1].named("exported")
+        assert (told["changed_gallery"], gallery.read_text()) == (str(gallery), "changed")
+    (run.best_dir / "model.onnx").write_text("another")
+    (told,) = hand(searched, caller)[1].named("exported")
+    assert Path(told["changed_gallery"]).read_text() == "changed"
+    assert gallery.read_text() == "made"
 
 
 def test_paths_in_the_result_are_where_the_files_end_up(searched):

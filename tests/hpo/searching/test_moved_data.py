@@ -16,6 +16,7 @@ from hpo.results.export import export_run
 from hpo.searching.session import resume_search, start_search
 from hpo.study.provenance import describe_source
 from hpo.study.sections import DataSources
+from tests.hpo.results.test_export import FORMED
 from tests.quick_runs import Ear, quick_study
 from tests.quick_trainer import QuickTrainer
 from trainer.session import RecognitionTrainer
@@ -161,10 +162,15 @@ def test_a_run_on_pictures_of_its_own_takes_no_place(tmp_path):
     shutil.rmtree(run.path)
 
 
-def test_an_export_names_the_gallery_that_is_gone(moved):
+def test_an_export_names_the_gallery_that_is_gone_where_it_needs_one(moved, monkeypatch):
     run, new = moved
-    with pytest.raises(RunError, match=f"^reference: no such folder or archive: {new.parent}/old"):
-        export_run(run, trial=None, file=None)
+    monkeypatch.setattr("hpo.results.export.find_trainer", lambda name: FORMED)
+    whole = (run.best_dir / "model.onnx").read_bytes()
+    for forms in ([], ["timm"], ["triton", "pixels"]):
+        with pytest.raises(RunError, match=f"; reference: no such folder or arc.*: {new.parent}/o"):
+            export_run(run, trial=None, file=None, forms=forms)
+    export_run(run, trial=None, file=new / "copy.onnx", forms=["triton"])
+    assert (new / "copy.onnx").read_bytes() == (new / "copy.triton").read_bytes() == whole
 
 
 @pytest.fixture(params=["start.ckpt", "my start.ckpt"])
@@ -295,6 +301,17 @@ def test_pictures_that_have_moved_without_their_list_are_told(listed, tmp_path):
         go_on(run)
     assert " PLACE` (the run remembers it)" in str(caught.value)
     assert go_on(run, lay(old, photos=tmp_path / "photos")).finished
+
+
+def test_a_split_that_is_gone_is_made_anew_for_an_export(listed, tmp_path):
+    run, old, places, _ = listed
+    shutil.rmtree(tmp_path / "cache", ignore_errors=True)
+    export_run(run, trial=None, file=None)
+    assert Path(read_yaml(run.best_dir / "spec.yaml")["data"]["reference"]).is_file()
+    shutil.rmtree(tmp_path / "cache", ignore_errors=True)
+    old.rename(tmp_path / "new")
+    with pytest.raises(RunError, match=f"^{'data' if 'data' in places else 'train'}: no such f"):
+        export_run(run, trial=None, file=None)
 
 
 def test_another_label_in_a_list_is_a_change(listed):

@@ -95,8 +95,13 @@ def test_another_seed_is_another_trial_and_a_damaged_spec_is_none(tmp_path):
     for text, is_moved in (("train: {seed: 7}", False), ("train: {seed: 8}", True), ("}", False)):
         run.write_spec(0, {})
         (run.trial_dir(0) / "spec.yaml").write_text(text)
+        own = [run.trial_dir(0), run.path / "exports/0000", run.evaluations_dir / "confirm/0000"]
+        for folder in own:
+            folder.mkdir(parents=True, exist_ok=True)
         set_aside_other(run, record, {"train": {"seed": 7}}, "train.seed")
-        assert run.trial_dir(0).exists() is not is_moved
+        assert [folder.exists() for folder in own] == [not is_moved] * 3
+    names = {"spec.yaml", "exports", "confirm"}
+    assert {p.name for p in (run.path / "set-aside" / "0000-1").iterdir()} == names
 
 
 def test_a_trial_that_has_trained_keeps_its_folder_whatever_its_spec_says_now(tmp_path):
