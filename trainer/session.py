@@ -7,6 +7,7 @@ harness knows the methods, not this class; this package knows nothing of the har
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -338,10 +339,15 @@ class RecognitionTrainer(ExportedModels):
         return average(parse_spec(spec, "train"), files, out)
 
     def evaluate(self, spec: Mapping[str, Any]) -> dict[str, Any]:
-        """Evaluate `evaluate.checkpoint` (or the engine): metrics and per-query hits."""
+        """Evaluate `evaluate.checkpoint` (or the engine): metrics and per-query hits.
+
+        The monitored metric is the mean that training monitors.
+        """
         from trainer.actions.evaluate import evaluate
 
-        return evaluate(parse_spec(spec, "evaluate"))
+        checked = parse_spec(spec, "evaluate")
+        mean = {"report_accuracy_per_class": checked.train.report_accuracy_per_class}
+        return evaluate(replace(checked, evaluate=replace(checked.evaluate, **mean)))
 
     def explain(self, spec: Mapping[str, Any], with_map: bool = True) -> dict[str, Any]:
         """Look up every query by `evaluate.checkpoint`: neighbours, doubtful labels, a map."""

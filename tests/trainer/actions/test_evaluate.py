@@ -13,6 +13,7 @@ from trainer.actions.evaluate import evaluate, score
 from trainer.encoders import ModelFile, as_trained, load_encoder, trained_classes
 from trainer.errors import CheckpointError, InfrastructureError, SpecError
 from trainer.gallery import build_gallery
+from trainer.session import TRAINER
 from trainer.spec import parse_spec
 
 CPU = torch.device("cpu")
@@ -49,6 +50,27 @@ def test_the_query_mean_is_monitored_when_asked(trained, tmp_path):
     metrics = result["metrics"]
     assert metrics["val_precision_at_1"] == metrics["val_precision_at_1_query_mean"]
     assert result["per_class"] == {}
+
+
+def test_an_evaluation_for_a_search_is_of_the_mean_that_training_monitors(trained, tmp_path):
+    query = tmp_path / "query"
+    for number, folder in enumerate(sorted(Path(trained.splits["query"]).iterdir())):
+        (query / folder.name).mkdir(parents=True)
+        for picture in sorted(folder.iterdir())[: 1 + number % 3]:
+            (query / folder.name / picture.name).symlink_to(picture)
+    for over_classes in (True, False):
+        spec = trained.spec(
+            tmp_path, dataset__val_dataset__query=str(query),
+            evaluate__checkpoint=str(trained.checkpoint),
+            train__report_accuracy_per_class=over_classes,
+            evaluate__report_accuracy_per_class=not over_classes,
+        )  # fmt: skip
+        metrics = TRAINER.evaluate(spec)["metrics"]
+        query_mean, class_mean = (
+            metrics[f"val_precision_at_1_{of}_mean"] for of in ("query", "class")
+        )
+        assert query_mean != class_mean
+        assert metrics["val_precision_at_1"] == (class_mean if over_classes else query_mean)
 
 
 def test_an_onnx_file_gives_the_same_as_its_checkpoint(trained, exported, tmp_path):
