@@ -143,6 +143,7 @@ class EpochReporter(pl.Callback):
         embedded: what validation takes in place of the module's own forward pass; None for that.
         replaces_best: whether `best.ckpt` is of an epoch that is trained again, so that the next
             validated one takes its place.
+        unreported_s: seconds that the next report tells beside those of its epoch.
     """
 
     def __init__(
@@ -160,6 +161,7 @@ class EpochReporter(pl.Callback):
         self._is_first = is_first
         self.embedded: Embedded | None = None
         self.replaces_best = False
+        self.unreported_s = 0.0
         self.history = history
         self._spec = spec
         self._data = data
@@ -180,8 +182,7 @@ class EpochReporter(pl.Callback):
         if not self._is_first:
             return True
         self._status.begin(self.history)
-        validated = [entry for entry in self.history if entry["value"] is not None]
-        return all(self._report({**entry, "replayed": True}) for entry in validated)
+        return all(self._goes_on(entry, is_replayed=True) for entry in self.history)
 
     def on_train_start(
         self,
@@ -234,13 +235,20 @@ class EpochReporter(pl.Callback):
             )
         entry = self._entry(epoch, values, training | module.learning_rates())
         self._record(module, entry)
-        goes_on = not is_validated or self._goes_on({**entry, "replayed": False})
+        goes_on = self._goes_on(entry, is_replayed=False)
         if not goes_on and self._held is not None and checkpoints.LAST not in self._held:
             self._save(module, [checkpoints.LAST])
         return goes_on
 
-    def _goes_on(self, message: dict[str, Any]) -> bool:
-        """Report an epoch, once for all processes."""
+    def _goes_on(self, entry: dict[str, Any], *, is_replayed: bool) -> bool:
+        """Report an epoch if it was validated, with what those before it took that were not."""
+        self.unreported_s += entry["seconds"]
+        if entry["value"] is None:
+            return True
+        message = {**entry, "seconds": self.unreported_s, "replayed": is_replayed}
+        self.unreported_s = 0.0
+        if is_replayed:
+            return self._report(message)
         if self._receipt is not None:
             message["receipt"], self._receipt = self._receipt(), None
         return from_first(self._report(message) if self._is_first else True)

@@ -41,8 +41,8 @@ def probe(spec: Spec | Mapping[str, Any]) -> dict[str, Any]:
 
     Returns:
         `seconds_per_epoch` (training and validation of one epoch; the mean over epochs where
-        pictures grow), `validation_seconds` (the part
-        of it that is validation), `images_per_s` (training), `peak_memory_mib`, `total_memory_mib`
+        pictures grow or not every epoch is validated), `validation_seconds` (the part of it that
+        is validation), `images_per_s` (training), `peak_memory_mib`, `total_memory_mib`
         and `free_memory_mib` (of a GPU, the latter before the first step, else None),
         `batches_per_epoch`, `device`, `checkpoint_bytes` (of one on disk),
         `random_weights` (whether training starts from nothing), `feature_views` (augmented views
@@ -57,16 +57,18 @@ def probe(spec: Spec | Mapping[str, Any]) -> dict[str, Any]:
     device = pick_device(*checked.train.gpu_ids)
     free, total = _memory_mib(device)
     with isolated(checked, device):
-        share = Rank(world_size=checked.train.num_gpus)
+        rank = Rank(world_size=checked.train.num_gpus)
         # Small pictures of early epochs say little of memory, and of time by their area alone.
         full = replace(checked, dataset=replace(checked.dataset, first_size=1.0))
-        data, module = build_parts(full, device, share=share)
+        data, module = build_parts(full, device, share=rank)
         refuse_large(module.model, checked.model.backbone)  # its training would be for nothing
         use_bf16 = wants_bf16(checked.train.precision, device)
         load_features(data, module, use_bf16=use_bf16)
         step_s = _time_steps(module, data, device, use_bf16=use_bf16)
         area = 1.0 if isinstance(data, FeatureData) else mean_area(checked)
-        validation_s = _time_validation(module, data, checked, use_bf16=use_bf16)
+        train = checked.train
+        share = -(-train.num_epochs // train.validation_interval) / train.num_epochs
+        validation_s = share * _time_validation(module, data, checked, use_bf16=use_bf16)
         return {
             "seconds_per_epoch": step_s * data.num_batches * area + validation_s,
             "validation_seconds": validation_s,

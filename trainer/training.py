@@ -146,6 +146,7 @@ class _Run:
             restore(self.module, payload, path)
             if is_own and self.place.is_first:
                 replaces_best = adopt_best(payload, path, Path(self.spec.results_dir))
+        began = time.perf_counter()
         load_features(self.data, self.module, use_bf16=self.use_bf16, progress=self.progress)
         first_epoch = self.module.progress.epoch
 
@@ -168,6 +169,7 @@ class _Run:
                     prepare_head(
                         self.module, self.data, self.spec, self.progress, use_bf16=self.use_bf16
                     )
+                reporter.unreported_s += time.perf_counter() - began
                 self.progress("", 0, 0)
                 if isinstance(loop, FeatureLoop):
                     loop.fit(self.module, reporter)

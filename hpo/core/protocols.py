@@ -31,8 +31,9 @@ Report = Callable[[Mapping[str, Any]], bool]
 be called no more (in a Ray worker it raises `SystemExit`).
 
 Keys of the argument: `epoch` (counted from 1), `value` (the monitored metric), `metrics` (name ->
-float), `seconds` (training and validation of this epoch), `checkpoint` (path below the trial's
-folder or None), `replayed` (True when the line comes from a resumed checkpoint's history).
+float), `seconds` (training and validation since the report before, or since the start),
+`checkpoint` (path below the trial's folder or None), `replayed` (True when the line comes from a
+resumed checkpoint's history).
 """
 
 

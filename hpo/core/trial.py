@@ -121,6 +121,7 @@ class Measurement:
     """The monitored metric."""
     metrics: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
+    """Since the measurement before: of several epochs where not each is validated."""
     checkpoint: str | None = None
     """Path below the trial's folder."""
     gpus: float | None = None
@@ -237,6 +238,11 @@ class TrialRecord:
     def trained_epochs(self) -> int:
         """Epochs that this trial has trained itself, which is what it costs."""
         return self.epochs - self.base_epoch
+
+    @property
+    def seconds_per_epoch(self) -> float:
+        """Mean over the epochs that it has trained itself; 0 before the first."""
+        return self.seconds / self.trained_epochs if self.trained_epochs else 0.0
 
     def is_twin_of(self, other: TrialRecord) -> bool:
         """Whether both train one configuration: the same parameters from the same parent."""

@@ -89,7 +89,7 @@ def confirm(
         Finalist(
             number=trial.number,
             values=tuple(sign * _value(r, seen[r.number], trainer) for r in repeats),
-            cost=median(m.seconds for r in repeats for m in r.measurements),
+            cost=median(repeat.seconds_per_epoch for repeat in repeats),
             hits=tuple(tuple(seen[r.number]["hits"]) for r in repeats) if have_hits else (),
         )
         for trial, repeats in runs

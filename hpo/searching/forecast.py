@@ -164,8 +164,8 @@ def _are_enough(runs: Sequence[_Rehearsal], seconds: float) -> bool:
 
 def _seconds_seen(earlier: Sequence[TrialRecord], probed: float) -> float:
     """Seconds of an epoch: the mean of those trained, or the probe's where none is like it."""
-    seen = [m.seconds for t in earlier if not t.stage.left for m in t.measurements]
-    mean = statistics.fmean(seen) if seen else 0.0
+    seen = [t for t in earlier if not t.stage.left]
+    mean = sum(t.seconds for t in seen) / max(1, sum(t.trained_epochs for t in seen))
     return mean if probed / SAME_MACHINE <= mean <= probed * SAME_MACHINE else probed
 
 

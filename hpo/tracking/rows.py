@@ -142,7 +142,7 @@ def trial_points(record: TrialRecord, metric: str, direction: str) -> list[Point
     The monitored metric comes with its best so far, the time and number of epochs with their sums.
     """
     sign = Direction(direction).sign
-    best, seconds = -math.inf, 0.0
+    best, seconds, last = -math.inf, 0.0, record.base_epoch
     points: list[Point] = []
     for measurement in record.measurements:
         best = max(best, sign * measurement.value)
@@ -152,10 +152,11 @@ def trial_points(record: TrialRecord, metric: str, direction: str) -> list[Point
             metric: measurement.value,
             # Repeats are no candidates: under another name they stay out of the ranking.
             f"{metric}_{'best' if record.purpose == 'search' else 'repeat'}": sign * best,
-            "epoch_seconds": measurement.seconds,
+            "epoch_seconds": measurement.seconds / max(1, measurement.epoch - last),
             "epochs": float(measurement.epoch),
             "seconds": seconds,
         }
+        last = measurement.epoch
         moment = milliseconds(record.started + seconds)
         # The store would turn an infinite value into a large finite one.
         points += [

@@ -578,6 +578,16 @@ def test_validation_interval_and_the_last_epoch(splits, tmp_path):
     assert [r["epoch"] for r in reports] == [2, 4, 5]
     lines = [json.loads(line) for line in (tmp_path / "status.jsonl").read_text().splitlines()]
     assert [line["value"] is None for line in lines] == [True, False, True, False, False]
+    took = [line["seconds"] for line in lines]
+    seconds = [report["seconds"] for report in reports]
+    assert seconds[0] > took[0] + took[1]  # what came before the first epoch is told with it
+    assert seconds[1:] == pytest.approx([took[2] + took[3], took[4]])
+    again = Reports()
+    fit(
+        train_spec(splits, tmp_path, train__num_epochs=5, train__validation_interval=2),
+        again, resume_from=tmp_path / "ckpt" / "last.ckpt",
+    )  # fmt: skip
+    assert [r["seconds"] for r in again] == pytest.approx([took[0] + took[1], *seconds[1:]])
 
 
 def test_accumulated_batches_make_one_step(splits, tmp_path):
@@ -607,6 +617,11 @@ def test_probe_measures_and_leaves_nothing(splits, tmp_path):
     assert measured["batches_per_epoch"] == 2
     assert measured["seconds_per_epoch"] > measured["validation_seconds"] > 0
     assert measured["images_per_s"] > 0
+    sparse = probe(
+        train_spec(splits, tmp_path, train__num_epochs=45, train__validation_interval=20)
+    )
+    share = sparse["validation_seconds"] / measured["validation_seconds"]
+    assert share < 0.3  # three validations in 45 epochs: a fifteenth of the time
     assert measured["peak_memory_mib"] > 0
     assert list(tmp_path.iterdir()) == []
 

@@ -146,7 +146,7 @@ def test_workers_start_within_a_time_limit():
     assert long.seconds == pytest.approx(50000, rel=0.01)
 
 
-def begun_with(epochs, *, repeats=(), scale=1.0):
+def begun_with(epochs, *, repeats=(, every=1), scale=1.0):
     """A ledger whose trials have so many epochs of three; those with all of them have ended."""
     ledger = Ledger.create(None, "maximize")
     for number, done in enumerate([*epochs, *repeats]):
@@ -159,9 +159,10 @@ def begun_with(epochs, *, repeats=(), scale=1.0):
         suggestion = Suggestion(number=number, params=params, latents={}, until_epoch=3)
         purpose = Purpose.CONFIRM if is_repeat else Purpose.SEARCH
         ledger.start(suggestion, now=0.0, clock=0.0, seed=is_repeat * (number + 1), purpose=purpose)
-        for epoch in range(1, done + 1):
+        for epoch in range(every, done + 1, every):
             value = scale * (0.5 - 0.1 * number if not is_repeat else 0.5)
-            ledger.record(number, Measurement(epoch=epoch, value=value, seconds=10.0), clock=20.0)
+            measured = Measurement(epoch=epoch, value=value, seconds=10.0 * every)
+            ledger.record(number, measured, clock=20.0)
         if done == 3:
             ledger.finish(number, TrialState.COMPLETE, now=0.0, clock=20.0)
     return ledger
@@ -199,12 +200,15 @@ def test_a_search_resumed_among_its_repeats_trains_those_that_are_left():
     assert left.seconds == pytest.approx(30 + TRIAL_START_S + 3)
 
 
-@pytest.mark.parametrize(("probed", "counted"), [(12.0, 10.0), (7.0, 10.0), (16.0, 16.0)])
-def test_epochs_of_earlier_starts_tell_what_an_epoch_takes(probed, counted):
-    """They took 10 s; a probe of 16 s is of another machine."""
+@pytest.mark.parametrize(
+    ("probed", "every", "counted"),
+    [(12.0, 1, 10.0), (7.0, 1, 10.0), (16.0, 1, 16.0), (12.0, 3, 10.0)],
+)
+def test_epochs_of_earlier_starts_tell_what_an_epoch_takes(probed, every, counted):
+    """They took 10 s, whether each was validated or not; a probe of 16 s is of another machine."""
     left = foresee(
         "5trials", algorithm="random", pruner="none", num_epochs=3, slots=1, seconds=probed,
-        spent=Spent(trials=3, seconds=90.0, epochs=9), begun=begun_with([3, 3, 3]),
+        spent=Spent(trials=3, seconds=90.0, epochs=9), begun=begun_with([3, 3, 3], every=every),
     )  # fmt: skip
     assert left.seconds == pytest.approx(2 * (3 * counted + TRIAL_START_S))
 

@@ -1,6 +1,7 @@
 """What is written about a trial, against values worked out by hand."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -37,6 +38,15 @@ def test_points_follow_the_epochs_with_best_and_sums():
     assert values(points, "epoch_seconds") == [(1, 5.0), (2, 7.0), (3, 5.5)]
     assert values(points, "seconds") == [(1, 5.0), (2, 12.0), (3, 17.5)]
     assert [p.timestamp_ms for p in points if p.name == "p1"] == [1_005_000, 1_012_000, 1_017_500]
+
+
+def test_an_epoch_took_its_part_of_the_time_since_the_validation_before():
+    sparse = [
+        replace(m, epoch=epoch) for m, epoch in zip(record().measurements, (5, 7, 8), strict=True)
+    ]
+    started = record(start_from=(4, 3), measurements=sparse)
+    points = rows.trial_points(started, "p1", "maximize")
+    assert values(points, "epoch_seconds") == [(5, 2.5), (7, 3.5), (8, 5.5)]
 
 
 def test_the_best_of_a_minimised_metric_is_the_smallest():
