@@ -346,8 +346,9 @@ class RecognitionTrainer(ExportedModels):
         from trainer.actions.evaluate import evaluate
 
         checked = parse_spec(spec, "evaluate")
-        mean = {"report_accuracy_per_class": checked.train.report_accuracy_per_class}
-        return evaluate(replace(checked, evaluate=replace(checked.evaluate, **mean)))
+        over_classes = checked.train.report_accuracy_per_class
+        asked = replace(checked.evaluate, report_accuracy_per_class=over_classes)
+        return evaluate(replace(checked, evaluate=asked))
 
     def explain(self, spec: Mapping[str, Any], with_map: bool = True) -> dict[str, Any]:
         """Look up every query by `evaluate.checkpoint`: neighbours, doubtful labels, a map."""

@@ -127,7 +127,7 @@ class LiveView:
         text = Text("best ")
         text.append(f"{progress.best.value:.4f}", style="bold")
         text.append(f" ({whose_value(progress.best)})")
-        gain = progress.gain()
+        gain = progress.leading.gain()
         if gain is not None:
             at = progress.best.epoch
             when = f" by epoch {at}" if 0 < at < progress.epochs_per_trial else ""
@@ -158,7 +158,7 @@ class LiveView:
             text.append(f"  best {best:.4f}")
             gain = None
             if number and not trial.is_repeat:
-                gain = self._progress.gain_of(best, trial.epoch)
+                gain = self._progress.leading.gain_of(best, trial.epoch)
             text.append("" if gain is None else f" ({gain:+z.4f})", style="dim")
             text.append(f"  {spark(trial.values[-SPARK_EPOCHS:])}", style="cyan")
         if trial.is_repeat:

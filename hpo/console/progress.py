@@ -5,13 +5,13 @@ from __future__ import annotations
 import statistics
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import singledispatchmethod
 
+from hpo.console.leading import Best, Leading
 from hpo.core import events
 from hpo.core.budget import Budget, Spent, fraction_used
-from hpo.core.selection import repeated
 from hpo.core.text import metric_word
 from hpo.core.trial import ONLY_STAGE, Direction, Purpose, TrialStage, TrialState
 from hpo.core.trial_row import TrialRow
@@ -37,18 +37,6 @@ class RunningTrial:
     def at(self, epochs: int) -> str:
         """Where it stands, of so many epochs: `3/9`, or what it does before them."""
         return self.doing or f"{self.epoch}/{epochs}"
-
-
-@dataclass(slots=True, kw_only=True)
-class Best:
-    """The best value so far."""
-
-    value: float
-    trial: int
-    epoch: int = 0
-    """At which it was measured."""
-    repeats: int = 0
-    """Over how many it is the mean; 0 for the value of a trial's own run."""
 
 
 @dataclass(slots=True)
@@ -88,12 +76,17 @@ class Progress:
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
-        self._began: float | None = None
+        self._clock_s = 0.0
+        self._since: float | None = None
+        """When the clock began to run; None while no trial runs."""
+        self.has_begun = False
+        """Whether a trial has started in this start."""
         self._durations: list[float] = []
         """Of trials of the last stage."""
         self._paces: defaultdict[str, Pace] = defaultdict(Pace)
         """Name of a stage, or `trials` for the last one, and how quick it is in this start."""
         self._epoch_seconds: list[float] = []
+        """Of epochs of the last stage and of repeats."""
         self._expected_s: float | None = None
         self._gpus = 0.0
         self._counted: set[int] = set()
@@ -104,15 +97,8 @@ class Progress:
         self.running: dict[int, RunningTrial] = {}
         self.counts: Counter[str] = Counter()
         self.causes: Counter[str] = Counter()
-        self.best: Best | None = None
-        self._default: dict[int, float] = {}
-        """Epoch -> best value of the default configuration by then."""
-        self._defaults: dict[int, tuple[Mapping[str, object], int | None]] = {}
-        """Trial of the default configuration -> its parameters and parent."""
-        self._repeats: defaultdict[int, list[float]] = defaultdict(list)
-        """Finalist -> values of its repeats."""
-        self._ended_repeats = self._expected_repeats = 0
-        self.direction = "maximize"
+        self.leading = Leading()
+        self._expected_repeats = 0
         self.metric_word = metric_word("")
 
     @singledispatchmethod
@@ -125,14 +111,14 @@ class Progress:
         """Trials that have ended."""
         return sum(self.counts.values())
 
-    @property
-    def has_begun(self) -> bool:
-        """Whether a trial has started in this start."""
-        return self._began is not None
-
     def elapsed(self) -> float:
-        """Seconds since the first trial of this start."""
-        return 0.0 if self._began is None else self._now() - self._began
+        """Seconds of this start in which trials ran, as a budget counts them."""
+        return self._clock_s + (0.0 if self._since is None else self._now() - self._since)
+
+    @property
+    def best(self) -> Best | None:
+        """What leads so far."""
+        return self.leading.best
 
     def fraction(self) -> float:
         """Share of the budget that is gone; a trial under way counts by its epochs.
@@ -159,26 +145,12 @@ class Progress:
         None while trials of a number of them are left, and where time is the limit.
         """
         under_way = [trial.is_repeat for trial in self.running.values()]
-        begun = self._ended_repeats + sum(under_way)
+        ended = self.leading.ended_repeats
+        begun = ended + sum(under_way)
         is_over = self.budget.trials is not None and self.done() >= self.budget.trials
         if not begun or not is_over or not all(under_way):
             return None
-        return self._ended_repeats, max(begun, self._expected_repeats)
-
-    def gain(self) -> float | None:
-        """How much better the best is than the default configuration was by the same epoch."""
-        if self.best is None or self.best.trial in self._defaults:
-            return None
-        if self.best.repeats:
-            own = (found for number, found in self._repeats.items() if number in self._defaults)
-            default = next(own, [])[: self.best.repeats]
-            return self.best.value - statistics.fmean(default) if default else None
-        return self.gain_of(self.best.value, self.best.epoch)
-
-    def gain_of(self, value: float, epoch: int) -> float | None:
-        """How much better a value is than the default's best by that epoch; None if unknown."""
-        default = self._default.get(epoch)
-        return None if default is None else value - default
+        return ended, max(begun, self._expected_repeats)
 
     def best_of(self, trial: RunningTrial) -> float | None:
         """The best value of a running trial in this start."""
@@ -187,7 +159,7 @@ class Progress:
     @property
     def sign(self) -> float:
         """1 where more is better, -1 where less is."""
-        return Direction(self.direction).sign
+        return self.leading.direction.sign
 
     def paces(self) -> dict[str, float]:
         """What ends in an hour, of the stages that run or, where none does, of the last one.
@@ -236,7 +208,7 @@ class Progress:
         # `statistics.stdev` reckons in fractions, which takes long.
         spread = (sum((d - usual) ** 2 for d in self._durations) / (count - 1)) ** 0.5
         waiting = max(0, self.budget.trials - len(self._counted))
-        begun = self._ended_repeats + sum(t.is_repeat for t in self.running.values())
+        begun = self.leading.ended_repeats + sum(t.is_repeat for t in self.running.values())
         again = max(0, self._expected_repeats - begun) * self._repeat_s()
         under_way = sum(
             max(0.1 * lasts, lasts - (self._now() - t.began))
@@ -260,32 +232,22 @@ class Progress:
     @handle.register
     def _on_started(self, event: events.Started) -> None:
         self.budget, self.spent = event.budget, event.spent
-        self.direction = event.direction
+        self.leading.direction = Direction(event.direction)
         self.metric_word = metric_word(event.metric)
         for row in event.trials:
             self._count(row)
 
     def _count(self, row: TrialRow) -> None:
         """Take up a trial of an earlier start."""
-        if row.state is TrialState.COMPLETE:
-            self._take_repeat(repeated(row.role), row.value)
-        if row.purpose != Purpose.SEARCH or row.is_refused:
-            return
+        self.leading.take(row)
         stage = row.stage or ONLY_STAGE
-        self._know(row.trial, row.params, stage)
-        if not stage.is_counted(row.trial):
+        if row.purpose != Purpose.SEARCH or row.is_refused or not stage.is_counted(row.trial):
             return
         self._counted.add(row.trial)
         if row.state is not TrialState.RUNNING:
             self.counts[row.state] += 1
             if row.error:
                 self.causes[row.error["kind"]] += 1
-        if row.value is None or stage.left:
-            return
-        if row.trial in self._defaults:
-            known = range(row.best_epoch or row.epoch, row.epoch + 1)
-            self._default = dict.fromkeys(known, row.value) | self._default
-        self._rate(row.trial, row.epoch, row.value)
 
     @handle.register
     def _on_review(self, event: events.Review) -> None:
@@ -294,21 +256,22 @@ class Progress:
         self._gpus = event.gpus_per_trial
         self._expected_s = event.estimate_s
         left = event.forecast.repeats if event.forecast else 0
-        self._expected_repeats = self._ended_repeats + left
+        self._expected_repeats = self.leading.ended_repeats + left
 
     @handle.register
     def _on_trial_started(self, event: events.TrialStarted) -> None:
-        if self._began is None:
-            self._began = self._now()
+        self.has_begun = True
         number, resumed = event.trial, event.resumed_from_epoch or 0
         is_repeat, stage = event.purpose != Purpose.SEARCH, event.stage or ONLY_STAGE
         self._drop(number)  # one whose worker was lost starts again
+        if self._since is None:
+            self._since = self._now()
         self.running[number] = RunningTrial(
             began=self._now(), epoch=resumed, is_repeat=is_repeat, stage=stage
         )
+        self.leading.begin(number, event.params, event.purpose, event.stage)
         if is_repeat:
             return
-        self._know(number, event.params, stage)
         self._paces[_pace_name(stage)].begin(self._now())
         if stage.is_counted(number):
             self._counted.add(number)
@@ -320,53 +283,26 @@ class Progress:
 
     @handle.register
     def _on_epoch(self, event: events.Epoch) -> None:
-        number, value = event.trial, event.value
+        number = event.trial
         if number not in self.running:
             self._on_trial_started(events.TrialStarted(trial=number))
         trial = self.running[number]
+        epochs, gpus = event.epoch - trial.epoch, event.gpus
         trial.epoch, trial.doing = event.epoch, ""
-        trial.values.append(value)
-        self._epoch_seconds.append(event.seconds)
+        trial.values.append(event.value)
+        if not trial.stage.left:  # an epoch of a head tells nothing of one in full
+            self._epoch_seconds.append(event.seconds / max(1, epochs))
         self.spent = replace(
             self.spent,
-            gpu_seconds=self.spent.gpu_seconds + event.seconds * self._gpus,
-            epochs=self.spent.epochs + int(trial.stage.is_counted(number)),
+            gpu_seconds=self.spent.gpu_seconds
+            + event.seconds * (self._gpus if gpus is None else gpus),
+            epochs=self.spent.epochs + epochs * trial.stage.is_counted(number),
         )
-        if trial.is_repeat or trial.stage.left:
-            return
-        if number in self._defaults:
-            by_then = [value, *(v for at, v in self._default.items() if at <= event.epoch)]
-            self._default[event.epoch] = max(by_then, key=lambda v: self.sign * v)
-        self._rate(number, event.epoch, value)
-
-    def _know(self, number: int, params: Mapping[str, object], stage: TrialStage) -> None:
-        """Note a trial of the default configuration."""
-        own = (params, stage.parent)
-        if number == 0 or (params and own == self._defaults.get(0)):
-            self._defaults[number] = own
-
-    def _take_repeat(self, finalist: int | None, value: float | None) -> None:
-        """Lead with the best mean over repeats, once there are any, as `best_trial` does."""
-        if finalist is None or value is None:
-            return
-        self._repeats[finalist].append(value)
-        self._ended_repeats += 1
-        common = min(len(values) for values in self._repeats.values())
-        means = {n: statistics.fmean(v[:common]) for n, v in self._repeats.items()}
-        leader = max(means, key=lambda n: (self.sign * means[n], -n))
-        self.best = Best(value=means[leader], trial=leader, repeats=common)
-
-    def _rate(self, number: int, epoch: int, value: float) -> None:
-        sign = self.sign
-        if self.best is not None and self.best.repeats:
-            return
-        if self.best is None or sign * value > sign * self.best.value:
-            self.best = Best(value=value, trial=number, epoch=epoch)
-        elif number == self.best.trial:
-            self.best.epoch = epoch  # trained on, and as good as before
+        self.leading.measure(number, event.epoch, event.value)
 
     @handle.register
     def _on_trial_finished(self, event: events.TrialFinished) -> None:
+        self.leading.end(event.trial, event.state)
         trial = self._drop(event.trial, has_ended=not event.is_refused)
         if trial is None or trial.is_repeat or event.is_refused:
             return
@@ -385,12 +321,18 @@ class Progress:
     @handle.register
     def _on_confirmed(self, event: events.Confirmed) -> None:
         self._drop(event.trial)
-        if event.state is TrialState.COMPLETE:
-            self._take_repeat(repeated(event.reason), event.value)
+        self.leading.end(event.trial, event.state)
+
+    @handle.register
+    def _on_continued(self, event: events.Continued) -> None:
+        if self._since is not None:
+            self._since += event.waited_s
 
     def _drop(self, number: int, *, has_ended: bool = False) -> RunningTrial | None:
         """Take a trial from those that run."""
         trial = self.running.pop(number, None)
+        if not self.running:  # what follows the last trial is not charged
+            self._clock_s, self._since = self.elapsed(), None
         if trial is not None and not trial.is_repeat:
             self._paces[_pace_name(trial.stage)].end(self._now(), has_ended=has_ended)
         return trial

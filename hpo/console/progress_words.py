@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from hpo.console.progress import Best, Progress, RunningTrial
+from hpo.console.leading import Best
+from hpo.console.progress import Progress, RunningTrial
 from hpo.core.budget import Budget, render_seconds
 from hpo.core.text import count_of
 

@@ -173,6 +173,8 @@ class Epoch(Event, name="epoch"):
     seconds: float = 0.0
     metrics: Mapping[str, float | None] = field(default_factory=dict)
     """None for a number that JSON does not know."""
+    gpus: float | None = field(default=None, metadata=IF_KNOWN)
+    """That the trial held meanwhile."""
 
     @classmethod
     def of(cls, record: TrialRecord, measurement: Measurement) -> Self:
@@ -183,6 +185,7 @@ class Epoch(Event, name="epoch"):
             value=measurement.value,
             seconds=round(measurement.seconds, 3),
             metrics=measurement.metrics,
+            gpus=measurement.gpus,
         )
 
 
@@ -284,6 +287,8 @@ class Continued(Event, name="continued"):
 
     text: str
     free_bytes: int
+    waited_s: float = 0.0
+    """In which nothing could be written, not even of running trials: charged to no budget."""
 
 
 # A search ends ------------------------------------------------------------------------------------

@@ -134,14 +134,6 @@ def repeats_of(trial: TrialRecord, trials: Iterable[TrialRecord]) -> list[TrialR
     return [t for t in trials if t.is_repeat and t.is_twin_of(trial)]
 
 
-_REPEAT = "repeat of "
-
-
-def repeated(role: str) -> int | None:
-    """The finalist of which a trial of this role is a repeat; None of other trials."""
-    return int(role.removeprefix(_REPEAT)) if role.startswith(_REPEAT) else None
-
-
 def roles(trials: Iterable[TrialRecord], direction: str) -> dict[int, str]:
     """What trials are to a person, by number; most have no role.
 
@@ -161,7 +153,7 @@ def roles(trials: Iterable[TrialRecord], direction: str) -> dict[int, str]:
     if again := [t for t in everything if t.is_repeat]:
         for finalist in ranked((t for t in everything if not t.is_repeat), direction)[::-1]:
             own = repeats_of(finalist, again)
-            found |= {repeat.number: f"{_REPEAT}{finalist.number}" for repeat in own}
+            found |= {repeat.number: f"repeat of {finalist.number}" for repeat in own}
     return found
 
 
@@ -186,19 +178,25 @@ def best_trial(trials: Iterable[TrialRecord], direction: str) -> TrialRecord | N
     Before they are compared, the best mean over their repeats decides, over as many seeds as all of
     them have; the run by which a finalist was found is not counted, as it was chosen for its luck.
     """
+    return leader(trials, direction)[0]
+
+
+def leader(trials: Iterable[TrialRecord], direction: str) -> tuple[TrialRecord | None, list[float]]:
+    """Return `best_trial`, and the values of its repeats where those decided."""
     everything = list(trials)
     searched = ranked([t for t in everything if not t.is_repeat], direction)
     chosen = [t for t in searched if t.is_chosen]
     if chosen or not searched:
-        return chosen[0] if chosen else None
+        return (chosen[0] if chosen else None), []
     again = [t for t in everything if t.is_repeat]
     values = {t.number: repeat_values(t, again, direction) for t in searched}
     able = list(distinct(t for t in searched if values[t.number]))
     if not able:
-        return searched[0]
+        return searched[0], []
     common = min(len(values[t.number]) for t in able)
     sign = Direction(direction).sign
-    return max(able, key=lambda t: (sign * sum(values[t.number][:common]), -t.number))
+    best = max(able, key=lambda t: (sign * sum(values[t.number][:common]), -t.number))
+    return best, values[best.number][:common]
 
 
 def repeat_values(trial: TrialRecord, trials: Iterable[TrialRecord], direction: str) -> list[float]:

@@ -301,8 +301,8 @@ def _growth(told: Mapping[str, Any] | None) -> Chart | None:
         part = f" and {asked} of the {given} queries, drawn at random" if asked < given else ""
         caption = (
             f"The gallery holds {now['pictures']:.1f} pictures of a class: P@1 {now['value']:.3f} "
-            f"(mean over classes). {'; '.join(expected)}. Measured on random parts of the gallery{part}, continued by a "
-            "power law. In brackets the 95 % interval for these queries, by what the same law, "
+            f"(mean over classes). {'; '.join(expected)}. Measured on random parts of the "
+            f"gallery{part}, continued by a power law. In brackets the 95 % interval for these queries, by what the same law, "
             "made of half the gallery, says wrongly of all of it. The model stays as it is; new "
             "pictures must be as varied as those there."
         )

@@ -237,8 +237,9 @@ class DiskSpace:
                 if not self._wait():
                     raise
         if began is not None:
-            self.on_waited(self._now() - began)
-            self._go_on(self.left())
+            waited_s = self._now() - began
+            self.on_waited(waited_s)
+            self._go_on(self.left(), waited_s)
         return result
 
     def _wait(self) -> bool:
@@ -262,8 +263,9 @@ class DiskSpace:
         )
         self._emit(Paused(text=text, free_bytes=left.bytes, needed_bytes=self.needed()))
 
-    def _go_on(self, left: Left) -> None:
+    def _go_on(self, left: Left, waited_s: float = 0.0) -> None:
         if not self.why:
             return
         self.why = ""
-        self._emit(Continued(text=f"there is room again: {left.words}", free_bytes=left.bytes))
+        text = f"there is room again: {left.words}"
+        self._emit(Continued(text=text, free_bytes=left.bytes, waited_s=round(waited_s, 3)))

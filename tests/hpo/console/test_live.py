@@ -36,8 +36,8 @@ def view_at(monkeypatch, width, progress):
 @pytest.fixture
 def busy():
     progress, clock = progress_of("40trials", slots=2, epochs=9)
-    run_trial(progress, clock, 0, [0.25, 0.5, 0.55])
-    run_trial(progress, clock, 1, [0.5, 0.75])
+    run_trial(progress, clock, 0, [0.25, 0.5, 0.5])
+    run_trial(progress, clock, 1, [0.5, 0.75, 0.625])
     run_trial(progress, clock, 2, [0.1], state="failed", error={"kind": "out_of_memory"})
     progress.handle(TrialStarted(trial=3))
     for epoch, value in enumerate([0.1, 0.4, 0.2], 1):
@@ -54,7 +54,7 @@ def test_it_says_everything_and_never_wraps(monkeypatch, width, busy):
     assert len(lines) == 5  # a gap, the bar, the best, one trial, the hint
     assert "3 of 40 trials" in lines[1]
     assert lines[2].startswith("best 0.7500 (trial 1)  +0.2500 over the default")
-    assert lines[3].startswith("trial   3  epoch  3/9  P@1 now 0.2000  best 0.4000 (-0.150")
+    assert lines[3].startswith("trial   3  epoch  3/9  P@1 now 0.2000  best 0.4000 (-0.100")
     if width >= 80:
         assert lines[3].endswith("  ▁█▃")
     if width >= 80:

@@ -8,7 +8,16 @@ import pytest
 from hpo.console.progress import Progress
 from hpo.console.progress_words import describe_left, describe_use
 from hpo.core.budget import Spent, parse_budget, render_seconds
-from hpo.core.events import Confirmed, Epoch, Review, Started, TrialFinished, TrialStarted
+from hpo.core.events import (
+    Confirmed,
+    Continued,
+    Epoch,
+    Review,
+    Started,
+    TrialFinished,
+    TrialStarted,
+    TrialSuspended,
+)
 from hpo.core.forecast import Forecast
 from hpo.core.trial import Purpose, TrialStage, TrialState
 from hpo.core.trial_row import TrialRow
@@ -31,64 +40,18 @@ def progress_of(budget, *, slots=1, epochs=10, spent=None, trials=(), **review):
     return progress, clock
 
 
-def run_trial(
-    progress, clock, number, values, seconds=2.0, state="complete", error=None, params=None
-):
-    progress.handle(TrialStarted(trial=number, params=params or {}))
+HEADS = TrialStage(name="heads", left=1, batch=0)
+
+
+def run_trial(progress, clock, number, values, seconds=2.0, state="complete", error=None):
+    progress.handle(TrialStarted(trial=number, params={"lr": number}))
     for epoch, value in enumerate(values, 1):
         clock.time += seconds
         progress.handle(Epoch(trial=number, epoch=epoch, value=value, seconds=seconds))
     progress.handle(TrialFinished(trial=number, state=TrialState(state), error=error))
 
 
-def test_the_best_and_its_gain():
-    progress, clock = progress_of("4trials")
-    assert progress.gain() is None
-    run_trial(progress, clock, 0, [0.25, 0.5, 0.25])
-    assert progress.gain() is None  # the default itself is the best
-    run_trial(progress, clock, 1, [0.5, 0.75, 0.625])
-    assert (progress.best.value, progress.best.trial, progress.gain()) == (0.75, 1, 0.25)
-
-
-def test_the_default_is_known_by_its_parameters_whichever_trial_trains_it():
-    """As where a rung trains what it promotes in a trial of its own."""
-    progress, clock = progress_of("9trials", epochs=4)
-    run_trial(progress, clock, 0, [0.25, 0.5], params={"lr": 0.1})
-    run_trial(progress, clock, 1, [0.25, 0.375], params={"lr": 0.2})
-    run_trial(progress, clock, 2, [0.125, 0.25, 0.375, 0.625], params={"lr": 0.1})
-    assert (progress.best.trial, progress.gain()) == (2, None)
-    assert [progress.gain_of(1.0, epoch) for epoch in (1, 2, 3, 4)] == [0.75, 0.5, 0.5, 0.375]
-    run_trial(progress, clock, 3, [0.25, 0.5, 0.75, 0.875], params={"lr": 0.3})
-    assert (progress.best.trial, progress.gain()) == (3, 0.25)
-    repeat(progress, clock, 4, 3, [0.75, 0.75, 0.75, 0.75])
-    repeat(progress, clock, 5, 2, [0.5, 0.5, 0.5, 0.5])
-    assert (progress.best.trial, progress.gain()) == (3, 0.25)
-
-
-def test_a_resumed_search_knows_the_default_by_its_parameters():
-    rows = [
-        TrialRow(
-            trial=number, state=TrialState.COMPLETE, value=value, epoch=epoch, params={"lr": lr}
-        )
-        for number, value, epoch, lr in ((0, 0.5, 2, 0.1), (1, 0.25, 2, 0.2), (2, 0.75, 4, 0.1))
-    ]
-    progress, clock = progress_of("9trials", epochs=4, trials=rows)
-    assert (progress.best.trial, progress.gain()) == (2, None)
-    assert [progress.gain_of(1.0, epoch) for epoch in (2, 3, 4)] == [0.5, None, 0.25]
-    run_trial(progress, clock, 3, [0.25, 0.5, 0.75, 1.0], params={"lr": 0.3})
-    assert (progress.best.trial, progress.gain()) == (3, 0.25)
-
-
-def test_the_best_of_a_loss_is_the_lowest():
-    clock = Clock()
-    progress = Progress(clock)
-    progress.handle(Started(run_dir="r", budget=parse_budget("4trials"), direction="minimize"))
-    run_trial(progress, clock, 0, [0.75, 0.5])
-    run_trial(progress, clock, 1, [0.25, 0.5])
-    assert (progress.best.value, progress.gain()) == (0.25, -0.25)
-
-
-def test_a_gain_is_that_at_the_same_epoch():
+def test_a_running_trial_has_its_values_and_its_best():
     progress, clock = progress_of("4trials", slots=2)
     run_trial(progress, clock, 0, [0.25, 0.5, 0.375])
     progress.handle(TrialStarted(trial=1))
@@ -96,9 +59,6 @@ def test_a_gain_is_that_at_the_same_epoch():
         progress.handle(Epoch(trial=1, epoch=epoch, value=value, seconds=1.0))
     trial = progress.running[1]
     assert (progress.best_of(trial), trial.values[-1]) == (0.625, 0.5)
-    assert (progress.best.epoch, progress.gain()) == (2, 0.125)  # 0.5 was the default's best by 2
-    assert progress.gain_of(0.625, 1) == 0.375
-    assert progress.gain_of(0.625, 4) is None  # the default has not come so far
 
 
 def test_failures_are_counted_by_cause():
@@ -156,18 +116,17 @@ def test_heads_are_no_trials():
     assert progress.paces() == {}
     run_trial(progress, clock, 0, [0.5] * 10, seconds=10.0)
     assert progress.paces() == {"trials": 36.0}
-    heads = TrialStage(name="heads", left=1, batch=1)
     for number in (1, 2, 3, 4):
-        progress.handle(TrialStarted(trial=number, stage=heads))
+        progress.handle(TrialStarted(trial=number, stage=HEADS))
     clock.time += 10
     assert progress.paces() == {}
     for number in (1, 2):
-        progress.handle(TrialFinished(trial=number, state=TrialState.COMPLETE, stage=heads))
+        progress.handle(TrialFinished(trial=number, state=TrialState.COMPLETE, stage=HEADS))
     clock.time += 10
     assert progress.paces() == {"heads": 360.0}
     assert describe_left(progress) == "360 heads/h"
     for number in (3, 4):
-        progress.handle(TrialFinished(trial=number, state=TrialState.COMPLETE, stage=heads))
+        progress.handle(TrialFinished(trial=number, state=TrialState.COMPLETE, stage=HEADS))
     assert progress.paces() == {"trials": 36.0}
     progress.handle(TrialStarted(trial=5, stage=TrialStage(name="full", parent=1)))
     clock.time += 50
@@ -244,12 +203,11 @@ def test_a_resumed_search_takes_up_what_was():
     rows = [
         TrialRow(trial=0, state=TrialState.COMPLETE, value=0.5, best_epoch=3, epoch=4),
         TrialRow(trial=1, state=TrialState.FAILED, error={"kind": "data", "message": "gone"}),
-        TrialRow(trial=2, state=TrialState.COMPLETE, purpose="confirm", value=0.9),
-        TrialRow(trial=3, state=TrialState.RUNNING, value=0.25),
+        TrialRow(trial=2, state=TrialState.COMPLETE, purpose="confirm", value=0.9, epoch=3),
+        TrialRow(trial=3, state=TrialState.RUNNING, value=0.25, epoch=1, params={"lr": 0.1}),
     ]
     progress, _ = progress_of("8trials", spent=Spent(trials=4), trials=rows)
     assert (progress.done(), progress.best.value) == (2, 0.5)
-    assert [progress.gain_of(0.75, epoch) for epoch in (2, 3, 4, 5)] == [None, 0.25, 0.25, None]
     assert dict(progress.causes) == {"data": 1}
 
 
@@ -264,7 +222,7 @@ def test_confirmations_change_no_count():
 
 
 def repeat(progress, clock, number, of, values, seconds=2.0):
-    progress.handle(TrialStarted(trial=number, purpose="confirm"))
+    progress.handle(TrialStarted(trial=number, purpose="confirm", params={"lr": of}))
     for epoch, value in enumerate(values, 1):
         clock.time += seconds
         progress.handle(Epoch(trial=number, epoch=epoch, value=value, seconds=seconds))
@@ -273,7 +231,7 @@ def repeat(progress, clock, number, of, values, seconds=2.0):
     progress.handle(end)
 
 
-def test_repeats_decide_what_leads():
+def test_repeats_are_counted_once_the_trials_have_ended():
     expected = Forecast(seconds=1, low_s=1, high_s=1, trials=3, epochs=6, pruned=0, repeats=4)
     progress, clock = progress_of("3trials", epochs=2, forecast=expected)
     run_trial(progress, clock, 0, [0.25, 0.5])
@@ -282,42 +240,66 @@ def test_repeats_decide_what_leads():
     # Left are a trial and four repeats of two epochs each, at 2 s an epoch.
     assert progress.remaining() == (20.0, 20.0)
     run_trial(progress, clock, 2, [0.5, 0.75])
-    assert (progress.best.trial, progress.best.value, progress.gain()) == (1, 0.875, 0.375)
+    assert progress.best.value == 0.875
     repeat(progress, clock, 3, 1, [0.25, 0.625])
-    assert (progress.best.trial, progress.best.value, progress.gain()) == (1, 0.625, None)
+    assert progress.best.value == 0.625
     assert (progress.repeats(), progress.fraction()) == ((1, 4), 0.25)
     progress.handle(TrialStarted(trial=4, purpose="confirm"))
     progress.handle(Epoch(trial=4, epoch=1, value=0.5, seconds=2.0))
     assert progress.fraction() == 0.375
     repeat(progress, clock, 4, 0, [0.5, 0.5])
     repeat(progress, clock, 5, 2, [0.75, 0.75])
-    assert (progress.best.trial, progress.best.value, progress.gain()) == (2, 0.75, 0.25)
-    # Two repeats of trial 1, and one of the others: one of each is compared.
     repeat(progress, clock, 6, 1, [0.25, 1.0])
-    assert (progress.best.trial, progress.best.repeats, progress.repeats()) == (2, 1, (4, 4))
+    assert progress.repeats() == (4, 4)
     repeat(progress, clock, 7, 0, [0.5, 0.625])
-    repeat(progress, clock, 8, 2, [0.75, 0.5])
-    assert (progress.best.trial, progress.best.value, progress.best.repeats) == (1, 0.8125, 2)
-    assert progress.gain() == 0.8125 - 0.5625
-    assert progress.repeats() == (6, 6)  # more than expected
+    assert progress.repeats() == (5, 5)  # more than expected
 
 
-def test_a_resumed_search_knows_its_repeats():
+def test_a_resumed_search_counts_the_repeats_that_have_ended():
     rows = [
         TrialRow(trial=0, state=TrialState.COMPLETE, value=0.5, epoch=10, until_epoch=10),
         TrialRow(trial=1, state=TrialState.COMPLETE, value=0.75, epoch=10, until_epoch=10),
-        TrialRow(
-            trial=2, state=TrialState.COMPLETE, purpose="confirm", value=0.625, role="repeat of 1"
-        ),
-        TrialRow(
-            trial=3, state=TrialState.COMPLETE, purpose="confirm", value=0.25, role="repeat of 0"
-        ),
-        TrialRow(
-            trial=4, state=TrialState.RUNNING, purpose="confirm", value=0.25, role="repeat of 0"
-        ),
+        TrialRow(trial=2, state=TrialState.COMPLETE, purpose=Purpose.CONFIRM, value=0.625),
+        TrialRow(trial=3, state=TrialState.COMPLETE, purpose=Purpose.CONFIRM, value=0.25),
+        TrialRow(trial=4, state=TrialState.RUNNING, purpose=Purpose.CONFIRM, value=0.25),
     ]
     progress, _ = progress_of("2trials", trials=rows)
-    assert (progress.best.trial, progress.best.value, progress.gain()) == (1, 0.625, 0.375)
     assert progress.repeats() == (2, 2)
     progress, _ = progress_of("100s", trials=rows)
     assert progress.repeats() is None
+
+
+def test_time_in_which_no_trial_runs_or_nothing_can_be_written_is_not_charged():
+    progress, clock = progress_of("600s", slots=2)
+    run_trial(progress, clock, 0, [0.5] * 4, seconds=10.0)
+    clock.time += 1000  # the search waits for room on the disk
+    assert describe_use(progress) == f"{render_seconds(40)} of {render_seconds(600)}"
+    progress.handle(TrialStarted(trial=1))
+    progress.handle(TrialStarted(trial=2))
+    clock.time += 30
+    progress.handle(TrialSuspended(trial=1, epoch=0))
+    clock.time += 500
+    progress.handle(Continued(text="room", free_bytes=9, waited_s=470.0))
+    assert progress.remaining() == (500.0, 500.0)
+    progress.handle(TrialFinished(trial=2, state=TrialState.COMPLETE))
+    clock.time += 240  # the winner is exported
+    assert progress.fraction() == pytest.approx(1 / 6)
+
+
+def test_heads_tell_nothing_of_epochs_in_full_and_share_a_gpu():
+    progress, clock = progress_of("100epochs,400gpus", gpus_per_trial=0.5)
+    for number in range(4):
+        progress.handle(TrialStarted(trial=number, stage=HEADS))
+    for number in range(4):
+        progress.handle(Epoch(trial=number, epoch=5, value=0.5, seconds=0.8, gpus=0.125))
+    assert progress.spent.gpu_seconds == pytest.approx(4 * 0.8 * 0.125)
+    assert progress.spent.epochs == 5  # those of a batch count once
+    for number in range(4):
+        progress.handle(TrialFinished(trial=number, state=TrialState.COMPLETE, stage=HEADS))
+    progress.handle(TrialStarted(trial=4, stage=TrialStage(name="full", parent=1)))
+    progress.handle(Epoch(trial=4, epoch=2, value=0.5, seconds=120.0, gpus=0.5))
+    # 93 of 100 epochs are left, at 60 s each; of 400 GPU seconds nearly 340, on half a GPU.
+    assert progress.remaining() == pytest.approx((2 * (400 - 0.4 - 60),) * 2)
+    assert progress.spent.epochs == 7
+    progress.budget = parse_budget("100epochs")
+    assert progress.remaining() == pytest.approx((93 * 60,) * 2)

@@ -8,7 +8,6 @@ from hpo.core.selection import (
     open_repeats,
     ranked,
     repeat_values,
-    repeated,
     roles,
     shown_role,
     with_params_of_their_own,
@@ -293,14 +292,6 @@ def test_roles_of_winner_default_and_repeats():
 )
 def test_what_leads_before_the_end_is_no_winner(role, status, shown):
     assert shown_role(role, status) == shown
-
-
-def test_a_repeat_names_its_finalist():
-    assert [repeated(role) for role in ("repeat of 12", "winner and default", "")] == [
-        12,
-        None,
-        None,
-    ]
 
 
 def test_roles_of_twice_as_many_trials_take_about_twice_the_work():

@@ -146,7 +146,7 @@ def test_workers_start_within_a_time_limit():
     assert long.seconds == pytest.approx(50000, rel=0.01)
 
 
-def begun_with(epochs, *, repeats=(, every=1), scale=1.0):
+def begun_with(epochs, *, repeats=(), scale=1.0, every=1):
     """A ledger whose trials have so many epochs of three; those with all of them have ended."""
     ledger = Ledger.create(None, "maximize")
     for number, done in enumerate([*epochs, *repeats]):
