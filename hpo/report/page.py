@@ -302,9 +302,9 @@ def _growth(told: Mapping[str, Any] | None) -> Chart | None:
         caption = (
             f"The gallery holds {now['pictures']:.1f} pictures of a class: P@1 {now['value']:.3f} "
             f"(mean over classes). {'; '.join(expected)}. Measured on random parts of the "
-            f"gallery{part}, continued by a power law. In brackets the 95 % interval for these queries, by what the same law, "
-            "made of half the gallery, says wrongly of all of it. The model stays as it is; new "
-            "pictures must be as varied as those there."
+            f"gallery{part}, continued by a power law. In brackets the 95 % interval for these "
+            "queries, by what the same law, made of half the gallery, says wrongly of all of it. "
+            "The model stays as it is; new pictures must be as varied as those there."
         )
         figure = charts.growth_curve(told["levels"], told["ahead"])
     return Chart("growth", title, caption, figure)
