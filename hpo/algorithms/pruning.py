@@ -75,14 +75,16 @@ class OptunaPruner(StudyKeeper):
         return Decision(stop=True, reason=self._why(epoch, shown))
 
     def end(self, number: int, state: TrialState, value: float | None) -> None:
-        """Close the trial; one without a finite value has failed."""
-        states = optuna.trial.TrialState
+        """Close the trial; one without a finite value has failed, and takes no place of others."""
+        states, trial = optuna.trial.TrialState, self._trials[number]
         if state is TrialState.COMPLETE and value is not None and math.isfinite(value):
-            self._study.tell(self._trials[number], value)
+            self._study.tell(trial, value)
         elif state is TrialState.PRUNED:
-            self._study.tell(self._trials[number], state=states.PRUNED)
+            self._study.tell(trial, state=states.PRUNED)
         else:
-            self._study.tell(self._trials[number], state=states.FAIL)
+            self._study.tell(trial, state=states.FAIL)
+            # Successive halving compares with whatever has such a mark of a rung.
+            self._study.get_trials(deepcopy=False)[trial.number].system_attrs.clear()
 
     def _why(self, epoch: int, best: float) -> str:
         """Say where the trial stood among those that were measured at the same epoch."""
@@ -90,6 +92,7 @@ class OptunaPruner(StudyKeeper):
             trial.intermediate_values[epoch]
             for trial in self._study.get_trials(deepcopy=False)
             if epoch in trial.intermediate_values
+            and trial.state is not optuna.trial.TrialState.FAIL
         ]
         ahead = sum(self._sign * value > self._sign * best for value in others)
         return f"place {ahead + 1} of {len(others)} at epoch {epoch} (best by then {best:.4f})"

@@ -184,16 +184,17 @@ def _last_epoch(ledger: Ledger, trial: TrialRecord) -> Change:
 
 
 def _measured_before(ledger: Ledger, trial: TrialRecord) -> list[int]:
-    """Searched trials that had reached the epoch when the decision fell."""
+    """Searched trials that had reached the epoch, and not failed, when the decision fell."""
     moment = _last_epoch(ledger, trial)
+    before = [c for c in ledger.changes() if c.sequence < moment.sequence]
     reached = {
         c.number
-        for c in ledger.changes()
-        if c.sequence < moment.sequence
-        and c.measurement is not None
-        and c.measurement.epoch >= trial.epochs
+        for c in before
+        if c.measurement is not None and c.measurement.epoch >= trial.epochs
     }
-    return sorted(n for n in reached if not ledger.trial(n).is_repeat)
+    ended = {c.number for c in before if c.what == "end"}
+    failed = {n for n in ended if ledger.trial(n).state is TrialState.FAILED}
+    return sorted(n for n in reached - failed if not ledger.trial(n).is_repeat)
 
 
 def _complete(ledger: Ledger, trial: TrialRecord) -> list[str]:

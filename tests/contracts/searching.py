@@ -36,7 +36,7 @@ def curve(params, epoch):
 class Search:
     """A search driven by hand with several slots whose epochs alternate; keeps all it has heard.
 
-    `fails(number)` makes a trial fail after its first epoch; `direction` minimize sees negative values.
+    `fails(number)` says after how many epochs a trial fails; `direction` minimize sees negative values.
     """
 
     name: str
@@ -101,7 +101,7 @@ class Search:
     def step(self, record):
         """One epoch of one trial."""
         epoch = len(record.measurements) + self.first_epoch(record)
-        if self.fails(record.number) and record.measurements:
+        if 0 < self.fails(record.number) <= len(record.measurements):
             self.end(record, TrialState.FAILED)
             return
         sign = 1.0 if self.direction == "maximize" else -1.0

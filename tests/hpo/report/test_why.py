@@ -46,6 +46,21 @@ def test_a_pruned_trial_by_hand(tmp_path):
     ]
 
 
+def test_a_trial_that_had_failed_by_then_is_no_competitor(tmp_path):
+    engine = make_engine(
+        tmp_path, optuna_algorithm("random", pruner="successive_halving"), num_epochs=None
+    )
+    for number, (level, until) in enumerate([(0.4, 9), (0.9, 3), (0.1, 9)]):
+        launch = engine.next_launch()
+        train(engine, launch, lambda epoch, v=level: v, until=until)
+        failure = {"kind": "diverged", "message": "not finite"} if number == 1 else None
+        engine.on_end(number, Ended(failure=failure))
+    make = lambda: optuna_algorithm("random", pruner="successive_halving")  # noqa: E731
+    found = explain(engine.ledger, 2, make)
+    assert [row["trial"] for row in found["competitors"]] == [0, 2]
+    assert "place 2 of 2 at epoch 2" in found["lines"][1]
+
+
 @pytest.mark.parametrize(
     ("name", "pruner"),
     [
