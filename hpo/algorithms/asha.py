@@ -23,7 +23,8 @@ def build(setting: Setting) -> Algorithm:
     if setting.is_rungs:
         policy = AsynchronousHalving(rungs, factor, max_trials=most, min_top=enough)
         return over_rungs(setting, recipe, policy)
-    recipe = replace(recipe, max_trials=most, enough_complete=enough)
+    # The default is none of either number, as where each rung is a trial of its own.
+    recipe = replace(recipe, max_trials=most and most + 1, enough_complete=enough)
     pruner = None if len(rungs) == 1 else halving(rungs, factor, setting.direction)
     return assemble(setting, recipe, pruner)
 

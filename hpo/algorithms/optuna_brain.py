@@ -73,7 +73,7 @@ class Recipe:
     max_trials: int | None = None
     """Proposals after which there are no more."""
     enough_complete: int | None = None
-    """Trials trained in full after which there are no more."""
+    """Trials trained in full, beside the default, after which there are no more."""
     first: tuple[dict[str, Any], ...] = field(default=())
     """Latents of trials to start with, after the default one."""
 
@@ -121,6 +121,8 @@ class OptunaAlgorithm(StudyKeeper):
         self._best_judged: dict[int, float] = {}
         """By what the pruner goes by, which is the value where nothing else is named."""
         self._protected: set[int] = set()
+        self._avoided: list[dict[str, Any]] = []
+        """Points at which trials failed, where the sampler's model is of the values themselves."""
         self._outside: set[int] = set()
         """Trials of before the space was changed that do not lie in it; no chooser sees them."""
         self._num_complete = 0
@@ -179,16 +181,20 @@ class OptunaAlgorithm(StudyKeeper):
     ) -> tuple[Trial, dict[str, Any]]:
         """Let a sampler propose within limits, but for the latents that are fixed and in them."""
         space = narrowed(self._space, limits) if limits else self._space
-        study = self._within(space) if limits else self._study
+        has_view = bool(limits or self._avoided)
+        study = self._within(space) if has_view else self._study
         study.sampler = sampler
         if fixed is not None:
             study.enqueue_trial(inside(space, fixed), skip_if_exists=False)
         trial = study.ask()
         latents = draw_point(space, trial)
-        return self._added(latents) if limits else trial, latents
+        return self._added(latents) if has_view else trial, latents
 
     def _within(self, space: SearchSpace) -> optuna.Study:
-        """The trials as they look in a narrower space: a sampler draws at its ends otherwise."""
+        """The trials as they look in a narrower space: a sampler draws at its ends otherwise.
+
+        A surface needs a height where it is to be avoided: that of the worst trial.
+        """
         known = {d.name: to_distribution(d) for d in space.dimensions}
         view = optuna.create_study(direction=self._study.direction)
         for trial in self._study.get_trials(deepcopy=False):
@@ -202,6 +208,12 @@ class OptunaAlgorithm(StudyKeeper):
                         reported=trial.intermediate_values,
                     )
                 )
+        told = [t.value for t in view.get_trials(deepcopy=False) if t.value is not None]
+        if self._avoided and told:
+            height = self._sign * min(self._sign * value for value in told)
+            state = optuna.trial.TrialState.COMPLETE
+            for latents in self._avoided:
+                view.add_trial(frozen_point(known, latents, state=state, value=height))
         return view
 
     def _forget_unknown(self) -> None:
@@ -299,7 +311,8 @@ class OptunaAlgorithm(StudyKeeper):
         )
         brain_trial = self._trials[trial.number]
         is_full = trial.state is TrialState.COMPLETE
-        self._num_complete += is_full and trial.epochs >= self._num_epochs
+        is_default = trial.number == next(iter(self._trials))
+        self._num_complete += is_full and not is_default and trial.epochs >= self._num_epochs
         is_told = is_full or (
             trial.state is TrialState.PRUNED and not self._recipe.learns_from_pruned
         )
@@ -314,15 +327,11 @@ class OptunaAlgorithm(StudyKeeper):
 
     def _avoid(self, latents: dict[str, Any]) -> None:
         """Let the sampler keep away from a point: one worse than any, whatever it showed before."""
-        known, state = self.distributions, optuna.trial.TrialState
         if self._recipe.learns_from_pruned:  # one without values ranks behind all others
-            self._study.add_trial(frozen_point(known, latents, state=state.PRUNED))
-            return
-        told = self._study.get_trials(deepcopy=False, states=(state.COMPLETE,))
-        values = [self._sign * t.value for t in told if t.value is not None]
-        if values:  # a surrogate needs a height; it stays in this view and reaches no ledger
-            height = self._sign * min(values)
-            self._study.add_trial(frozen_point(known, latents, state=state.COMPLETE, value=height))
+            state = optuna.trial.TrialState.PRUNED
+            self._study.add_trial(frozen_point(self.distributions, latents, state=state))
+        else:
+            self._avoided.append(latents)
 
     def peers(self, number: int) -> frozenset[int] | None:
         """Trials that one is compared with; None where that is all."""

@@ -258,21 +258,36 @@ def test_a_surrogate_keeps_away_however_well_such_trials_began(name):
     assert num_too_wide("code") >= 10
 
 
-@pytest.mark.parametrize("name", ["tpe", "bayesian"])
-def test_a_point_to_avoid_has_no_value_that_any_result_could_be_taken_for(name):
-    algorithm = optuna_algorithm(name, pruner="none")
+def out_of_memory(algorithm, record):
+    record.state, record.error = TrialState.FAILED, {"kind": "out_of_memory", "message": "no"}
+    algorithm.tell(record)
+
+
+def test_a_point_to_avoid_has_no_value_that_any_result_could_be_taken_for():
+    algorithm = optuna_algorithm("tpe", pruner="none")
     for number in range(3):
         record = record_of(algorithm.ask(number))
         train(algorithm, record, lambda e, n=number: 0.3 + n / 10)
-    record = record_of(algorithm.ask(3))
-    record.state, record.error = TrialState.FAILED, {"kind": "out_of_memory", "message": "no"}
-    algorithm.tell(record)
+    out_of_memory(algorithm, record_of(algorithm.ask(3)))
     *_, failed, avoided = algorithm._study.get_trials(deepcopy=False)
     assert (failed.state.name, failed.value) == ("FAIL", None)
     assert avoided.params == failed.params
-    assert (avoided.state.name, avoided.value) == {
-        "tpe": ("PRUNED", None), "bayesian": ("COMPLETE", pytest.approx(0.3)),
-    }[name]  # fmt: skip
+    assert (avoided.state.name, avoided.value) == ("PRUNED", None)
+
+
+@pytest.mark.parametrize("after", [0, 2])
+def test_a_surface_is_as_low_as_its_worst_trial_where_one_failed_whenever_that_was(after):
+    """It fails before there is any value, or after two of three; the lowest value comes last."""
+    algorithm = optuna_algorithm("bayesian", pruner="none")
+    records = [record_of(algorithm.ask(number)) for number in range(4)]
+    for number, value in enumerate((0.5, 0.4, 0.3)):
+        if number == after:
+            out_of_memory(algorithm, records[3])
+        train(algorithm, records[number], lambda e, v=value: v)
+    seen = algorithm._within(algorithm._space).get_trials(deepcopy=False)
+    assert [t.value for t in seen] == [0.5, 0.4, 0.3, pytest.approx(0.3)]
+    assert seen[-1].params == algorithm._study.get_trials(deepcopy=False)[3].params
+    assert algorithm.ask(4) is not None
 
 
 class FailingSampler(optuna.samplers.RandomSampler):
