@@ -29,6 +29,7 @@ __all__ = [
     "load_spec",
     "overlay",
     "parse_spec",
+    "read_spec",
     "spec_to_dict",
     "unflatten",
 ]
@@ -59,6 +60,26 @@ def load_spec(path: Path, overrides: Iterable[str], action: str) -> Spec:
     return parse_spec(overlay(read_spec_file(path), read_overrides(overrides, legal)), legal)
 
 
+def read_spec(nested: Mapping[str, Any]) -> Spec:
+    """Read a train spec whose keys need not go together yet; no file of it need exist.
+
+    Raises:
+        SpecError: naming every key that is unknown or has a value that it may not have.
+    """
+    return _read(nested, is_training=False, is_complete=False)
+
+
+def _read(nested: Mapping[str, Any], *, is_training: bool, is_complete: bool) -> Spec:
+    problems: list[str] = []
+    values = _read_values(flatten(nested), problems)
+    _raise_if(problems)
+    _number_devices(values)
+    # Every batch has one size, so timing algorithms first pays where they need not repeat exactly.
+    values.setdefault("train.cudnn.benchmark", not values.get("train.cudnn.deterministic", True))
+    values = follow_weights(values, is_training=is_training, is_complete=is_complete)
+    return cast("Spec", _build(Spec, "", values))
+
+
 def parse_spec(nested: Mapping[str, Any], action: str, *, is_complete: bool = True) -> Spec:
     """Check nested or dotted data and return it as a `Spec`, defaults filled in.
 
@@ -71,16 +92,8 @@ def parse_spec(nested: Mapping[str, Any], action: str, *, is_complete: bool = Tr
         SpecError: naming every wrong key in one line.
     """
     legal = as_action(action)
-    problems: list[str] = []
-    values = _read_values(flatten(nested), problems)
-    _raise_if(problems)
-    _number_devices(values)
-    # Every batch has one size, so timing algorithms first pays where they need not repeat exactly.
-    values.setdefault("train.cudnn.benchmark", not values.get("train.cudnn.deterministic", True))
-    values = follow_weights(values, is_training=legal == "train", is_complete=is_complete)
-    spec = cast("Spec", _build(Spec, "", values))
-    problems += refused(spec, legal)
-    problems += broken(spec, legal)
+    spec = _read(nested, is_training=legal == "train", is_complete=is_complete)
+    problems = [*refused(spec, legal), *broken(spec, legal)]
     if is_complete:
         problems += missing(spec, legal)
     _raise_if(problems)

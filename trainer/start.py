@@ -20,9 +20,11 @@ from trainer.candidates import (
 from trainer.config.loss import WEIGHTED_LOSSES
 from trainer.config.model import TIMM_PREFIX
 from trainer.config.shape import flatten
+from trainer.config.tree import keys
 from trainer.data.notes import counted
 from trainer.models.trunk_facts import trunk_facts
 from trainer.models.weight_sources import NOTHING, resolve
+from trainer.recipe_fit import overruling, refused, unfit_for
 from trainer.stages import offer_stages
 
 WHOLE_MODEL = "model.pretrained_model_path"
@@ -203,7 +205,7 @@ def _from_weights(
     if weights == NOTHING:
         return _from_nothing(told, gpus=gpus)
     is_frozen = told.get(FROZEN) is False
-    trunk = _trunk(told, weights)
+    trunk = _trunk(told, weights, gpus)
     facts = trunk and trunk_facts(*trunk)
     if is_frozen:
         recipe, names, ranges = FROZEN_RECIPE, FROZEN_SEARCHED, FROZEN_RANGES
@@ -211,19 +213,22 @@ def _from_weights(
         recipe, names, ranges = {**RECIPE, **SMALL_STEPS}, SEARCHED, SMALL_STEP_RANGES
     else:
         recipe, names, ranges = RECIPE, SEARCHED, RANGES
-    chosen = dict(recipe) | {WEIGHTS: weights, "train.num_epochs": _epochs(budget_s)}
+    others = {WEIGHTS: weights, "train.num_epochs": _epochs(budget_s)}
     if not gpus:
-        chosen |= dict.fromkeys(SIZE, CPU_SIZE)
-    if not (trunk and facts) or min(trunk[1]) < LEAST_TO_GROW or not facts.grows:
-        chosen.pop("dataset.first_size", None)
-    loss = told.get(LOSS, RECIPE[LOSS])
-    spec = {
-        key: value
-        for key, value in chosen.items()
-        if key not in told and (loss == RECIPE[LOSS] or not _belongs_to_loss(key))
-    }
-    searched = [n for n in names if loss == RECIPE[LOSS] or not _belongs_to_loss(n)]
-    answer = _answer(spec, searched, ranges, _reasons(weights, told, spec, why))
+        others |= dict.fromkeys(SIZE, CPU_SIZE)
+    overruled = overruling(told, recipe, others)
+    loss = told.get(LOSS, keys()[LOSS].default if LOSS in overruled else RECIPE[LOSS])
+    unfit = unfit_for(facts) if facts else {"dataset.first_size"}
+    if trunk and min(trunk[1]) < LEAST_TO_GROW:
+        unfit.add("dataset.first_size")
+    if loss != RECIPE[LOSS]:
+        unfit |= {key for key in (*recipe, *names) if _belongs_to_loss(key)}
+    chosen = {k: v for k, v in recipe.items() if k not in unfit and k not in overruled} | others
+    unfit |= refused(told, chosen)
+    spec = {key: value for key, value in chosen.items() if key not in told and key not in unfit}
+    searched = [name for name in names if name not in unfit]
+    lines = (*_reasons(weights, told, spec, why), *_left_out(overruled))
+    answer = _answer(spec, searched, ranges, lines)
     if not is_frozen and loss in WEIGHTED_LOSSES:
         answer["stages"] = offer_stages(told, searched, answer["ranges"], loss)
     return answer
@@ -258,11 +263,23 @@ def _from_nothing(told: Mapping[str, Any], *, gpus: int) -> dict[str, Any]:
     return _answer(spec, reasons=(why,))
 
 
-def _trunk(told: Mapping[str, Any], weights: str) -> tuple[str, tuple[int, int], int] | None:
+def _left_out(overruled: Mapping[str, list[str]]) -> tuple[str, ...]:
+    """What of the recipe gave way to values that were set."""
+    return tuple(
+        f"{key} stays {keys()[key].default}, as {', '.join(names)} would do nothing otherwise"
+        for key, names in overruled.items()
+    )
+
+
+def _trunk(
+    told: Mapping[str, Any], weights: str, gpus: int
+) -> tuple[str, tuple[int, int], int] | None:
     """Name, sides and channels of the trunk that these weights fill, where one is known."""
-    model = resolve(weights, fetch=False).timm_model
+    source = resolve(weights, fetch=False)
+    model, own = source.timm_model, source.preprocessing
     backbone = told.get(BACKBONE) or (f"{TIMM_PREFIX}{model}" if model else "")
-    height, width = (int(told.get(name, CPU_SIZE)) for name in SIZE)
+    sides = (own.height, own.width) if gpus and own else (CPU_SIZE, CPU_SIZE)
+    height, width = (int(told.get(name, side)) for name, side in zip(SIZE, sides, strict=True))
     channels = int(told.get("model.input_channels", 3))
     return (backbone, (height, width), channels) if backbone else None
 

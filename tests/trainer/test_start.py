@@ -1,10 +1,16 @@
 """What a search starts from where its user chose nothing."""
 
+import json
+
 import pytest
 import torch
 
+from trainer.errors import SpecError
+from trainer.models.recognizer import build_recognizer
 from trainer.models.weight_sources import INSTALLED, installed_file
+from trainer.module import RecognitionModule, batch_norms
 from trainer.session import TRAINER
+from trainer.spec import parse_spec
 from trainer.start import (
     FROZEN_RANGES,
     FROZEN_RECIPE,
@@ -215,6 +221,82 @@ def test_a_network_that_takes_one_size_gets_pictures_of_that_size(tmp_path, back
     given = {"model.pretrained_trunk_path": str(own), "model.backbone": f"timm/{backbone}"}
     given |= {"model.input_height": 160, "model.input_width": 160}
     assert ("dataset.first_size" in choose(given)["spec"]) is grows
+
+
+@pytest.mark.parametrize(
+    ("backbone", "keeps", "layers"),
+    [
+        ("timm/test_vit", False, True),
+        ("timm/test_convnext", False, True),
+        ("timm/pit_ti_224", False, False),
+        ("timm/test_resnet", True, True),
+    ],
+)
+def test_what_is_recommended_for_a_trunk_can_be_built_with_it(tmp_path, backbone, keeps, layers):
+    own = tmp_path / "own.pth"
+    torch.save({}, own)
+    given = {"model.pretrained_trunk_path": str(own), "model.backbone": backbone}
+    start = choose(given, gpus=1)
+    lowest = {name: start["ranges"][name][0] for name in start["search"] if name in start["ranges"]}
+    assert ("train.optim.layer_decay" in lowest) is layers
+    side = {"model.input_height": 224, "model.input_width": 224}
+    spec = parse_spec(given | side | start["spec"] | lowest, "train", is_complete=False)
+    model = build_recognizer(spec, load_pretrained=False)
+    module = RecognitionModule(spec, model, num_classes=3, num_batches=2)
+    assert bool(module.frozen) is bool(batch_norms(model.trunk)) is keeps
+    scales = {group.get("lr_scale") for group in module.optimizer.param_groups}
+    assert (len(scales) > 2) is layers
+
+
+@needs_weights
+@pytest.mark.parametrize(
+    ("given", "stays", "lives"),
+    [
+        ({"dataset.color_augmentation.brightness": 0.2}, "dataset.color_augmentation.enabled", 1),
+        ({"dataset.gaussian_blur.sigma": [0.2, 0.4]}, "dataset.gaussian_blur.enabled", 1),
+        ({"train.optim.warmup_iters": 200}, "train.optim.schedule", 1),
+        ({"train.optim.steps": [3, 5], "train.optim.gamma": 0.3}, "train.optim.schedule", 1),
+        ({"train.optim.triplet_loss_margin": 0.5}, "train.loss.name", 1),
+        ({"train.smooth_loss": False}, "train.loss.name", 1),
+        ({"train.loss.memory_size": 2048}, "train.loss.name", 1),
+        ({"train.optim.miner_function_margin": 0.3}, "train.loss.name", 1),
+        ({"dataset.num_instance": 8}, "dataset.sampling", 1),
+        (
+            {"train.train_trunk": False, "dataset.crop_scale.least": 0.5},
+            "dataset.feature_views",
+            1,
+        ),
+        # No value that is left at its default brings these to life.
+        ({"train.loss.arcface.margin": 20.0}, "", 0),
+        ({"train.optim.gamma": 0.3, "train.optim.schedule": "cosine"}, "", 0),
+    ],
+)
+def test_a_value_that_was_set_decides_what_it_lives_under(given, stays, lives):
+    start = choose(given)
+    spec = TRAINER.validate(start["spec"] | given)  # what is left out takes what needs it along
+    assert (not set(given) & set(TRAINER.inactive(spec))) is bool(lives)
+    assert not stays or stays not in start["spec"]
+    told = " ".join(start["reasons"])
+    names = ", ".join(sorted(name for name in given if name != "train.train_trunk"))
+    assert (f"{stays} stays " in told and f"as {names} would do nothing" in told) is bool(lives)
+
+
+@needs_weights
+def test_head_epochs_are_left_out_where_nothing_of_the_head_would_learn():
+    given = {"train.loss.name": "triplet", "train.train_embedder": False}
+    spec = choose(given)["spec"]
+    assert "train.head_epochs" not in spec
+    assert TRAINER.validate(spec | given)["train"]["head_epochs"] == 0
+
+
+def test_on_a_gpu_a_network_is_judged_at_the_size_of_its_weights(tmp_path):
+    """Its patches of 12 pixels divide 240, the weights' size, and not 224."""
+    config = {"architecture": "crossvit_tiny_240", "pretrained_cfg": {"input_size": [3, 240, 240]}}
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    given = {"model.pretrained_trunk_path": f"local-dir:{tmp_path}"}
+    assert choose(given, gpus=1)["spec"]["train.optim.trunk.base_lr"] == 3e-5
+    with pytest.raises(SpecError, match="crossvit_tiny_240 does not run at 224 x 224"):
+        choose(given)
 
 
 @pytest.mark.parametrize(

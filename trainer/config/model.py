@@ -23,6 +23,8 @@ TIMM_PREFIX = "timm/"
 LINEAR_HEAD_BACKBONES = ("resnet_50", "resnet_101")
 """Published trunks with a linear embedder; the others keep their own feature size."""
 
+NO_BATCH_NORM_BACKBONES = ("nvdinov2_vit_large_legacy",)
+"""Published trunks without any batch norm."""
 
 _INPUT_MULTIPLES = {
     **dict.fromkeys(("fan_tiny", "fan_small", "fan_base", "fan_large"), 16),

@@ -16,6 +16,7 @@ import timm
 import torch
 from timm.layers.norm import RmsNorm
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from trainer.config.growing import STEP
 from trainer.config.model import (
@@ -120,6 +121,9 @@ class TimmFacts:
     """Whether it runs on the sizes that growing pictures have, too."""
     num_features: int
     has_layer_norm: bool
+    has_batch_norm: bool
+    has_layers: bool
+    """Whether the order of its layers is known."""
 
 
 def create_timm_trunk(
@@ -188,6 +192,8 @@ def timm_facts(model: str, image_size: tuple[int, int], in_channels: int) -> Tim
         takes_smaller=takes_smaller,
         num_features=int(out.shape[1]),
         has_layer_norm=any(isinstance(layer, _LAYER_NORMS) for layer in probe.modules()),
+        has_batch_norm=any(isinstance(layer, _BatchNorm) for layer in probe.modules()),
+        has_layers=hasattr(probe, "group_matcher"),
     )
 
 

@@ -11,7 +11,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from trainer.config.growing import STEP
-from trainer.config.model import BACKBONES, LINEAR_HEAD_BACKBONES, input_multiple, timm_name
+from trainer.config.model import (
+    BACKBONES,
+    LINEAR_HEAD_BACKBONES,
+    NO_BATCH_NORM_BACKBONES,
+    input_multiple,
+    timm_name,
+)
 from trainer.models.weight_facts import TRUNK, ask
 from trainer.models.weight_sources import INSTALLED
 
@@ -25,6 +31,10 @@ class TrunkFacts:
     needs_small_steps: bool
     """Whether a pretrained trunk forgets what it knows at the rates that convolutions bear, as
     transformers do, and others that normalise each picture by itself (layer norm)."""
+    has_batch_norm: bool
+    """Whether it has statistics over batches that can be kept (`train.batch_norm`)."""
+    has_layers: bool
+    """Whether its layers have a known order (`train.optim.layer_decay`)."""
 
 
 def trunk_facts(name: str, image_size: tuple[int, int], in_channels: int) -> TrunkFacts:
@@ -42,9 +52,11 @@ def trunk_facts(name: str, image_size: tuple[int, int], in_channels: int) -> Tru
         return TrunkFacts(
             grows=STEP % input_multiple(name) == 0,
             needs_small_steps=name not in LINEAR_HEAD_BACKBONES,
+            has_batch_norm=name not in NO_BATCH_NORM_BACKBONES,
+            has_layers=True,
         )
     arch = timm_name(name).partition(".")[0]
     if arch in {known.timm_model.partition(".")[0] for known in INSTALLED.values()}:
-        return TrunkFacts(grows=True, needs_small_steps=False)
+        return TrunkFacts(grows=True, needs_small_steps=False, has_batch_norm=True, has_layers=True)
     asked = " ".join(map(str, (name, *image_size, in_channels)))
     return TrunkFacts(**ask(TRUNK, asked))

@@ -67,7 +67,7 @@ def _package(library: str) -> str:
 def _kept(library: str, name: str) -> Facts:
     """Return the answer of an earlier question, else ask."""
     packages = [version(package) for package in ("timm", "torchvision")]
-    digest = hashlib.sha256(repr((2, library, name, packages)).encode()).hexdigest()[:24]
+    digest = hashlib.sha256(repr((3, library, name, packages)).encode()).hexdigest()[:24]
     file = cache_settings().folder / "weight_facts" / f"{digest}.json"
     if file.is_file():
         answer: Facts = json.loads(file.read_text(encoding="utf-8"))
@@ -195,7 +195,12 @@ def _of_trunk(name: str) -> Facts:
         facts = timm_facts(backbone.removeprefix(TIMM_PREFIX), (height, width), channels)
     except SpecError as error:
         return {"error": str(error)}
-    return {"grows": facts.takes_smaller, "needs_small_steps": facts.has_layer_norm}
+    return {
+        "grows": facts.takes_smaller,
+        "needs_small_steps": facts.has_layer_norm,
+        "has_batch_norm": facts.has_batch_norm,
+        "has_layers": facts.has_layers,
+    }
 
 
 def _nearest(name: str, names: list[str]) -> str:

@@ -15,6 +15,7 @@ from trainer.models import weight_facts
 from trainer.models.trunk import create_trunk
 from trainer.models.trunk_facts import TrunkFacts, trunk_facts
 from trainer.models.weight_sources import INSTALLED
+from trainer.module import batch_norms
 
 LITES = [f"timm/{known.timm_model}" for known in INSTALLED.values()]
 
@@ -26,6 +27,8 @@ def test_what_is_written_down_is_so(name):
         trunk = create_trunk(name, image_size=(224, 224)).eval()
         has_layer_norm = any(isinstance(layer, nn.LayerNorm) for layer in trunk.modules())
         assert facts.needs_small_steps is has_layer_norm
+        assert facts.has_batch_norm is bool(batch_norms(trunk))
+        assert facts.has_layers is hasattr(trunk, "group_matcher")
         grown = torch.empty(1, 3, 112, 128)  # sides in steps of 16, as pictures grow
         if facts.grows:
             assert trunk(grown).shape[0] == 1
@@ -35,18 +38,22 @@ def test_what_is_written_down_is_so(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "grows", "small_steps"),
+    ("name", "grows", "small_steps", "batch_norm", "layers"),
     [
-        ("timm/test_vit", False, True),
-        ("timm/test_convnext", True, True),
-        ("timm/resnet18", True, False),
-        ("timm/dla34", False, False),
-        ("timm/tf_efficientnet_lite1", True, False),
+        ("timm/test_vit", False, True, False, True),
+        ("timm/test_convnext", True, True, False, True),
+        ("timm/mobilevit_xxs", False, True, True, True),
+        ("timm/poolformer_s12", True, True, False, False),
+        ("timm/resnet18", True, False, True, True),
+        ("timm/dla34", False, False, True, True),
+        ("timm/tf_efficientnet_lite1", True, False, True, True),
     ],
 )
-def test_networks_of_timm(name, grows, small_steps):
+def test_networks_of_timm(name, grows, small_steps, batch_norm, layers):
     found = trunk_facts(name, (160, 160), 1)
-    assert found == TrunkFacts(grows=grows, needs_small_steps=small_steps)
+    assert found == TrunkFacts(
+        grows=grows, needs_small_steps=small_steps, has_batch_norm=batch_norm, has_layers=layers
+    )
 
 
 @pytest.mark.parametrize(
@@ -66,6 +73,8 @@ def test_a_process_answers_as_this_one(capsys):
     assert json.loads(capsys.readouterr().out) == {
         "grows": False,
         "needs_small_steps": True,
+        "has_batch_norm": False,
+        "has_layers": True,
     }
     weight_facts.main(["trunk", "timm/nothing_so 160 160 3"])
     said = json.loads(capsys.readouterr().out)["error"]
