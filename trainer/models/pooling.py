@@ -21,13 +21,14 @@ class GeM(nn.Module):
         flat: whether the result is N x C; N x C x 1 x 1 otherwise.
     """
 
-    is_identity = False
-    """Some trunks ask this of their pooling."""
-
     def __init__(self, *, flat: bool) -> None:
         super().__init__()
         self.p = nn.Parameter(torch.full((1,), _START))
         self._flat = flat
+
+    def is_identity(self) -> bool:
+        """Some trunks ask this of their pooling, as of timm's own."""
+        return False
 
     def forward(self, map_NCHW: Tensor) -> Tensor:
         """Map N x C x H x W to one value per channel, in float32."""

@@ -28,6 +28,12 @@ def some_map(*shape):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(4))
 
 
+def test_a_trunk_that_asks_its_pooling_something_runs_with_gem():
+    with torch.device("meta"):
+        trunk = create_trunk("timm/lowformer_b0", image_size=(64, 64), pooling="gem").eval()
+        assert trunk(torch.empty(2, 3, 64, 64)).shape[0] == 2
+
+
 @pytest.mark.parametrize("p", [1.0, 2.2, 3.0, 8.0])
 @pytest.mark.parametrize("flat", [True, False])
 def test_gem_is_the_mean_of_powers(p, flat):
