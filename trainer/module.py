@@ -133,7 +133,7 @@ class RecognitionModule(pl.LightningModule):
         train = spec.train
         self.model = model
         self.frozen = _freeze(model, trunk=not train.train_trunk, embedder=not train.train_embedder)
-        if train.batch_norm == "keep":
+        if train.batch_norm == "keep" and train.train_trunk:
             self.frozen += _kept_norms(model, spec.model.backbone)
         device = next(model.parameters()).device
         self.layout = image_layout(model, device)

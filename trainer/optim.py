@@ -136,7 +136,8 @@ def build_optimizer(
         SpecError: the trunk's layers have no known order.
     """
     optim = spec.train.optim
-    layers = _layers(trunk, spec.model.backbone) if optim.layer_decay < 1.0 else {}
+    decays = optim.layer_decay < 1.0 and spec.train.train_trunk
+    layers = _layers(trunk, spec.model.backbone) if decays else {}
     groups = [
         *_part_groups("trunk", trunk, optim, layers),
         *_part_groups("embedder", embedder, optim, {}),

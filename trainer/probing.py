@@ -20,7 +20,7 @@ from trainer.models.recognizer import has_pretrained_weights
 from trainer.onnx_model import refuse_large
 from trainer.receipt import device_name, peak_memory_mib
 from trainer.state import checkpoint_bytes
-from trainer.training import build_parts, checked_spec, isolated, load_features
+from trainer.training import build_parts, check_growth, checked_spec, isolated, load_features
 
 if TYPE_CHECKING:
     from trainer.config.root import Spec
@@ -54,6 +54,7 @@ def probe(spec: Spec | Mapping[str, Any]) -> dict[str, Any]:
     """
     began = time.perf_counter()
     checked = checked_spec(spec)
+    check_growth(checked)
     device = pick_device(*checked.train.gpu_ids)
     free, total = _memory_mib(device)
     with isolated(checked, device):

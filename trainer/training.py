@@ -24,7 +24,7 @@ import torch
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 
 from trainer import checkpoints
-from trainer.config.growing import STEP
+from trainer.config.growing import STEP, grows
 from trainer.config.root import Spec
 from trainer.data.batches import build_data
 from trainer.data.value_range import with_value_range
@@ -257,7 +257,7 @@ def build_parts(
         payload: the checkpoint that will be restored; weight files are then not needed.
         progress: called with (what, done, total) while pictures are decoded.
     """
-    _check_growth(spec)
+    check_growth(spec)
     data: RecognitionData | FeatureData
     if trains_on_features(spec) and not _has_two_trunks(spec, payload):
         data = build_feature_data(spec, device, share=share)
@@ -266,10 +266,11 @@ def build_parts(
     return data, build_module(spec, data, device, load_pretrained=payload is None)
 
 
-def _check_growth(spec: Spec) -> None:
+def check_growth(spec: Spec) -> None:
+    """Refuse pictures that grow where the network does not take all of their sizes."""
     model, first = spec.model, spec.dataset.first_size
     size = (model.input_height, model.input_width)
-    if first < 1.0 and not trunk_facts(model.backbone, size, model.input_channels).grows:
+    if grows(spec) and not trunk_facts(model.backbone, size, model.input_channels).grows:
         raise SpecError(
             f"dataset.first_size: must be 1 for {model.backbone}, which does not take pictures of "
             f"all sides in steps of {STEP}, got {first:g}"

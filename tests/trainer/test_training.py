@@ -23,7 +23,7 @@ from trainer.module import RunningMean
 from trainer.probing import probe
 from trainer.spec import parse_spec
 from trainer.state import capture, restore
-from trainer.training import build_parts, fit
+from trainer.training import build_parts, checked_spec, fit
 
 
 @pytest.fixture(scope="module")
@@ -815,6 +815,19 @@ def test_a_network_of_one_size_refuses_growing_pictures(splits, tmp_path):
     )  # fmt: skip
     with pytest.raises(SpecError, match=r"dataset.first_size: must be 1 for timm/test_vit.*0\.5"):
         fit(spec, Reports())
+    with pytest.raises(SpecError, match=r"dataset.first_size: must be 1 for timm/test_vit.*0\.5"):
+        probe(spec)
+
+
+def test_a_trunk_that_does_not_learn_is_refused_nothing_that_only_learning_needs(splits, tmp_path):
+    """Its network has no batch norm, no layers of known order, and pictures of one size."""
+    spec = train_spec(
+        splits, tmp_path, train__num_epochs=2, model__backbone="timm/pit_ti_224",
+        model__input_height=224, model__input_width=224, dataset__first_size=0.5,
+        train__batch_norm="keep", train__optim__layer_decay=0.7, train__train_trunk=False,
+    )  # fmt: skip
+    module = build_parts(checked_spec(spec), torch.device("cpu"), share=Rank())[1]
+    assert module.frozen == [module.model.trunk]
 
 
 def test_probe_counts_the_mean_area_of_growing_pictures(splits, tmp_path):

@@ -9,6 +9,8 @@ from __future__ import annotations
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+from trainer.features import trains_on_features
+
 if TYPE_CHECKING:
     from trainer.config.root import Spec
 
@@ -28,6 +30,12 @@ def picture_sizes(spec: Spec) -> tuple[tuple[int, int], ...]:
     steps = max(1, num_epochs - 1)
     shares = (first + (1.0 - first) * epoch / steps for epoch in range(num_epochs - 1))
     return (*((_side(whole[0], share), _side(whole[1], share)) for share in shares), whole)
+
+
+def grows(spec: Spec) -> bool:
+    """Whether there is an epoch of smaller pictures than the input's."""
+    is_seen = spec.train.num_epochs > 1 and not trains_on_features(spec)
+    return spec.dataset.first_size < 1.0 and is_seen
 
 
 def _side(whole: int, share: float) -> int:

@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 from trainer.config.fields import KeyInfo
-from trainer.config.growing import STEP, picture_sizes
+from trainer.config.growing import STEP, grows, picture_sizes
 from trainer.config.loss import MINED_LOSSES, WEIGHTED_LOSSES
 from trainer.config.model import input_multiple, pools_no_map
 from trainer.config.root import Action, Spec
@@ -207,7 +207,7 @@ def _crop_scale(spec: Spec) -> Iterator[str]:
 
 def _growth(spec: Spec) -> Iterator[str]:
     first, backbone = spec.dataset.first_size, spec.model.backbone
-    if first < 1.0 and STEP % input_multiple(backbone):
+    if grows(spec) and STEP % input_multiple(backbone):
         yield (
             f"dataset.first_size: must be 1 for {backbone}, which takes pictures of one size only,"
             f" got {first:g}"
