@@ -156,17 +156,27 @@ class RunDir:
         return f"{self.study_name}/{self.home.name}"
 
     @property
-    def began(self) -> tuple[str, int, bool]:
-        """When it began, to sort by: of one that was renamed, too; a copy comes before its run."""
+    def began(self) -> tuple[float, int, bool]:
+        """When it began, to sort by: of one that was renamed, too; a copy comes before its run.
+
+        Its name holds a local time, of a zone that need not be this one, and is asked last.
+        """
         name = self.place.name.removeprefix(ROUTE_PREFIX)
-        if found := _STAMP.match(name):
-            return found[1], int(found[2] or 1), found[0] == name
+        found = _STAMP.match(name)
         try:
             with self.events_file.open(encoding="utf-8") as stream:
                 seconds = float(json.loads(stream.readline(_LONGEST_EVENT))["time"])
         except (OSError, ValueError, KeyError, TypeError):
-            seconds = self.study_file.stat().st_mtime if self.study_file.exists() else 0.0
-        return dt.datetime.fromtimestamp(seconds).astimezone().strftime(STAMP_FORM), 1, False
+            seconds = self._began_by(found[1] if found else "")
+        if found is None:
+            return seconds, 1, False
+        return seconds, int(found[2] or 1), found[0] == name
+
+    def _began_by(self, stamp: str) -> float:
+        """When a run without events began: by its name, or by when its study was written."""
+        with contextlib.suppress(ValueError):
+            return dt.datetime.strptime(stamp, STAMP_FORM).astimezone().timestamp()
+        return self.study_file.stat().st_mtime if self.study_file.exists() else 0.0
 
     @property
     def store_dir(self) -> Path:

@@ -205,6 +205,21 @@ def test_a_run_that_was_renamed_or_copied_is_no_newer_for_it(tmp_path):
     assert find_run("a", tmp_path).path.name == find_run(None, tmp_path).path.name == "a_baseline"
 
 
+def test_the_newest_run_began_last_whatever_the_clock_in_its_name_said(tmp_path):
+    """In a container with another time zone, or before clocks were set back."""
+    earlier = make(tmp_path, "a", "20261130-123000")
+    later = make(tmp_path, "a", "20261130-114500")
+    copy = make(tmp_path, "a", "20261130-114500-backup")
+    for folder, seconds in (
+        (earlier, 1_796_038_200),
+        (later, 1_796_039_100),
+        (copy, 1_796_039_100),
+    ):
+        (folder / "events.ndjson").write_text(f'{{"event": "started", "time": {seconds}}}\n')
+    assert find_run(None, tmp_path).path == later
+    assert [run.path for run in list_runs(tmp_path)] == [earlier, copy, later]
+
+
 def test_a_run_without_events_began_when_its_study_was_written(tmp_path):
     plain, damaged = make(tmp_path, "a", "z"), make(tmp_path, "a", "b")
     make(tmp_path, "a", "20260101-101500")
