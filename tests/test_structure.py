@@ -48,7 +48,6 @@ TESTED_ELSEWHERE = {
     "hpo/core/route_events": "tests/hpo/core/test_event_json.py",
     "hpo/executors/ray_worker": "tests/hpo/executors/test_ray.py",
     "hpo/run/ledger_{rows,storage}": "tests/hpo/run/test_ledger.py",
-    "hpo/run/create_run": "tests/hpo/run/test_run_dir.py",
     "hpo/run/replay": "tests/hpo/searching/test_engine_replay.py",
     "hpo/run/trial_specs": "tests/hpo/searching/test_pinned_values.py",
     "hpo/searching/dry_run": "tests/hpo/cli/test_plan.py",

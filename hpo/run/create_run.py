@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
+import errno
 import secrets
 import shutil
 from collections.abc import Callable
@@ -25,19 +25,21 @@ def create_run(out: Path, study: str, fill: Callable[[Path], None], *, prefix: s
         RunError: when the place cannot hold run directories, or lies in one.
     """
     parent = out.resolve() / study
+    above = out
     try:
         demand_place(parent)
-        (parent if parent.exists() else out).mkdir(parents=True, exist_ok=True)
-        draft = make_draft(out)
+        above = parent if parent.exists() else out  # its disk may be another
+        above.mkdir(parents=True, exist_ok=True)
+        draft = make_draft(above)
     except OSError as error:
-        raise _refused(out, error.strerror) from error
+        raise _refused(above, error.strerror, parent) from error
     try:
         fill(draft)
         return RunDir(_place(draft, parent, prefix))
     except Exception as error:
         fault = find_fault(error)
         if fault and (not fault.path or _is_in(Path(fault.path), draft, parent)):
-            raise _refused(out, fault.said) from error
+            raise _refused(above, fault.said, parent) from error
         raise
     finally:
         shutil.rmtree(draft, ignore_errors=True)  # is gone where it has taken its place
@@ -69,8 +71,9 @@ def _is_in(path: Path, *folders: Path) -> bool:
     return any(path.is_relative_to(folder) for folder in folders)
 
 
-def _refused(out: Path, why: str | None) -> RunError:
-    return RunError(f"{out}: cannot hold run directories: {why}; choose another --out")
+def _refused(folder: Path, why: str | None, parent: Path) -> RunError:
+    flags = "--name or --out" if folder == parent else "--out"
+    return RunError(f"{folder}: cannot hold run directories: {why}; choose another {flags}")
 
 
 def _place(draft: Path, parent: Path, prefix: str) -> Path:
@@ -84,7 +87,11 @@ def _place(draft: Path, parent: Path, prefix: str) -> Path:
         target = parent / (stamp if attempt == 1 else f"{stamp}-{attempt}")
         if target.exists():
             continue
-        with contextlib.suppress(OSError):  # somebody else took the name in between
+        try:
             rename_durably(draft, target)
+        except OSError as error:
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):  # taken in between
+                raise
+        else:
             return target
     raise RunError(f"{parent}: no free name for a run below it")
