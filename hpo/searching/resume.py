@@ -106,7 +106,8 @@ def settle_origin(
     """
     space = build_space(study, trainer, plan.base_spec, num_trials=plan.planned_trials)
     lost = find_unapplied(study, trainer, plan, space)
-    changes = find_changes(run, take_origin(space, plan.sources, trainer), plan.sources)
+    now = take_origin(space, plan.sources, plan.base_spec, trainer)
+    changes = find_changes(run, now, plan.sources)
     if not changes and space.digest != plan.space_digest:
         changes = [
             "the search space has changed since the search began "
@@ -136,7 +137,7 @@ def settle_origin(
     )
     plan = replace(plan, earlier=digests_of(planned_stages(study, plan, trainer)))
     plan.write(run.path)
-    write_origin(run.path, take_origin(space, plan.sources, trainer))
+    write_origin(run.path, take_origin(space, plan.sources, plan.base_spec, trainer))
     return plan
 
 

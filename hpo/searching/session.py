@@ -45,9 +45,10 @@ from hpo.searching.state_writer import StateWriter, describe_end, describe_start
 from hpo.study.copied_run import with_own_uuid
 from hpo.study.model_limits import parse_limits
 from hpo.study.plan import StudyPlan, build_space, planned_space
-from hpo.study.provenance import take_origin, write_origin
+from hpo.study.provenance import read_origin, take_origin, write_origin
 from hpo.study.spec import StudySpec, check_study
 from hpo.study.stages import make_specs, planned_stages
+from hpo.study.start_files import StartFiles
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +71,7 @@ def start_search(study: StudySpec, out: Path, settings: SearchSettings) -> Searc
         (folder / STUDY_FILE).write_text(to_yaml(study.to_dict()), encoding="utf-8")
         plan.write(folder)
         space = build_space(study, trainer, plan.base_spec, num_trials=plan.planned_trials)
-        write_origin(folder, take_origin(space, plan.sources, trainer))
+        write_origin(folder, take_origin(space, plan.sources, plan.base_spec, trainer))
         Ledger.create(folder / LEDGER_FILE, trainer.direction).close()
         settings.fill(folder)
 
@@ -179,6 +180,7 @@ class Session:
         self.slots = place_trials(study, trainer, settings, plan.base_spec)
         limits = parse_limits(study.search.max_latency, study.search.max_params)
         self.architectures = Architectures(run, self.space, plan.base_spec, limits)
+        self.start_files = StartFiles(plan.base_spec, trainer, read_origin(run).get("files", {}))
         self.spent_before = Spent()
         """What earlier starts of this search have used."""
         self.share_of: float | None = None
@@ -324,12 +326,17 @@ class Session:
                 study_seed=self.study.search.seed,
                 num_epochs=self.plan.num_epochs,
                 until_converged=self.study.search.until_converged,
-                refuse=self.architectures.refuse,
+                refuse=self._refuse,
             ),
             emit=self.bus.emit,
             should_stop=self._should_stop,
             disk_space=None if self.engine_run is None else self.disk_space,
         )
+
+    def _refuse(self, params: Mapping[str, Any]) -> str:
+        """Why parameters are not to be tried."""
+        self.start_files.demand_same()
+        return self.architectures.refuse(params)
 
     def _review(self, executor: Executor) -> bool:
         """Prepare the data, measure an epoch, show what will happen, ask whether to go on."""

@@ -1,4 +1,4 @@
-"""Records the space, data and code a search began with, and finds later changes.
+"""Records the space, data, weights and code a search began with, and finds later changes.
 
 Kept in the run directory, without any absolute path, so that a run can be moved with its data.
 """
@@ -24,6 +24,7 @@ from hpo.core.protocols import Trainer
 from hpo.core.spec_dicts import value_at
 from hpo.core.yaml_io import read_yaml
 from hpo.run.run_dir import SPEC_FILE, RunDir
+from hpo.study.start_files import describe_start_files
 
 if TYPE_CHECKING:
     from search_spaces import SearchSpace
@@ -41,7 +42,7 @@ NO_FILES = "0 files"
 """How the description of a place begins at which there is nothing."""
 
 Origin = dict[str, dict[str, str]]
-"""`space`, `data`, `code` -> name -> what it is, in words or as a digest."""
+"""`space`, `data`, `files`, `code` -> name -> what it is, in words or as a digest."""
 
 
 @dataclass(frozen=True)
@@ -49,13 +50,16 @@ class _Kept:
     origin: Origin
 
 
-def take_origin(space: SearchSpace, sources: Mapping[str, str], trainer: Trainer) -> Origin:
-    """Describe what a search of this space with these sources and this trainer depends on."""
+def take_origin(
+    space: SearchSpace, sources: Mapping[str, str], base_spec: Mapping[str, Any], trainer: Trainer
+) -> Origin:
+    """Describe what a search of this space, from these sources and this spec, depends on."""
     versions = installed_versions()
     return {
         "space": {p["name"]: _range_of(p) for p in space.to_json()["parameters"]}
         | {pin.name: f"{_FIXED}{pin.value}" for pin in space.pinned},
         "data": {name: describe_source(place, trainer) for name, place in sorted(sources.items())},
+        "files": describe_start_files(base_spec, trainer),
         "code": {name: _digest(path.read_bytes()) for name, path in sorted(_code_of(trainer))}
         | {name: versions[name] for name in _MATTERING if name in versions},
     }
@@ -138,7 +142,14 @@ def find_changes(run: RunDir, now: Origin, sources: Mapping[str, str]) -> list[s
     for name, place in sources.items():
         if data.get(name) not in (None, now["data"][name]) and data[name] == describe_source(place):
             data[name] = now["data"][name]
-    words = {"space": "the search space has", "data": "the data have", "code": "the code has"}
+    # One that is not there is told where it is read; earlier releases have kept none.
+    held = before.get("files", {}).items()
+    before["files"] = {name: text for name, text in held if name in now["files"]}
+    now = now | {"files": {name: now["files"][name] for name in before["files"]}}
+    words = {
+        "space": "the search space has", "data": "the data have", "code": "the code has",
+        "files": "the files that training starts from have",
+    }  # fmt: skip
     found = {kind: list(_differences(before.get(kind, {}), now[kind])) for kind in words}
     return [
         f"{words[kind]} changed since the search began ({_shortened(lines)})"

@@ -120,9 +120,9 @@ class Skill:
         """Spec fields that name a file which an action writes, e.g. `export.onnx_file`."""
         return _files(self.outputs(action))
 
-    def file_inputs(self) -> set[str]:
-        """Spec fields that name weights or models which some action reads."""
-        return {field for action in self.actions for field in _files(self.inputs(action))}
+    def file_inputs(self, *actions: str) -> set[str]:
+        """Spec fields that name weights or models which some action, or one of these, reads."""
+        return {f for action in actions or self.actions for f in _files(self.inputs(action))}
 
     def is_optional_input(self, action: str, field: str) -> bool:
         """Whether an action also runs without this input."""

@@ -11,16 +11,18 @@ from hpo.core.budget import Budget
 from hpo.core.errors import RunError
 from hpo.core.yaml_io import parse_yaml
 from hpo.run.ledger import Ledger
+from hpo.run.run_dir import list_runs
 from hpo.searching.session import resume_search, start_search
 from hpo.study.provenance import ORIGIN_FILE, describe_source
 from hpo.study.sections import DataSources
+from tests.file_trainer import TRAINER, listing_skill
 from tests.quick_runs import Ear, quick_study
 
 TWO = Budget(trials=2)
 
 
-def search(out, study=None):
-    return start_search(study or quick_study(budget=TWO), out, Ear().settings()).run
+def search(out, study=None, ear=None):
+    return start_search(study or quick_study(budget=TWO), out, (ear or Ear()).settings()).run
 
 
 def go_on(run, trials=4, **settings):
@@ -117,6 +119,46 @@ def test_changed_pictures_are_refused_and_a_finished_run_is_still_told(tmp_path,
     assert "is 3 files" in line
     assert resume_search(run, Ear().settings()).finished
     assert sum(go_on(run, force=True).finished.trials.values()) == 4
+
+
+@pytest.fixture
+def weights(tmp_path, monkeypatch):
+    """A file that trials start from, and a study of them."""
+    monkeypatch.setattr(TRAINER, "skill_dir", listing_skill(tmp_path / "skill"))
+    (file := tmp_path / "latest.ckpt").write_bytes(b"monday")
+    study = quick_study({"start.file": str(file)}, budget=TWO)
+    return file, replace(study, trainer="tests.file_trainer:TRAINER")
+
+
+def test_weights_that_were_overwritten_are_refused(tmp_path, weights):
+    file, study = weights
+    run = search(tmp_path / "runs", study)
+    file.write_bytes(b"tuesday")
+    line = refused(run)
+    assert "the files that training starts from have changed since the search began (start" in line
+    assert "(start.file: was 6 bytes, digest " in line
+    assert sum(go_on(run, force=True).finished.trials.values()) == 4
+    origin = json.loads((run.path / ORIGIN_FILE).read_text())
+    del origin["files"]  # as of an earlier release
+    (run.path / ORIGIN_FILE).write_text(json.dumps(origin))
+    file.write_bytes(b"wednesday")
+    assert sum(go_on(run, 5).finished.trials.values()) == 5
+
+
+def test_weights_that_are_overwritten_while_a_search_goes_on_end_it(tmp_path, weights):
+    file, study = weights
+
+    class Writer(Ear):
+        def handle(self, event):
+            if event.name == "trial_finished":
+                file.write_bytes(b"tuesday")
+
+    with pytest.raises(RunError, match=r"start.file: .* must stay the file that the search began"):
+        search(tmp_path / "runs", study, Writer())
+    (run,) = list_runs(tmp_path / "runs")
+    assert [t.epochs for t in records(run)] == [9, 0]
+    file.write_bytes(b"monday")
+    assert sum(go_on(run).finished.trials.values()) == 4
 
 
 def test_a_search_that_gave_up_is_compared_before_it_goes_on(tmp_path, pictures):
