@@ -30,7 +30,6 @@ TESTED_ELSEWHERE = {
     "hpo/automl/{data_keys,errors,evaluation,execute,finishing,hooks}": "tests/hpo/automl/test_runner.py",
     "hpo/automl/{plain_run,recommendation,workspace}": "tests/hpo/automl/test_runner.py",
     # What a verb prints is tested where a user sees it.
-    "hpo/cli/automl_console": "tests/hpo/cli/test_automl.py",
     "hpo/cli/completion": "tests/hpo/cli/test_reference_pages.py",
     "hpo/cli/job_views": "tests/hpo/cli/test_job.py",
     "hpo/cli/space_source": "tests/hpo/cli/test_space.py",

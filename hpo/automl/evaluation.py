@@ -137,7 +137,8 @@ def _baseline_of(evaluator: Evaluator, hooks: Hooks, blocked: str) -> dict[str, 
     if not wanted.get("run_baseline", True):
         return {"status": SKIPPED, "reason": "run_baseline is false"}
     if wanted.get("baseline_metric") is not None:
-        return {"status": PROVIDED, "metric_value": wanted["baseline_metric"]}
+        value = wanted["baseline_metric"]
+        return {"status": PROVIDED, "label": "as given", "metric_value": value}
     if hooks.baseline_fn is not None:
         return _by_baseline_fn(evaluator, hooks.baseline_fn)
     if blocked:
@@ -164,7 +165,8 @@ def _by_baseline_fn(
     value = number_of(answer)
     if value is None:
         return {"status": FAILURE, "reason": f"baseline_fn: must give a number, got {answer!r}"}
-    return {"status": MEASURED, "metric_value": value, "source": "baseline_fn"}
+    source = "baseline_fn"
+    return {"status": MEASURED, "label": source, "metric_value": value, "source": source}
 
 
 def _measured_start(evaluator: Evaluator) -> dict[str, Any]:

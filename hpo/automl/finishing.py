@@ -16,13 +16,20 @@ from hpo.automl.evaluation import (
     MEASURED,
     PROVIDED,
     RECORD_PLACES,
+    REUSED,
     TRAINER,
     Evaluator,
     place_records,
     read_evaluations,
     run_final,
 )
-from hpo.automl.outcome import comparison, render_comparison, value_in
+from hpo.automl.outcome import (
+    apart,
+    comparison,
+    render_comparison,
+    source_of_trials,
+    value_in,
+)
 from hpo.automl.recommendation import Recommendation, metric_of
 from hpo.automl.route_settings import RouteSettings
 from hpo.automl.skill_trainer import SkillTrainer
@@ -34,7 +41,7 @@ from hpo.core.protocols import Executor, Trainer
 from hpo.core.route_events import Compared
 from hpo.core.selection import best_trial
 from hpo.core.spec_dicts import merged
-from hpo.core.text import shell_word
+from hpo.core.text import metric_word, shell_word
 from hpo.core.trial import TrialRecord, TrialState
 from hpo.core.yaml_io import to_yaml
 from hpo.results.handoff import HandoffError, export_trial, winner_facts, write_report
@@ -51,7 +58,6 @@ TABLE_FILE = "comparison.md"
 ELSEWHERE = "trials run on a platform and no final_eval_fn was passed"
 _GIVEN = {"final_evaluation", "final_evaluation_metric"}
 """Settings that are a value of the best trial."""
-_WHERE = {"held_out": "held-out", "validation": "validation"}
 
 
 class Ending(Protocol):
@@ -158,12 +164,14 @@ def _evaluate(
         checkpoint,
         blocked="" if session.route.platform is None else ELSEWHERE,
     )
+    value = final.get("metric_value")
     session.bus.emit(
         Evaluated(
             trial=None if rec is None else rec.id,
-            split=_WHERE.get(str(final.get("data")), "final"),
+            split=_split_of(final),
             metrics=final.get("metrics") or {},
-            metric_value=final.get("metric_value"),
+            metric_value=value,
+            words="" if value is None else f"{metric_word(session.facts.metric)} {value:.4f}",
             status=final.get("status"),
             reason=final.get("reason"),
         )
@@ -171,9 +179,16 @@ def _evaluate(
     return checkpoint, final
 
 
+def _split_of(final: Mapping[str, Any]) -> str:
+    """Where an evaluation was made: the best trial's own value is one of validation."""
+    where = "validation" if final.get("status") == REUSED else final.get("data")
+    return {"held_out": "held-out", "validation": "validation"}.get(str(where), "final")
+
+
 def _compare(session: Ending, best: TrialRecord | None, final: dict[str, Any]) -> None:
     trials = [t for t in session.ledger.trials() if t.purpose == "search"]
     baseline, _ = read_evaluations(session.run)
+    baseline |= apart(baseline, source_of_trials(session.facts))
     value_of = value_in(session.facts, session.ledger.direction)
     rows = comparison(trials, best, baseline, final, value_of)
     lines = render_comparison(rows, session.facts.metric)

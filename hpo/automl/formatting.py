@@ -87,6 +87,8 @@ def _evaluation(
         yield f"  final_eval_fn raised: {reason}"
     elif reason:
         yield f"  {reason}"
+    if facts.get("not_compared"):
+        yield f"  {what}: {facts['not_compared']}"
     yield from _compared(facts.get(comparison), what)
     if facts.get("record_path"):
         yield f"  record: {facts['record_path']}"

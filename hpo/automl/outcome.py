@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from hpo.automl.evaluation import KNOWN, NOT_RUN, read_evaluations
+from hpo.automl.evaluation import (
+    KNOWN,
+    MEASURED,
+    NOT_RUN,
+    REUSED,
+    TRAINER,
+    read_evaluations,
+)
 from hpo.automl.feedback import read_feedback
 from hpo.automl.hooks import Show
 from hpo.automl.objectives import from_list, pareto_front
@@ -27,6 +34,8 @@ from hpo.run.ledger import Ledger
 from hpo.run.run_dir import RunDir
 from hpo.searching.state_writer import FALLBACK
 
+NOT_COMPARED = "not_compared"
+"""Key of the reason why an evaluation is not compared with the other."""
 NOT_DONE = {"status": NOT_RUN, "reason": "the search has not ended"}
 
 
@@ -58,6 +67,9 @@ def build_result(
     trials = [t for t in ledger.trials() if t.purpose == "search"]
     best = best_trial(ledger.trials(), ledger.direction)
     baseline, final = read_evaluations(run)
+    own = source_of_trials(facts)
+    baseline |= apart(baseline, own)
+    ended = (final or dict(NOT_DONE)) | apart(baseline, _source_of(final, own))
     notes = read_feedback(run.path)
     history = [_entry(t, outline(t.number), notes.get(t.number)) for t in trials]
     several = {} if not facts.objectives else {"pareto_front": front_of(history, facts)}
@@ -74,12 +86,12 @@ def build_result(
             **_progress_of_several(shown, facts, several.get("pareto_front")),
         },
         "history": history,
-        "baseline": baseline | {"comparison_to_best": compared(
+        "baseline": baseline | {"comparison_to_best": _unless_apart(baseline, compared(
             shown and shown["metric_value"], baseline.get("metric_value"), facts.direction
-        )},
-        "final_evaluation": (final or dict(NOT_DONE)) | {"comparison_to_baseline": compared(
+        ))},
+        "final_evaluation": ended | {"comparison_to_baseline": _unless_apart(ended, compared(
             final.get("metric_value"), _alike(baseline, final), facts.direction
-        )},
+        ))},
         "comparison": comparison(trials, best, baseline, final, value_in(facts, ledger.direction)),
         "context": _context(trials, best, ledger.direction),
         "warnings": [*facts.warnings, *_of_fallbacks(fallbacks, len(trials), facts)],
@@ -91,6 +103,40 @@ def build_result(
         "workspace_path": str(run.path),
         **several,
     }  # fmt: skip
+
+
+def source_of_trials(facts: WorkspaceFacts) -> str:
+    """The caller's function that trials are valued by; empty where the trainer does it."""
+    return "eval_fn" if facts.has_eval_fn else ""
+
+
+def _source_of(final: Mapping[str, Any], of_trials: str) -> str:
+    """What the caller gave the final value by; empty where the trainer measured it."""
+    if final.get("status") == REUSED:
+        return of_trials
+    source = final.get("source", TRAINER)
+    return "" if source == TRAINER else str(source)
+
+
+def apart(baseline: Mapping[str, Any], source: str) -> dict[str, str]:
+    """Say why a value that the caller gave is not compared with the trainer's own baseline.
+
+    A baseline that the caller gave, or his `baseline_fn`, is there to be compared with.
+
+    Args:
+        baseline: as it was kept.
+        source: what the caller gave the value by; empty for one of the trainer.
+    """
+    if not source or baseline.get("status") != MEASURED or baseline.get("source"):
+        return {}
+    return {
+        NOT_COMPARED: f"not compared: the trainer measured the baseline, {source} what it would be "
+        "compared with; baseline_fn measures both alike"
+    }
+
+
+def _unless_apart(told: Mapping[str, Any], found: dict[str, Any] | None) -> dict[str, Any] | None:
+    return None if NOT_COMPARED in told else found
 
 
 def _alike(baseline: Mapping[str, Any], final: Mapping[str, Any]) -> float | None:
@@ -274,7 +320,7 @@ def comparison(
                 "what": f"baseline ({baseline.get('label', '')})",
                 "value": baseline.get("metric_value"),
                 "held_out": held_out,
-                "note": baseline.get("reason", ""),
+                "note": baseline.get(NOT_COMPARED) or baseline.get("reason", ""),
             }
         )
     first = next((trial for trial in trials if trial.number == 0), None)

@@ -58,7 +58,7 @@ def _render_event(event: Event) -> list[str]:
 
 
 def _render_baseline(event: Baseline) -> str:
-    if event.status == "measured":
+    if event.metric_value is not None:
         held = (event.held_out or {}).get("metric_value")
         more = "" if held is None else f"; {_number(held)} on held-out data"
         return f"baseline  {_number(event.metric_value)} ({event.label}){more}"

@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
         print_json(best)
         return 0
     found = FOUND if best.get("confirmation") else ""
-    word = metric_word(best.get("metric", ""))
+    word = metric_word(best.get("metric") or state.get("metric", ""))
     print(f"trial {best['trial']}: {word} {best['value']:.4f}{found}")
     for line in winner_story(best):
         print(f"  {line}")

@@ -252,9 +252,8 @@ class Console:
     def _on_evaluated(self, event: events.Evaluated) -> None:
         if event.metric_value is not None:
             words = event.words or f"{self._progress.metric_word} {event.metric_value:.4f}"
-            is_held_out = event.split != "validation"
-            label = "held out" if is_held_out else "evaluated"
-            where = "" if is_held_out else ", on the validation queries"
+            label = "held out" if event.split in events.HELD_OUT else "evaluated"
+            where = ", on the validation queries" if event.split == "validation" else ""
             self._seen.evaluated = f"{label:<10}{words}{where}"
 
     @_print.register

@@ -13,6 +13,7 @@ from hpo.core.bytes import render_bytes
 from hpo.core.events import Finished
 from hpo.core.expected import expected_words
 from hpo.core.forecast import Forecast
+from hpo.core.held_out import held_out_words
 from hpo.core.text import count_of, metric_word, shell_word
 from hpo.core.ties import FOUND
 
@@ -57,18 +58,22 @@ def linked(file: str) -> str:
 
 
 def _result(event: Finished, seen: Seen) -> Iterator[str]:
-    best, word = event.best, metric_word(seen.metric)
+    best = event.best
     if best is None:
         yield "best      no trial has a result"
         return
+    metric = best.get("metric") or seen.metric
+    word = metric_word(metric)
     yield f"best      trial {best['trial']}: {word} {best['value']:.4f}{_gain(best)}"
     yield from _confirmed(best)
-    for number, sentence in enumerate(expected_words(best.get("expected"), seen.metric)):
+    for number, sentence in enumerate(expected_words(best.get("expected"), metric)):
         yield f"{BESIDE if number else 'estimate  '}{sentence}"
     if average := best.get("average"):
         yield f"handed on {average['words']}"
-    if seen.evaluated:
-        yield seen.evaluated
+    # A search that had ended is told of by its result alone.
+    held_out = held_out_words(best.get("test"), metric)
+    if evaluated := seen.evaluated or (f"held out  {held_out}" if held_out else ""):
+        yield evaluated
     if best["params"]:
         shown = (
             f"{name.removeprefix('train.optim.')} = {render_value(value)}"
@@ -77,7 +82,7 @@ def _result(event: Finished, seen: Seen) -> Iterator[str]:
         yield f"with      {', '.join(shown)}"
     yield from render_front(best.get("pareto") or [], word)
     if best["onnx"]:
-        yield f"onnx      {best['onnx']}{_checked(seen.export)}"
+        yield f"onnx      {best['onnx']}{_checked(best)}"
     else:
         yield f"spec      {best['spec']}"
     if changed := seen.export.get("changed_gallery"):
@@ -110,8 +115,8 @@ def _gain(best: Mapping[str, Any]) -> str:
     return f" ({best['value'] - default:+z.4f} over the default)"
 
 
-def _checked(export: Mapping[str, Any]) -> str:
-    number = export.get("num_images_checked")
+def _checked(best: Mapping[str, Any]) -> str:
+    number = best.get("num_images_checked")
     return f" (checked on {count_of(number, 'picture')})" if number else ""
 
 

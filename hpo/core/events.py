@@ -321,12 +321,17 @@ class Averaged(Event, name="averaged"):
     words: str
 
 
+HELD_OUT = ("test", "held-out")
+"""Splits whose pictures chose nothing."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Evaluated(Event, name="evaluated"):
-    """The best trial was evaluated once, on data that chose nothing."""
+    """The best trial was evaluated once."""
 
     trial: int | None
     split: str
+    """One of `HELD_OUT`, `validation`, or `final`: the caller knows where."""
     metrics: Mapping[str, Any]
     metric_value: float | None = None
     words: str = ""

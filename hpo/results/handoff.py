@@ -171,6 +171,7 @@ def winner_facts(
         "checkpoint": str(folder / "model.ckpt"),
         "onnx": exported.get("onnx"),
         "gallery": exported.get("gallery"),
+        "num_images_checked": exported.get("num_images_checked"),
         "default_value": before and before.value,
         "is_default": default is not None and default.is_twin_of(best),
     }

@@ -1,7 +1,11 @@
 """Results of trials with unequal budgets, of failures, and the table."""
 
+import json
+from dataclasses import replace
+
 import pytest
 
+from hpo.automl.formatting import format_result
 from hpo.automl.outcome import build_result, render_comparison, root_cause
 from hpo.automl.recommendation import show_trial
 from hpo.automl.workspace import WorkspaceFacts
@@ -31,11 +35,13 @@ def add(ledger, values, *, state=TrialState.COMPLETE, error=None, until=3, rate=
     ledger.finish(number, state, now=float(number), clock=0.0, error=error)
 
 
-def result(ledger, tmp_path):
-    def show(number):
-        return show_trial(ledger.trial(number), FACTS, direction="maximize")
+def result(ledger, tmp_path, **facts):
+    facts = replace(FACTS, **facts)
 
-    return build_result(RunDir(tmp_path), ledger, FACTS, show, show)
+    def show(number):
+        return show_trial(ledger.trial(number), facts, direction="maximize")
+
+    return build_result(RunDir(tmp_path), ledger, facts, show, show)
 
 
 def test_36_the_longest_trained_wins_and_a_better_short_one_is_context(ledger, tmp_path):
@@ -68,6 +74,40 @@ def test_adjustments_stand_with_every_trial_they_hold_for(ledger, tmp_path):
     first, second = (entry["adjustments"] for entry in result(ledger, tmp_path)["history"])
     assert [a["param"] for a in first] == ["b", "a"]
     assert [a["param"] for a in second] == ["b"]
+
+
+MEASURED = {"status": "measured", "metric_value": 0.125}
+
+
+@pytest.mark.parametrize(
+    ("baseline", "final", "has_eval_fn", "of_best", "of_final"),
+    [
+        (MEASURED, {**MEASURED, "source": "trainer"}, False, 0.5, 0.0),
+        (MEASURED, {**MEASURED, "source": "trainer"}, True, None, 0.0),
+        (MEASURED, {**MEASURED, "source": "final_eval_fn"}, False, 0.5, None),
+        (MEASURED, {"status": "reused_best", "metric_value": 0.625}, True, None, None),
+        ({**MEASURED, "source": "baseline_fn"}, {}, True, 0.5, None),
+        ({**MEASURED, "status": "provided"}, {**MEASURED, "source": "given"}, True, 0.5, 0.0),
+    ],
+)
+def test_a_value_that_the_caller_gave_is_not_compared_with_the_trainers_own_baseline(
+    ledger, tmp_path, baseline, final, has_eval_fn, of_best, of_final
+):
+    add(ledger, [0.625])
+    folder = tmp_path / "evaluations"
+    folder.mkdir()
+    for name, record in (("baseline", baseline), ("final", final)):
+        (folder / f"{name}.json").write_text(json.dumps(record))
+    found = result(ledger, tmp_path, has_eval_fn=has_eval_fn)
+    told = (
+        found["baseline"]["comparison_to_best"],
+        found["final_evaluation"]["comparison_to_baseline"],
+    )
+    assert [one and one["delta"] for one in told] == [of_best, of_final]
+    why = "not compared: the trainer measured the baseline, "
+    is_apart = baseline is MEASURED and has_eval_fn
+    assert (f"  best vs baseline: {why}eval_fn" in format_result(found)) == is_apart
+    assert (why in found["comparison"][0]["note"]) == is_apart
 
 
 def test_the_most_frequent_cause_is_named(ledger):

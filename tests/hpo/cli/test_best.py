@@ -105,6 +105,8 @@ def test_once_a_search_has_gone_on_nobody_names_the_winner_of_before(hpo, json_o
     run.write_state({**run.read_state(), "status": "stopped", "trials": rows, "best": rows[4]})
     number, ranked, words = read()
     assert (number, ranked) == (4, 4)
+    run.write_state({**run.read_state(), "metric": "val_loss"})
+    assert hpo("best", "first")[1].startswith("trial 4: val_loss 2.0000\n")
     assert json_of("best", "first")["trial"] == api.Study(run).best["trial"] == 4
     assert not any("told before" in text.lower() for text in words)
     assert "against" not in hpo("why", "first", other)[1]

@@ -71,7 +71,7 @@ def started(**more):
 def finished(**more):
     best = {
         "trial": 2, "value": 0.75, "default_value": 0.5, "params": {"train.lr": 0.00123456},
-        "onnx": "/r/best/model.onnx",
+        "onnx": "/r/best/model.onnx", "num_images_checked": 64,
     }  # fmt: skip
     counts = {"complete": 3, "pruned": 0, "failed": 1}
     return Finished(**{
@@ -230,6 +230,10 @@ def test_a_figure_on_pictures_that_chose_is_not_called_held_out():
     told = Evaluated(trial=2, split="validation", metrics={"x": 0.4}, metric_value=0.4)
     page = said(started(), REVIEW, ended(2, value=0.75), told, finished())
     assert "evaluated P@1 0.4000, on the validation queries\n" in page
+    assert "held out" not in page
+    told = Evaluated(trial=2, split="final", metrics={}, metric_value=0.4, words="accuracy 0.4000")
+    page = said(started(), REVIEW, ended(2, value=0.75), told, finished())
+    assert "evaluated accuracy 0.4000\n" in page
     assert "held out" not in page
 
 

@@ -84,6 +84,16 @@ def test_what_to_expect_stands_before_the_held_out_figure():
     ]
 
 
+def test_a_search_that_had_ended_is_told_by_its_result_alone():
+    test = {"held_out": {"value": 1.25, "interval": [1.0, 1.5]}}
+    lines = page(Seen(), best=BEST | {"metric": "val_loss", "test": test, "num_images_checked": 9})
+    assert lines[:2] == [
+        "best      trial 2: val_loss 0.7500 (+0.2500 over the default)",
+        "held out  val_loss 1.2500 (1.0000 to 1.5000)",
+    ]
+    assert "onnx      /r/best/model.onnx (checked on 9 pictures)" in lines
+
+
 def test_the_default_configuration_as_winner():
     assert page(best=BEST | {"trial": 0})[0] == (
         "best      trial 0: P@1 0.7500, the default configuration"

@@ -144,8 +144,13 @@ def test_20_it_is_never_called_when_it_is_off(go):
     ],
 )
 def test_21_values_from_elsewhere(go, settings, status, value):
-    final = go(settings=settings)["final_evaluation"]
+    result = go(settings=settings)
+    final = result["final_evaluation"]
     assert (final["status"], final["metric_value"]) == (status, value)
+    lines = Path(result["workspace_path"], "events.ndjson").read_text().splitlines()
+    (told,) = (event for event in map(json.loads, lines) if event["event"] == "evaluated")
+    assert told["split"] == ("validation" if status == "reused_best" else "final")
+    assert told["words"] == f"accuracy {value:.4f}"
     assert settings.get("final_evaluation", {}).items() <= final.items()
 
 
