@@ -100,6 +100,8 @@ class Activity:
     oracle: Oracle
     always_idle: dict[str, str] = field(default_factory=dict)
     """Name -> reason."""
+    without_effect: dict[str, str] = field(default_factory=dict)
+    """The same of all that was named in every answer, searched or not."""
     deciders: dict[str, list[str]] = field(default_factory=dict)
     """Name -> the searched parameters that decide whether it is active."""
     texts: dict[str, str] = field(default_factory=dict)
@@ -142,6 +144,8 @@ class _Survey:
         self.alive: dict[str, Mapping[str, Any]] = {}
         """Name -> a point in which it does something."""
         self.deciders: dict[str, set[str]] = {}
+        self.idle: dict[str, str] | None = None
+        """What was named in every answer so far."""
 
     def run(self) -> Activity:
         points = [point for point in self._points() if self._take_answer(point)]
@@ -149,7 +153,7 @@ class _Survey:
         for one, other in itertools.pairwise(points):
             for name in disputed:
                 self._find_decider(name, one, other)
-        activity = Activity(self.oracle)
+        activity = Activity(self.oracle, without_effect=self.idle or {})
         for name, reason in self.reasons.items():
             if name in self.alive:
                 deciders = self._checked_deciders(name, points)
@@ -176,6 +180,8 @@ class _Survey:
         answer = self.oracle.ask(point)
         if answer is None:
             return False
+        before = answer if self.idle is None else self.idle
+        self.idle = {name: reason for name, reason in before.items() if name in answer}
         for name in self.parameters:
             if name in answer:
                 self.reasons.setdefault(name, answer[name])

@@ -75,7 +75,8 @@ def compile_space(
         for text in activity.oracle.refusals:
             told = f"some combinations of what is searched are not legal specs, e.g. {text}"
             compiler.notes.warnings.append(told)
-        space = compiler.build(activity)
+        idle = compiler.changed(activity.without_effect)
+        space = replace(compiler.build(activity), without_effect=idle)
     else:
         compiler.pin_idle(inactive or {})
         space = compiler.build(None)
@@ -125,6 +126,11 @@ class _Compiler:
                 self.notes.warn(
                     name, f"is asked for and not searched, as it is {self.pinned[name].reason}"
                 )
+
+    def changed(self, names: Mapping[str, str]) -> dict[str, str]:
+        """Return those of some names whose value is not the schema's own."""
+        leaves, value = self.schema.leaves, self.schema.value
+        return {n: why for n, why in names.items() if n in leaves and self.value(n) != value(n)}
 
     def value(self, name: str) -> Any:
         """Return the value that trials share: the spec's, else the schema's."""

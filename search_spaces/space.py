@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,8 @@ class SearchSpace:
     warnings: tuple[str, ...] = ()
     early_trials: int = 0
     """How many trials, from number 0, are drawn from narrower ranges (see `for_trial`)."""
+    without_effect: Mapping[str, str] = field(default_factory=dict)
+    """What is not at the schema's default and does nothing in any trial: name -> why."""
 
     @cached_property
     def dimensions(self) -> tuple[Dimension, ...]:

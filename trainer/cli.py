@@ -251,7 +251,8 @@ def _run(action: str, spec_path: Path, overrides: Sequence[str]) -> Path:
     with suppress(SpecError):  # told by what uses the cache, which the spec may switch off
         lend_folders(choose_cache_folder().path)
     spec = load_spec(spec_path, overrides, legal)
-    for line in (*warnings(spec, legal), *(differences(spec) if legal == "train" else ())):
+    of_training = (*differences(spec), *_idle(spec, overrides)) if legal == "train" else ()
+    for line in (*warnings(spec, legal), *of_training):
         _logger.warning("%s", line)
     folder = action_dir(spec, legal)
     if why := why_not_writable(folder):
@@ -265,6 +266,16 @@ def _run(action: str, spec_path: Path, overrides: Sequence[str]) -> Path:
     for line in _shown(result):
         print(line)
     return folder
+
+
+def _idle(spec: Any, overrides: Sequence[str]) -> list[str]:
+    """Say which of the words after the file change nothing; a file may well hold all keys."""
+    from trainer.config.files import read_overrides
+    from trainer.config.shape import flatten
+    from trainer.inactive import inactive_keys
+
+    idle, given = inactive_keys(spec), flatten(read_overrides(overrides, "train"))
+    return [f"{key} is set and does nothing: {idle[key]}" for key in given if key in idle]
 
 
 def _train(spec: Any) -> Mapping[str, Any]:

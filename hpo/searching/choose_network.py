@@ -58,11 +58,13 @@ def plan_completed(
         HpoError: for anything that cannot be searched.
         KeyboardInterrupt: the user wants to end.
     """
-    machine = find_machine(settings)
+    machine, given = find_machine(settings), given_spec(study, trainer)
 
     def planned(start: Start) -> StudyPlan:
         slots = place_trials(start.study, trainer, settings)
-        return plan_study(start.study, trainer, slots=slots.count, reasons=start.reasons)
+        return plan_study(
+            start.study, trainer, slots=slots.count, reasons=start.reasons, given=given
+        )
 
     if settings.progress is not None:
         settings.progress("looking at the pictures", 0, 0)

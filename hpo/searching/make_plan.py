@@ -5,13 +5,13 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hpo.core.averager import Averager
 from hpo.core.errors import SpecError
 from hpo.core.installed import installed_versions
 from hpo.core.protocols import Trainer
-from hpo.core.spec_dicts import merged, nest
+from hpo.core.spec_dicts import flatten, merged, nest
 from hpo.core.trainer_extras import CostMeter
 from hpo.study.first_trials import learned_trials, most_first, plain_trials
 from hpo.study.initial_points import earlier_points, starts_of
@@ -30,7 +30,11 @@ from hpo.study.plan import (
 from hpo.study.skill import load_skill
 from hpo.study.spec import StudySpec
 from hpo.study.stages import check_stages, digests_of, planned_stages, refuse_unknown
+from hpo.study.start import given_spec
 from hpo.study.trainers import demand
+
+if TYPE_CHECKING:
+    from search_spaces import SearchSpace
 
 
 def plan_study(
@@ -39,6 +43,7 @@ def plan_study(
     *,
     slots: int = 1,
     reasons: Sequence[str] = (),
+    given: Mapping[str, Any] | None = None,
     route_style: str | None = None,
 ) -> StudyPlan:
     """Resolve data, spec, space and algorithm of a study, and look at all its images.
@@ -48,6 +53,7 @@ def plan_study(
         trainer: the study's.
         slots: trials at a time.
         reasons: what the trainer has chosen to start from, a line each.
+        given: what the user has set of the spec, nested; None is all that the study does.
         route_style: see `StudyPlan`.
     """
     from hpo.algorithms.for_study import build_algorithm
@@ -57,14 +63,14 @@ def plan_study(
     refuse_owned_keys(study, trainer)
     check_stages(study, trainer)
     budget = study.budget.trials
-    given = build_base_spec(study, trainer, {})
+    unplaced = build_base_spec(study, trainer, {})
     refuse_secrets(study.search.algorithm, study.search.algorithm_options)
     check_options(study.search.algorithm, study.search.algorithm_options)
     if study.search.max_latency or study.search.max_params:
         demand(trainer, CostMeter)
     if study.search.average:
-        check_average(trainer, given)
-    draft, guess = settle_space(study, trainer, given, num_trials=budget)
+        check_average(trainer, unplaced)
+    draft, guess = settle_space(study, trainer, unplaced, num_trials=budget)
     choice = resolve_names(
         study.search.algorithm,
         study.search.pruner,
@@ -119,10 +125,27 @@ def plan_study(
     )
     stages = planned_stages(study, plan, trainer)
     notes = [note for stage in stages for note in stage.plan.start]
-    plan = replace(plan, earlier=digests_of(stages), start=[*plan.start, *notes])
+    told = given_spec(study, trainer) if given is None else given
+    idle = idle_lines(told, [space, *(stage.space for stage in stages)])
+    plan = replace(plan, earlier=digests_of(stages), start=[*plan.start, *notes], idle=idle)
     # It refuses wrong options before the run directory is made.
     build_algorithm(study, plan, trainer, space)
     return plan
+
+
+def idle_lines(given: Mapping[str, Any], spaces: Sequence[SearchSpace]) -> list[str]:
+    """Say what was set and does nothing in any trial of any stage.
+
+    Args:
+        given: what was set, nested.
+        spaces: of the last stage, then of those before.
+    """
+    last = spaces[0]
+    return [
+        f"{name} is set and does nothing: {last.without_effect[name]}"
+        for name in flatten(given)
+        if all(name in space.without_effect for space in spaces)
+    ]
 
 
 def check_average(trainer: Trainer, spec: Mapping[str, Any]) -> None:

@@ -85,6 +85,7 @@ def review_of(session: Reviewed, executor: Executor, progress: Progress | None) 
         pinned={pin.name: pin.reason for pin in session.space.pinned},
         warnings=[
             *session.space.warnings,
+            *session.plan.idle,
             *filter(None, [session.plan.warning, session.disk_warning(probe)]),
         ],
         algorithm=session.plan.algorithm,

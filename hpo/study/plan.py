@@ -78,6 +78,8 @@ class StudyPlan:
     averages: bool = False  # of the best trials, after the search (`hpo.results.average`)
     warning: str = ""
     """What stands against algorithm and pruner, where they were chosen by the user."""
+    idle: list[str] = field(default_factory=list)
+    """What was set and does nothing in any trial, a line each."""
     route_style: str | None = None
     """Of the AutoML route, how rungs are trained (`hpo.algorithms.entry.Style`); None for other
     searches."""

@@ -48,6 +48,20 @@ def test_idle_under_every_searched_value_is_pinned_with_the_reason():
     }
 
 
+@pytest.mark.parametrize(
+    ("searched", "told"),
+    [
+        (("l.margin",), {"o.momentum": "Adam has none"}),
+        (("o.momentum", "l.margin"), {"o.momentum": "Adam has none"}),
+        (("l.name", "o.name"), {}),
+    ],
+)
+def test_what_is_set_and_idle_everywhere_is_told(searched, told):
+    """The other one, the momentum of the schema or a schedule, stands at its default."""
+    spec = {"o": {"momentum": 0.5}, "l": {"margin": 0.4}}
+    assert compiled(*searched, spec=spec).without_effect == told
+
+
 def test_comes_alive_when_its_parent_is_searched():
     space = compiled("o.momentum", "o.name")
     assert conditions(space) == {"o.momentum": "o.name = SGD (else: Adam has none)"}

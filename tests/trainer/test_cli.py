@@ -193,3 +193,17 @@ def test_ignore_unmatched_reaches_the_spec(monkeypatch, spec_path):
 def test_single_values_of_a_result_are_shown_and_lists_are_not():
     result = {"metrics": {"p": 0.25}, "file": "a.onnx", "hits": [1, 2], "count": 3}
     assert cli._shown(result) == ["metrics.p: 0.25", "file: a.onnx", "count: 3"]
+
+
+def test_words_without_effect_are_named_and_keys_of_the_file_are_not(monkeypatch, capsys, tmp_path):
+    file = tmp_path / "spec.yaml"
+    file.write_text(
+        "dataset: {train_dataset: t, val_dataset: {reference: r, query: q}}\n"
+        "train: {optim: {schedule: cosine, steps: [3]}}\n"
+    )
+    install(monkeypatch, "train", lambda _: {})
+    words = ["train.optim.gamma=0.3", "train.optim.warmup_iters=7", f"results_dir={tmp_path}"]
+    assert cli.main(["train", "-e", str(file), *words]) == 0
+    said = [line for line in capsys.readouterr().err.splitlines() if "does nothing" in line]
+    assert len(said) == 1
+    assert "train.optim.gamma is set and does nothing: train.optim.schedule is cosine" in said[0]

@@ -526,3 +526,18 @@ def test_what_needs_no_pictures_is_refused_before_any_are_made(search, says):
 
     with pytest.raises((RunError, SpecError), match=says):
         plan_study(quick_study(search=SearchOptions(**search)), Undrawn())
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (None, ["train.margin is set and does nothing: it is frozen"]),
+        ({"train": {"lr": 0.02}}, []),
+    ],
+)
+def test_what_was_set_and_does_nothing_is_told_with_the_plan(monkeypatch, given, told):
+    """Only what the user has set: `given`, where a trainer has completed the study."""
+    monkeypatch.setattr(QUICK, "inactive", lambda _spec: {"train.margin": "it is frozen"})
+    study = quick_study(spec={"train.margin": 0.45, "train.lr": 0.02})
+    study = replace(study, search=SearchOptions(over=("train.lr",)))
+    assert plan_study(study, QUICK, given=given).idle == told
