@@ -25,6 +25,8 @@ class Forecast:
     """Trials of stages before the last."""
     busy_share: float = 1.0
     """Share of the slots' time that is used."""
+    only_default: bool = False
+    """Whether other trials begin, but none that goes as far as the default: none of them can win."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, rounded to what is known."""

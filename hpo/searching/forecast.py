@@ -148,6 +148,7 @@ def forecast(
         + typical(lambda run: run.epochs_of(run.repeated), 1.0),
         pruned=typical(lambda run: sum(t.state is TrialState.PRUNED for t in run.searched)),
         busy_share=statistics.median(run.executor.busy_share() for run in runs),
+        only_default=factor == 1.0 and all(run.has_only_the_default() for run in runs),
     )
 
 
@@ -240,6 +241,12 @@ class _Rehearsal:
     @property
     def repeated(self) -> list[TrialRecord]:
         return [t for t in self.trained if t.is_repeat]
+
+    def has_only_the_default(self) -> bool:
+        """Whether none of the other trials was to be trained for as long as the default."""
+        trials = [t for t in self.ledger.trials() if not t.is_repeat and not t.stage.left]
+        lengths = [t.until_epoch for t in trials]
+        return len(lengths) > 1 and max(lengths[1:]) < lengths[0]
 
     def epochs_of(self, trials: list[TrialRecord]) -> int:
         """Epochs of trials that were trained here."""

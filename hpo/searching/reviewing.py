@@ -87,6 +87,7 @@ def review_of(session: Reviewed, executor: Executor, progress: Progress | None) 
             *session.space.warnings,
             *session.plan.idle,
             *filter(None, [session.plan.warning, session.disk_warning(probe)]),
+            *([_hopeless(session.plan)] if expected and expected.only_default else []),
         ],
         algorithm=session.plan.algorithm,
         pruner=session.plan.pruner,
@@ -107,6 +108,15 @@ def review_of(session: Reviewed, executor: Executor, progress: Progress | None) 
         estimate_s=expected.seconds if expected else session.study.budget.seconds,
         forecast=expected,
         prepared_in_s=round(time.monotonic() - began, 2),
+    )
+
+
+def _hopeless(plan: StudyPlan) -> str:
+    """Say that a budget ends before a first trial has climbed to the last epoch."""
+    return (
+        f"budget: it ends before {plan.algorithm} lets any trial but the default come to its last "
+        "epoch, and the best is chosen among those that do; give a larger one, fewer epochs, or an "
+        "algorithm whose trials run on, such as tpe"
     )
 
 

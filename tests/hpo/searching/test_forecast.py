@@ -259,6 +259,24 @@ def test_rungs_that_are_trials_of_their_own_are_counted_as_such():
     assert rungs.seconds == pytest.approx(running.seconds, rel=0.3)
 
 
+@pytest.mark.parametrize(
+    ("budget", "algorithm", "is_hopeless"),
+    [
+        ("10trials", "dehb", True),  # nine until epoch 3, three until 9, one until 30
+        ("14trials", "dehb", False),
+        ("40m", "pbt", True),  # eight generations of ten members and the default: 330 epochs of 10 s
+        ("60m", "pbt", False),
+        ("5m", "tpe", False),  # where trials run on, one that is cut short may be ahead
+        ("1trials", "dehb", False),
+    ],
+)
+def test_a_budget_with_which_nothing_but_the_default_can_win_is_told(
+    budget, algorithm, is_hopeless
+):
+    facts = {"pruner": "none", "num_epochs": 30, "planned_trials": None, "slots": 1}
+    assert foresee(budget, algorithm=algorithm, **facts).only_default == is_hopeless
+
+
 def test_without_an_end_in_sight_nothing_is_said():
     assert foresee(Budget(), algorithm="random", pruner="none", num_epochs=3) is None
 

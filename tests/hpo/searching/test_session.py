@@ -171,6 +171,17 @@ def test_who_declines_the_review_has_a_run_without_trials(tmp_path):
     assert sum(again.finished.trials.values()) == 6
 
 
+@pytest.mark.parametrize(("trials", "is_told"), [(4, True), (5, False)])
+def test_a_budget_that_ends_below_the_last_rung_is_warned_of(tmp_path, trials, is_told):
+    """Of nine epochs three trials are trained until 3, and the best of these until 9."""
+    study = quick_study(
+        budget=Budget(trials=trials), search=SearchOptions(algorithm="dehb"), concurrent=1
+    )
+    _, ear = search(tmp_path, study, confirm_start=lambda review: False)
+    warnings = ear.named("review")[0]["warnings"]
+    assert [text.startswith("budget: it ends before dehb") for text in warnings] == [True] * is_told
+
+
 def test_a_fault_in_a_listener_is_no_fault_of_the_search(tmp_path, caplog):
     class Broken:
         def handle(self, event):
