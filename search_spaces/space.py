@@ -10,8 +10,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from search_spaces.design import draw_column
-from search_spaces.dimensions import Dimension
+from search_spaces.dimensions import Choice, Dimension, Integer, Real
 from search_spaces.domains.number import Number
+from search_spaces.domains.options import Options
 from search_spaces.errors import PointError, nearest
 from search_spaces.parameter import Parameter, Pinned
 
@@ -84,6 +85,15 @@ class SearchSpace:
             for dimension in self.active_dimensions(latents):
                 latents[dimension.name] = columns[dimension.name][row]
         return points
+
+    def points(self, rng: random.Random) -> Iterator[dict[str, Any]]:
+        """Yield latents of every configuration, in a random order; nothing of a continuous space.
+
+        An option with several slots is taken by one of them.
+        """
+        if not any(isinstance(dimension, Real) for dimension in self.dimensions):
+            values = {d.name: _values_of(p, d) for p in self.parameters for d in p.dimensions}
+            yield from _completions(self, {}, values, rng)
 
     def for_trial(self, number: int) -> SearchSpace:
         """Return the space to draw a trial from: a narrower one early in a short search (R9).
@@ -278,6 +288,32 @@ class _Walk:
     def take(self, parameter: Parameter, value: Any) -> None:
         """Go on with a value."""
         self.values[parameter.name] = self.context[parameter.name] = value
+
+
+def _values_of(parameter: Parameter, dimension: Dimension) -> Sequence[Any]:
+    """Latents of a dimension of which each means something else."""
+    if isinstance(parameter.domain, Options):
+        return [labels[0] for labels in parameter.domain.labels_by_option]
+    if isinstance(dimension, Integer):
+        return range(dimension.low, dimension.high + 1, dimension.step)
+    return dimension.choices if isinstance(dimension, Choice) else ()
+
+
+def _completions(
+    space: SearchSpace,
+    begun: Mapping[str, Any],
+    values: Mapping[str, Sequence[Any]],
+    rng: random.Random,
+) -> Iterator[dict[str, Any]]:
+    """Yield all points that begin with some latents."""
+    latents = dict(begun)
+    for dimension in space.active_dimensions(latents):
+        if dimension.name not in latents:
+            own = values[dimension.name]
+            for value in rng.sample(own, len(own)):
+                yield from _completions(space, {**latents, dimension.name: value}, values, rng)
+            return
+    yield latents
 
 
 def _decoded(parameter: Parameter, latents: Mapping[str, Any], context: Mapping[str, Any]) -> Any:

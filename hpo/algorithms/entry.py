@@ -37,6 +37,8 @@ class Context:
     """Whether options that are not given have the AutoML route's defaults."""
     restart_keys: tuple[str, ...] = ("model",)
     """Keys, or sections, of the spec that no checkpoint can go on under once they have changed."""
+    has_parents: bool = False
+    """Whether trials begin with those of an earlier stage, each with one of its own."""
     first: tuple[dict[str, Any], ...] = ()
     """Latents of configurations to begin with, after the default one."""
     stops_by: tuple[str, float] | None = None

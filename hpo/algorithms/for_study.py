@@ -51,6 +51,7 @@ def build_algorithm(
     options, is_route = dict(study.search.algorithm_options), plan.route_style is not None
     if is_route and study.budget.trials and options.get("max_recommendations") is not None:
         options["max_recommendations"] = study.budget.trials  # which may have been extended
+    stages = planned_stages(study, plan, trainer)
     algorithm = create_algorithm(
         plan.algorithm,
         space,
@@ -63,6 +64,7 @@ def build_algorithm(
             planned_trials=plan.planned_trials,
             slots=slots,
             style=plan.route_style or "running",
+            has_parents=bool(stages),
             route=is_route,
             first=_usable(space, [*(start["latents"] for start in plan.first), *plan.learned]),
             restart_keys=restart_keys(trainer),
@@ -71,7 +73,6 @@ def build_algorithm(
             is_rehearsal=is_rehearsal,
         ),
     )
-    stages = planned_stages(study, plan, trainer)
     if not stages:
         return algorithm
     return _staged(algorithm, stages, plan, trainer, space, slots=slots, is_rehearsal=is_rehearsal)

@@ -31,7 +31,7 @@ from hpo.algorithms.chooser import (
 from hpo.algorithms.narrowing import inside, narrowed
 from hpo.algorithms.optuna_points import StudyKeeper, draw_point, frozen_point, to_distribution
 from hpo.algorithms.pruning import Pruner
-from hpo.algorithms.unit_points import default_latents
+from hpo.algorithms.unit_points import default_latents, find_untried, is_twin
 from hpo.core.protocols import BackgroundAlgorithm, Emit, GroupedPruning, Narrowable
 from hpo.core.seeds import derive_seed
 from hpo.core.trial import (
@@ -74,6 +74,8 @@ class Recipe:
     """Proposals after which there are no more."""
     enough_complete: int | None = None
     """Trials trained in full, beside the default, after which there are no more."""
+    can_repeat: bool = False
+    """Whether trials of one configuration differ, so that it is worth while to try it again."""
     first: tuple[dict[str, Any], ...] = field(default=())
     """Latents of trials to start with, after the default one."""
 
@@ -108,6 +110,7 @@ class OptunaAlgorithm(StudyKeeper):
         self._pruner = pruner
         self._num_epochs = num_epochs
         self._seed = seed
+        self._is_finite = not recipe.can_repeat and any(space.points(random.Random(0)))
         start = space.for_trial(0)
         rng = random.Random(derive_seed(seed, "design"))
         self._designed = start.design(recipe.num_designed, rng) if recipe.num_designed else []
@@ -139,6 +142,9 @@ class OptunaAlgorithm(StudyKeeper):
         if self._has_ended():
             return None
         seed = derive_seed(self._seed, number)
+        untried = self._untried(seed)
+        if untried is None and self._is_finite:
+            return None
         chosen = Chosen(latents=self._chosen_before(len(self._trials) - self._num_given))
         if chosen.latents is None and self._recipe.chooser is not None:
             seen = [o for o in self._seen.values() if o.number not in self._outside]
@@ -149,6 +155,10 @@ class OptunaAlgorithm(StudyKeeper):
         limits = {**self._limits, **chosen.limits} if self._trials else {}
         trial, latents, note = self._sampled(seed, chosen.latents, limits)
         params = self._space.decode(latents)
+        if untried is not None and not limits and is_twin(params, self._seen.values()):
+            self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
+            trial, latents, _ = self._sampled(seed, untried, limits)
+            params, note = self._space.decode(latents), "in place of one that was tried before"
         self._take(number, trial, params, latents, chosen.memo)
         return Suggestion(
             number=number,
@@ -157,6 +167,12 @@ class OptunaAlgorithm(StudyKeeper):
             until_epoch=self._num_epochs,
             note="; ".join(filter(None, [chosen.note, note])),
             memo=chosen.memo,
+        )
+
+    def _untried(self, seed: int) -> dict[str, Any] | None:
+        """A configuration that was not tried, where they can be counted: each has its result."""
+        return (
+            find_untried(self._space, list(self._seen.values()), seed) if self._is_finite else None
         )
 
     def _sampled(

@@ -124,7 +124,11 @@ def assemble(setting: Setting, recipe: Recipe, pruner: Pruner | None) -> OptunaA
 
     return OptunaAlgorithm(
         setting.space,
-        replace(recipe, first=setting.context.first),
+        replace(
+            recipe,
+            first=setting.context.first,
+            can_repeat=recipe.can_repeat or setting.context.has_parents,
+        ),
         pruner=pruner,
         direction=setting.direction,
         num_epochs=length_of(setting),
@@ -171,7 +175,7 @@ def over_rungs(
     from hpo.algorithms.rung_trials import RungTrials
 
     return RungTrials(
-        assemble(setting, recipe, None),
+        assemble(setting, replace(recipe, can_repeat=True), None),  # a rung waits until it is full
         policy,
         direction=setting.direction,
         num_epochs=length_of(setting),

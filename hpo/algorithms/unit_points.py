@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -85,3 +86,14 @@ def default_latents(space: SearchSpace) -> dict[str, Any]:
 def is_new(latents: Mapping[str, Any], seen: Sequence[Observation]) -> bool:
     """Whether no trial had this configuration."""
     return all(dict(latents) != dict(o.latents) for o in seen)
+
+
+def is_twin(params: Mapping[str, Any], seen: Iterable[Drawn]) -> bool:
+    """Whether a trial had these parameters, by whatever latents."""
+    return any(dict(params) == dict(o.params) for o in seen)
+
+
+def find_untried(space: SearchSpace, seen: Sequence[Drawn], seed: int) -> dict[str, Any] | None:
+    """Return latents of a configuration that no trial had; None of a continuous space, too."""
+    points = space.points(random.Random(seed))
+    return next((p for p in points if not is_twin(space.decode(p), seen)), None)

@@ -26,7 +26,7 @@ class Forecast:
     busy_share: float = 1.0
     """Share of the slots' time that is used."""
     only_default: bool = False
-    """Whether other trials begin, but none that goes as far as the default: none of them can win."""
+    """Whether other trials begin, but none that goes as far as the default, so none can win."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, rounded to what is known."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import random
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 
 from hpo.core.budget import Spent
@@ -16,7 +18,7 @@ from hpo.core.forecast import Forecast
 from hpo.core.protocols import Executor, Progress, Trainer
 from hpo.core.selection import REPEATS
 from hpo.core.spec_dicts import merged, nest
-from hpo.core.text import is_number
+from hpo.core.text import count_of, is_number
 from hpo.executors.division import Slots
 from hpo.executors.gpu_sharing import Packing
 from hpo.results.average import NEAR
@@ -88,6 +90,7 @@ def review_of(session: Reviewed, executor: Executor, progress: Progress | None) 
             *session.plan.idle,
             *filter(None, [session.plan.warning, session.disk_warning(probe)]),
             *([_hopeless(session.plan)] if expected and expected.only_default else []),
+            *_few_configurations(session),
         ],
         algorithm=session.plan.algorithm,
         pruner=session.plan.pruner,
@@ -118,6 +121,19 @@ def _hopeless(plan: StudyPlan) -> str:
         "epoch, and the best is chosen among those that do; give a larger one, fewer epochs, or an "
         "algorithm whose trials run on, such as tpe"
     )
+
+
+def _few_configurations(session: Reviewed) -> Iterator[str]:
+    """Say that a budget of trials is larger than the space."""
+    trials, space = session.study.budget.trials, session.space
+    if trials is None or session.stages:
+        return
+    count = sum(1 for _ in islice(space.points(random.Random(0)), trials))
+    if 0 < count < trials:
+        yield (
+            f"budget: there are no more than {count_of(count, 'configuration')} in the search "
+            f"space; none is tried twice, so fewer than the {trials} trials of the budget may come"
+        )
 
 
 def look_at_data(trainer: Trainer, plan: StudyPlan) -> dict[str, Any]:

@@ -60,3 +60,17 @@ def test_begins_narrow_in_a_short_search():
     rates = [latents["a.rate"] for latents in space.for_trial(0).design(50, random.Random(0))]
     assert 1e-4 <= min(rates) < 1.2e-4
     assert 0.8e-2 < max(rates) <= 1e-2
+
+
+def test_every_point_of_a_space_that_can_be_counted_comes_once():
+    def inactive(spec):
+        return {} if spec["b"]["flag"] else {"a.count": "flag is off"}
+
+    space = space_of({name: NODES[name] for name in list(NODES)[1:]}, inactive=inactive)
+    points = [space.decode(latents) for latents in space.points(random.Random(2))]
+    found = Counter((p["b.name"], p["b.flag"], p.get("a.count")) for p in points)
+    names = NODES["b.name"]["enum"]
+    wanted = [(name, True, count) for name in names for count in range(1, 9)]
+    assert found == Counter(wanted + [(name, False, None) for name in names])
+    assert [space.decode(p) for p in space.points(random.Random(3))] != points
+    assert not list(space_of(NODES).points(random.Random(2))), "a rate is any number"

@@ -7,6 +7,7 @@ import optuna
 import pytest
 
 from hpo.algorithms import PRUNERS, create_algorithm
+from hpo.algorithms.entry import Context
 from hpo.core.budget import Budget
 from hpo.core.trial import Measurement, TrialRecord, TrialState
 from tests.quick_runs import optuna_algorithm, quick_space, quick_study
@@ -389,3 +390,40 @@ def test_what_a_trial_carries_from_another_stage_makes_no_new_configuration_of_i
             resumed.report(number, measurement)
         resumed.tell(kept)
     assert resumed.ask(6).params == going.ask(6).params
+
+
+def counted_space():
+    """Three lengths with slots by weight, and two shapes under one of them: four configurations."""
+
+    def inactive(spec):
+        return {"a.shape": "a.length is not 32"} if spec["a"]["length"] != 32 else {}
+
+    length = {
+        "type": "categorical",
+        "enum": [32, 64, 128],
+        "option_weights": [3, 2, 1],
+        "default": 64,
+    }
+    shape = {"type": "categorical", "enum": ["flat", "deep"], "default": "flat"}
+    return building.space_of({"a.length": length, "a.shape": shape}, inactive=inactive)
+
+
+@pytest.mark.parametrize("name", ["random", "tpe", "bfbo", "mfbo"])
+def test_a_space_that_can_be_counted_is_tried_once_and_then_the_search_is_over(name):
+    algorithm = create_algorithm(
+        name, counted_space(), direction="maximize", num_epochs=EPOCHS, seed=3, pruner="none"
+    )
+    records = []
+    while len(records) < 9 and (suggestion := algorithm.ask(len(records))) is not None:
+        records.append(record_of(suggestion))
+        train(algorithm, records[-1], lambda e, r=records[-1]: r.params["a.length"] / 100)
+    found = sorted((r.params["a.length"], r.params.get("a.shape", "")) for r in records)
+    assert found == [(32, "deep"), (32, "flat"), (64, ""), (128, "")]
+
+
+def test_trials_that_differ_by_their_parents_may_have_the_same_configuration():
+    algorithm = create_algorithm(
+        "random", counted_space(), direction="maximize", num_epochs=EPOCHS, seed=3, pruner="none",
+        context=Context(has_parents=True),
+    )  # fmt: skip
+    assert len([algorithm.ask(number).params for number in range(9)]) == 9

@@ -264,7 +264,11 @@ def test_rungs_that_are_trials_of_their_own_are_counted_as_such():
     [
         ("10trials", "dehb", True),  # nine until epoch 3, three until 9, one until 30
         ("14trials", "dehb", False),
-        ("40m", "pbt", True),  # eight generations of ten members and the default: 330 epochs of 10 s
+        (
+            "40m",
+            "pbt",
+            True,
+        ),  # eight generations of ten members and the default: 330 epochs of 10 s
         ("60m", "pbt", False),
         ("5m", "tpe", False),  # where trials run on, one that is cut short may be ahead
         ("1trials", "dehb", False),

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 from PIL import Image
 
-from hpo.core.budget import Budget, parse_budget
+from hpo.core.budget import RAN_DRY, Budget, parse_budget
 from hpo.core.errors import RunError, SpecError
 from hpo.core.event_json import data_of, to_dict
 from hpo.core.events import Epoch
@@ -180,6 +180,17 @@ def test_a_budget_that_ends_below_the_last_rung_is_warned_of(tmp_path, trials, i
     _, ear = search(tmp_path, study, confirm_start=lambda review: False)
     warnings = ear.named("review")[0]["warnings"]
     assert [text.startswith("budget: it ends before dehb") for text in warnings] == [True] * is_told
+
+
+def test_a_budget_beyond_a_space_that_can_be_counted_is_told_and_not_used_up(tmp_path):
+    wishes = SearchOptions(over=("train.width",), ranges={"train.width": [62, 66]}, pruner="none")
+    result, ear = search(tmp_path, quick_study(budget=Budget(trials=9), search=wishes))
+    (warning,) = ear.named("review")[0]["warnings"]
+    assert warning.startswith("budget: there are no more than 5 configurations in the search space")
+    assert sorted(params["train.width"] for _, _, params, *_ in rows(result.run)) == [
+        *range(62, 67)
+    ]
+    assert result.finished.ended_because == RAN_DRY
 
 
 def test_a_fault_in_a_listener_is_no_fault_of_the_search(tmp_path, caplog):
