@@ -1,15 +1,17 @@
 """Files of labelled pictures: a table as CSV, and a page of thumbnails.
 
-Both pass rows on while they write, so that ten thousand pictures need the memory of one.
+Both pass rows on while they write, so that ten thousand pictures need the memory of one. A file has
+its name once all rows are in it; what lay there before stays until then.
 """
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import html
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from hpo.core.text import count_of, storable
 from hpo.core.thumbnails import thumbnail
@@ -34,8 +36,7 @@ def table(rows: Iterator[dict[str, Any]], path: Path) -> Iterator[dict[str, Any]
     A picture without a label has its reason in `error`; `unknown` is true of one that no class
     fits, and so tells it from a class of that name.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with _replacing(path) as file:
         writer = csv.writer(file)
         waiting: list[dict[str, Any]] | None = []
         width = 0
@@ -51,6 +52,24 @@ def table(rows: Iterator[dict[str, Any]], path: Path) -> Iterator[dict[str, Any]
             yield row
         if waiting is not None:
             _start(writer, width, waiting)
+
+
+@contextlib.contextmanager
+def _replacing(path: Path) -> Iterator[TextIO]:
+    """Open a file beside another that takes its place where the block ends without an error."""
+    path = path.resolve()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    is_file = path.is_file() or not path.exists()
+    draft = path.with_name(f".{path.name}-new") if is_file else path  # or /dev/stdout
+    try:
+        with draft.open("w", newline="", encoding="utf-8") as file:
+            yield file
+        if is_file:
+            draft.replace(path)
+    except BaseException:
+        if is_file:
+            draft.unlink(missing_ok=True)
+        raise
 
 
 def _start(writer: Any, width: int, rows: list[dict[str, Any]]) -> None:
@@ -87,8 +106,7 @@ def sheet(
         path: the page.
         files: where the pictures of the first rows lie; those of further ones are not there.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8") as file:
+    with _replacing(path) as file:
         file.write(_HEAD)
         left_out = 0
         for number, row in enumerate(rows):

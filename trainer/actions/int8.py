@@ -6,6 +6,7 @@ taken; then the layers that harm most stay in float32 until the loss is as small
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import shutil
@@ -57,7 +58,7 @@ def quantize(source: Path, target: Path, spec: Spec, *, keep: Collection[str]) -
 
     Symmetric 8-bit weights (a range per channel) and activations (ranges from the pictures) as QDQ
     pairs; biases stay in float32. Ranges and choice are kept in and beside `cal_cache_file`, and
-    used again for the same ONNX file.
+    used again for the same ONNX file and pictures.
 
     Args:
         source: the float32 file.
@@ -80,7 +81,8 @@ def quantize(source: Path, target: Path, spec: Spec, *, keep: Collection[str]) -
     files = calibration_files(spec)
     scorer = make_scorer(spec, model, files)
     cache = Path(calibration.cal_cache_file or "")
-    known = _known_choice(spec, source, is_measured=scorer is not None)
+    pictures = _digest_of(files)
+    known = _known_choice(spec, source, pictures, is_measured=scorer is not None)
     with tempfile.TemporaryDirectory(prefix="ml_recog_int8_") as name:
         quantiser = _Quantiser(source, files, spec, Path(name), tuple(keep))
         if known is not None:
@@ -89,7 +91,8 @@ def quantize(source: Path, target: Path, spec: Spec, *, keep: Collection[str]) -
         write_atomically(target, lambda path: quantiser.write(path, choice.method, choice.kept))
         add_metadata(target, model.facts)
         if known is None:
-            facts = {**asdict(choice), "asked": calibration.method, "measured": scorer is not None}
+            asked = {"asked": calibration.method, "measured": scorer is not None}
+            facts = {**asdict(choice), **asked, "pictures": pictures}
             _keep_choice(spec, quantiser.ranges(choice.method), facts, source)
         layers = quantiser.weighted()
         listed = [name for name in choice.kept if name in layers]
@@ -309,8 +312,21 @@ def _choice_file(cache: Path) -> Path:
     return cache.with_name(f"{cache.name}.model")
 
 
-def _known_choice(spec: Spec, source: Path, *, is_measured: bool) -> Choice | None:
-    """Return what an earlier build chose for this ONNX file and these settings.
+def _digest_of(files: Sequence[Path]) -> str:
+    """What tells pictures that are calibrated on from others; they are not read for it."""
+    digest = hashlib.blake2b(digest_size=16)
+    for path in files:
+        facts = path.stat()
+        digest.update(
+            f"{path.resolve()}\0{facts.st_size}\0{facts.st_mtime_ns}\0".encode(
+                "utf-8", "surrogateescape"
+            )
+        )
+    return digest.hexdigest()
+
+
+def _known_choice(spec: Spec, source: Path, pictures: str, *, is_measured: bool) -> Choice | None:
+    """Return what an earlier build chose for this ONNX file, these pictures and settings.
 
     What was chosen without a measurement does not count where one can be made.
 
@@ -331,7 +347,8 @@ def _known_choice(spec: Spec, source: Path, *, is_measured: bool) -> Choice | No
         )
     if is_measured and not known.get("measured"):
         return None
-    if (known.get("max_drop"), known.get("asked")) != (calibration.max_drop, calibration.method):
+    wanted = {"max_drop": calibration.max_drop, "asked": calibration.method, "pictures": pictures}
+    if any(known.get(name) != value for name, value in wanted.items()):
         return None
     logger.info("using the calibrated ranges in %s again", cache)
     return Choice(method=known["method"], kept=tuple(known["kept"]))

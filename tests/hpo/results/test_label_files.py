@@ -1,5 +1,9 @@
 import csv
+import os
+from functools import partial
+from pathlib import Path
 
+import pytest
 from PIL import Image
 
 from hpo.results.label_files import is_unknown, sheet, table
@@ -35,6 +39,29 @@ def test_a_table_of_broken_pictures_alone_has_its_head(tmp_path):
         "image,label,error,unknown",
         "broken.jpg,,it is cut off,",
     ]
+
+
+@pytest.mark.parametrize("write", [table, partial(sheet, files=[])])
+def test_rows_that_end_in_an_error_leave_the_file_of_before(tmp_path, write):
+    path, link = tmp_path / "labels", tmp_path / "link"
+    path.write_text("of yesterday")
+    link.symlink_to(path)
+
+    def failing():
+        yield from ROWS
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(write(failing(), link))
+    rows = write(iter(ROWS), link)
+    next(rows)
+    rows.close()
+    assert path.read_text() == "of yesterday"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["labels", "link"]
+    assert list(write(iter(ROWS), link)) == ROWS
+    assert link.is_symlink()
+    assert "c.jpg" in path.read_text()
+    assert list(write(iter(ROWS), Path(os.devnull))) == ROWS
 
 
 def test_a_sheet_shows_pictures_labels_and_what_is_unknown(tmp_path):
