@@ -28,7 +28,7 @@ from trainer.errors import DataError
 from trainer.gallery_checks import FORMAT, check_arrays
 from trainer.matching import NEAREST, PROTOTYPES, Entries, make_entries
 from trainer.proposals import has_faiss
-from trainer.retrieval import Floats, Indices, UnitGallery, search
+from trainer.retrieval import Floats, Indices, UnitGallery, search, search_classes
 from trainer.unknowns import (
     LEAST_GALLERY,
     SCORED,
@@ -131,21 +131,18 @@ class GalleryIndex:
         count = self._num_labels
         if not 1 <= k <= count:
             raise DataError(f"topk: must be at most the {count} classes of the gallery, got {k}")
-        entries_QK = np.empty((len(query_QD), k), dtype=np.int64)
-        distances_QK = np.empty((len(query_QD), k), dtype=np.float32)
         several = -(-self.num_entries // count)  # entries of a class, of which the nearest counts
-        open_Q, depth = np.arange(len(query_QD)), min(several, 4) * k
-        while len(open_Q):
-            depth = min(depth, self.num_entries)
-            found, distances = known or self.nearest(query_QD[open_Q], depth)
-            known = None
-            is_first = _is_first(self.labels_G[found])
-            is_done = is_first.sum(axis=1) >= k
-            columns = np.argsort(~is_first[is_done], axis=1, kind="stable")[:, :k]
-            done_Q, open_Q = open_Q[is_done], open_Q[~is_done]
-            entries_QK[done_Q] = np.take_along_axis(found[is_done], columns, axis=1)
-            distances_QK[done_Q] = np.take_along_axis(distances[is_done], columns, axis=1)
-            depth *= 4
+        depth = min(min(several, 4) * k, self.num_entries)
+        found, distances = known or self.nearest(query_QD, depth)
+        is_first = _is_first(self.labels_G[found])
+        columns = np.argsort(~is_first, axis=1, kind="stable")[:, :k]
+        entries_QK = np.take_along_axis(found, columns, axis=1)
+        distances_QK = np.take_along_axis(distances, columns, axis=1)
+        open_Q = np.flatnonzero(is_first.sum(axis=1) < k)
+        if len(open_Q):  # one class has more entries near them than were asked for
+            entries_QK[open_Q], distances_QK[open_Q] = search_classes(
+                query_QD[open_Q], self.entries.unit, self.labels_G, k
+            )
         return entries_QK, distances_QK
 
     @cached_property

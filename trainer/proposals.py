@@ -184,6 +184,38 @@ def _in_blocks(numbers: Indices, query: Floats, gallery: Gallery, k: int) -> Ite
             yield block_B[~has_many_B], (rows, columns)
 
 
+def propose_classes(
+    query: Floats, gallery: Gallery, order_G: Indices, starts_C: Indices, k: int
+) -> Iterator[Proposal]:
+    """Yield for every query what can be the nearest of its class, of classes among the k nearest.
+
+    Args:
+        query: at unit length, or zero.
+        gallery: what is searched.
+        order_G: its entries, class by class.
+        starts_C: where each class begins in this order.
+        k: classes that are wanted.
+    """
+    num_gallery, num_classes = len(gallery), len(starts_C)
+    sizes_C = np.diff(starts_C, append=num_gallery)
+    margin = 2 * tolerance(query.shape[1])
+    for part in blocks(len(query), 12 * num_gallery):
+        numbers = np.arange(len(query))[part]
+        scores_BG = query[part] @ gallery.unit_GD.T
+        scores_BG -= gallery.half_G
+        scores_BG = scores_BG[:, order_G]
+        best_BC = np.maximum.reduceat(scores_BG, starts_C, axis=1)
+        bound_B = np.partition(best_BC, num_classes - k, axis=1)[:, num_classes - k]
+        best_BC[best_BC < (bound_B - margin)[:, None]] = np.inf
+        is_near = scores_BG >= np.repeat(best_BC - margin, sizes_C, axis=1)
+        has_many_B = is_near.sum(axis=1) * _MANY > num_gallery
+        if has_many_B.any():
+            yield numbers[has_many_B], None
+        if not has_many_B.all():
+            rows, places = np.nonzero(is_near[~has_many_B])
+            yield numbers[~has_many_B], (rows, order_G[places])
+
+
 def _by_torch(query: Floats, gallery: Gallery, k: int, device: str | None) -> Iterator[Proposal]:
     """Propose by products on a device; numpy takes what its memory does not suffice for."""
     import torch

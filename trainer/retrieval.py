@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.errors import DataError, DivergedError
-from trainer.proposals import Floats, Indices, Pairs, blocks, propose
+from trainer.proposals import Floats, Indices, Pairs, blocks, propose, propose_classes
 
 __all__ = [
     "Doubles",
@@ -36,6 +36,7 @@ __all__ = [
     "first_relevant_ranks",
     "normalize",
     "search",
+    "search_classes",
 ]
 
 Doubles = NDArray[np.float64]
@@ -148,8 +149,43 @@ def search(
         else:
             indices, scores = _nearest_of_pairs(block_BD, gallery.unit_GD, pairs, k)
         indices_QK[numbers] = indices
-        squared_B = (block_BD * block_BD).sum(axis=1)
-        distances_QK[numbers] = np.sqrt(np.maximum(squared_B[:, None] - 2.0 * scores, 0))
+        distances_QK[numbers] = _distances(block_BD, scores)
+    return indices_QK, distances_QK
+
+
+def search_classes(
+    query_QD: NDArray[Any], gallery: UnitGallery, labels_G: Indices, k: int
+) -> tuple[Indices, Floats]:
+    """Find the nearest entry of each of the k nearest classes of every query, in one pass.
+
+    Args:
+        query_QD: embeddings, of any length.
+        gallery: what is searched.
+        labels_G: the class of each entry.
+        k: classes per query, 1 to as many as there are.
+
+    Returns:
+        As `search`; ties go to the lowest index.
+    """
+    query = normalize(query_QD)
+    indices_QK = np.empty((len(query), k), dtype=np.int64)
+    distances_QK = np.empty((len(query), k), dtype=np.float32)
+    exact = _ExactGallery(gallery.unit_GD)
+    order_G = np.argsort(labels_G, kind="stable")
+    starts_C = np.flatnonzero(np.diff(labels_G[order_G], prepend=-1))
+    for numbers, proposed in propose_classes(query, gallery, order_G, starts_C, k):
+        block_BD = _on_grid(query[numbers])
+        if proposed is None:
+            pairs, scores = _nearest_of_classes(exact.scores(block_BD), order_G, starts_C)
+        else:
+            pairs, scores = proposed, _scores_of_pairs(block_BD, gallery.unit_GD, proposed)
+        rows, columns = pairs
+        ranked = np.lexsort((columns, -scores, rows))
+        labels = labels_G[columns[ranked]] + rows[ranked] * (labels_G.max() + 1)
+        ranked = ranked[np.sort(np.unique(labels, return_index=True)[1])]  # the first of a class
+        picked_BK = _first_of_rows(rows[ranked], k, ranked)
+        indices_QK[numbers] = columns[picked_BK]
+        distances_QK[numbers] = _distances(block_BD, scores[picked_BK])
     return indices_QK, distances_QK
 
 
@@ -299,21 +335,51 @@ def _first_k(scores_BG: Doubles, k: int) -> Indices:
 def _nearest_of_pairs(query_BD: Doubles, gallery_GD: Floats, pairs: Pairs, k: int) -> Nearest:
     """Measure the proposed pairs and pick each query's nearest; every row has k pairs or more."""
     rows, columns = pairs
+    scores = _scores_of_pairs(query_BD, gallery_GD, pairs)
+    order = np.lexsort((columns, -scores, rows))
+    picked_BK = _first_of_rows(rows, k, order)
+    return columns[picked_BK], scores[picked_BK]
+
+
+def _scores_of_pairs(query_BD: Doubles, gallery_GD: Floats, pairs: Pairs) -> Doubles:
+    """Return q.g - g.g / 2 of the pairs: higher is nearer."""
+    rows, columns = pairs
     used_G = np.zeros(len(gallery_GD), dtype=np.bool_)
     used_G[columns] = True
     used_U = np.flatnonzero(used_G)
     place_G = np.empty(len(gallery_GD), dtype=np.int64)
     place_G[used_U] = np.arange(len(used_U))
     own_UD, places = _on_grid(gallery_GD[used_U]), place_G[columns]
-    scores = np.concatenate(
+    scores: Doubles = np.concatenate(
         [
             np.einsum("cd,cd->c", query_BD[rows[part]], own_UD[places[part]])
             for part in blocks(len(rows), 16 * query_BD.shape[1])
         ]
     )
     scores -= 0.5 * (own_UD * own_UD).sum(axis=1)[places]
-    order = np.lexsort((columns, -scores, rows))
+    return scores
+
+
+def _first_of_rows(rows: Indices, k: int, order: Indices) -> Indices:
+    """Return the first k of `order` in each row, shape (B, k); it lists rows in order."""
     counts_B = np.bincount(rows)
     starts_B = np.cumsum(counts_B) - counts_B
-    picked_BK = order[starts_B[:, None] + np.arange(k)[None, :]]
-    return columns[picked_BK], scores[picked_BK]
+    picked_BK: Indices = order[starts_B[:, None] + np.arange(k)[None, :]]
+    return picked_BK
+
+
+def _distances(query_BD: Doubles, scores_BK: Doubles) -> Doubles:
+    squared_B = (query_BD * query_BD).sum(axis=1)
+    distances_BK: Doubles = np.sqrt(np.maximum(squared_B[:, None] - 2.0 * scores_BK, 0))
+    return distances_BK
+
+
+def _nearest_of_classes(
+    scores_BG: Doubles, order_G: Indices, starts_C: Indices
+) -> tuple[Pairs, Doubles]:
+    """Return the pairs of every query with the nearest entry of each class, and their scores."""
+    members = np.split(order_G, starts_C[1:])
+    columns_BC = np.stack([own[scores_BG[:, own].argmax(axis=1)] for own in members], axis=1)
+    scores = np.take_along_axis(scores_BG, columns_BC, axis=1).ravel()
+    rows = np.repeat(np.arange(len(scores_BG)), len(starts_C))
+    return (rows, columns_BC.ravel()), scores

@@ -85,7 +85,8 @@ class RecognitionModel(PythonModel):
             if str(arrays.get("matching", self._facts.get("matching"))) == "prototypes":
                 unit_GD, labels_G = _prototypes(unit_GD, labels_G)
             self._gallery_GD = unit_GD
-            self._labels_G = np.asarray(arrays["class_names"])[labels_G]
+            self._names = [str(name) for name in arrays["class_names"]]
+            self._classes = _Classes(labels_G)
             self._outside_Q = arrays.get("scores_outside_Q", np.zeros(0))
             self._query_labels_Q = arrays.get("scores_labels_Q", np.zeros(0))
 
@@ -95,13 +96,13 @@ class RecognitionModel(PythonModel):
         """Label every row."""
         del context
         topk = int((params or {}).get("topk", 1))
-        most = len(np.unique(self._labels_G))
+        most = len(self._classes.starts_C)
         if not 1 <= topk <= most:
             raise ValueError(f"topk: must be 1 to {most}, the classes of the gallery, got {topk}")
         limit = self._limit(float((params or {}).get("unknown_at", 0.0)))
         if limit < math.inf and most < SCORED:
             raise ValueError(f"unknown_at: the gallery must have {SCORED} classes, got {most}")
-        images = list(model_input["image"])
+        images = list(enumerate(model_input["image"]))
         parts = [self._nearest(images[i : i + BATCH], topk) for i in range(0, len(images), BATCH)]
         rows = [row for part in parts for row in part]
         for row in rows:
@@ -123,19 +124,17 @@ class RecognitionModel(PythonModel):
         below = ordered[ordered < ordered[place]]
         return (float(below[-1] if len(below) else ordered[0] - 1.0) + float(ordered[place])) / 2
 
-    def _nearest(self, images: Sequence[Any], topk: int) -> list[dict[str, Any]]:
-        pixels = np.stack([self._pixels(image) for image in images])
+    def _nearest(self, images: Sequence[tuple[int, Any]], topk: int) -> list[dict[str, Any]]:
+        pixels = np.stack([self._read(number, image) for number, image in images])
         emb_ND = self._embed(pixels.transpose(0, 3, 1, 2).astype(np.float32))
         if self._facts.get("flip_average", False):
             turned = pixels[:, :, ::-1].transpose(0, 3, 1, 2).astype(np.float32)
             emb_ND = _unit(emb_ND) + _unit(self._embed(turned))
-        depth = max(topk, min(SCORED, len(np.unique(self._labels_G))))
-        order_NK, squared_NK = _nearest_classes(
-            _unit(emb_ND), self._gallery_GD, self._labels_G, depth
-        )
+        depth = max(topk, min(SCORED, len(self._classes.starts_C)))
+        found = _nearest_classes(_unit(emb_ND), self._gallery_GD, self._classes, depth)
         rows = []
-        for order, squared in zip(order_NK, squared_NK, strict=True):
-            labels = [str(name) for name in self._labels_G[order]]
+        for classes, squared in found:
+            labels = [self._names[label] for label in classes]
             distances = [float(np.sqrt(value)) for value in squared]
             rows.append(
                 {
@@ -163,6 +162,13 @@ class RecognitionModel(PythonModel):
             padded = np.pad(part, ((0, missing), (0, 0), (0, 0), (0, 0)))
             parts.append(self._session.run(None, {name: padded})[0][: len(part)])
         return np.concatenate(parts)
+
+    def _read(self, number: int, image: Any) -> np.ndarray[Any, Any]:
+        try:
+            return self._pixels(image)
+        except Exception as error:
+            place = "" if str(image).startswith("data:") else f" ({image})"
+            raise ValueError(f"image: row {number}{place} cannot be read: {error}") from error
 
     def _pixels(self, image: Any) -> np.ndarray[Any, Any]:
         """Decode one picture to the size that the model takes, H x W x C."""
@@ -323,42 +329,38 @@ def _own_range(values: np.ndarray[Any, Any]) -> tuple[float, float]:
     return low, high if high > low else low + 1.0
 
 
+class _Classes:
+    """The entries of a gallery, class by class."""
+
+    def __init__(self, labels_G: np.ndarray[Any, Any]) -> None:
+        self.labels_G = labels_G
+        self.order_G = np.argsort(labels_G, kind="stable")
+        self.starts_C = np.flatnonzero(np.diff(labels_G[self.order_G], prepend=-1))
+        self.sizes_C = np.diff(self.starts_C, append=len(labels_G))
+
+
 def _nearest_classes(
-    emb_ND: np.ndarray[Any, Any], gallery_GD: np.ndarray[Any, Any], names_G: Any, k: int
-) -> tuple[list[Any], list[Any]]:
-    """Return for each row the nearest entry of each of the k nearest classes, and the squares."""
-    orders, squares = [], []
-    for row_1D in emb_ND[:, None]:
-        depth = k
-        while True:
-            depth = min(depth, len(gallery_GD))
-            (order,), (squared,) = _first_k(row_1D, gallery_GD, depth)
-            first = np.sort(np.unique(names_G[order], return_index=True)[1])[:k]
-            if len(first) == k:
-                break
-            depth *= 4
-        orders.append(order[first])
-        squares.append(squared[first])
-    return orders, squares
+    emb_ND: np.ndarray[Any, Any], gallery_GD: np.ndarray[Any, Any], classes: _Classes, k: int
+) -> list[tuple[Any, Any]]:
+    """Return for each row the k nearest classes, and the squared distances to their nearest entry.
 
-
-def _first_k(
-    emb_ND: np.ndarray[Any, Any], gallery_GD: np.ndarray[Any, Any], k: int
-) -> tuple[list[Any], list[Any]]:
-    """Return the k nearest of each row, ties by number, and their squared distances."""
-    products_NG = emb_ND @ gallery_GD.T
-    place = products_NG.shape[1] - k
-    least_N = np.partition(products_NG, place, axis=1)[:, place]
+    What float32 leaves open is measured in float64; ties go to the entry that comes first.
+    """
     margin = (emb_ND.shape[1] + 64) * 2.0**-22  # beyond what float32 can be wrong by
-    orders, squares = [], []
-    for emb_D, row_G, least in zip(emb_ND, products_NG, least_N, strict=True):
-        near = np.flatnonzero(row_G >= least - margin)
+    products_NG = (emb_ND @ gallery_GD.T)[:, classes.order_G]
+    found = []
+    for emb_D, row_G in zip(emb_ND, products_NG, strict=True):
+        best_C = np.maximum.reduceat(row_G, classes.starts_C)
+        least = np.partition(best_C, len(best_C) - k)[-k] - margin
+        limits_C = np.where(best_C >= least, best_C - margin, np.inf)
+        near = classes.order_G[row_G >= np.repeat(limits_C, classes.sizes_C)]
         exact = gallery_GD[near].astype(np.float64) @ emb_D.astype(np.float64)
         squared = np.maximum(2.0 - 2.0 * exact, 0.0)
-        first = np.argsort(squared, kind="stable")[:k]
-        orders.append(near[first])
-        squares.append(squared[first])
-    return orders, squares
+        ranked = np.lexsort((near, squared))
+        labels = classes.labels_G[near[ranked]]
+        first = np.sort(np.unique(labels, return_index=True)[1])[:k]
+        found.append((labels[first], squared[ranked][first]))
+    return found
 
 
 def _for_channels(values: Sequence[float], channels: int) -> np.ndarray[Any, Any]:

@@ -1,3 +1,4 @@
+import tracemalloc
 from dataclasses import fields, replace
 
 import numpy as np
@@ -73,6 +74,27 @@ def test_the_nearest_of_each_class_are_those_of_a_plain_loop():
         np.testing.assert_allclose(distances[row], [gap for gap, _ in best], atol=1e-5)
     with pytest.raises(DataError, match="at most the 5 classes of the gallery, got 6"):
         index.nearest_classes(query, 6)
+
+
+def test_large_classes_that_lie_close_together_take_no_more_memory_than_a_block(monkeypatch):
+    monkeypatch.setattr("trainer.proposals.BLOCK_BYTES", 1 << 20)
+    rng = np.random.default_rng(5)
+    centre_CD = rng.normal(size=(8, 16))
+    emb = np.repeat(centre_CD, 800, axis=0) + rng.normal(0, 0.001, size=(6400, 16))
+    index = GalleryIndex(
+        vectors=Vectors.of(emb), labels_G=np.repeat(np.arange(8), 800),
+        class_names=tuple("abcdefgh"), paths=("p",) * 6400,
+    )  # fmt: skip
+    query = emb[::64]
+    index.nearest(query[:1], 1)
+    tracemalloc.start()
+    found, _ = index.nearest_classes(query, 5)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    unit_CD = centre_CD / np.linalg.norm(centre_CD, axis=1, keepdims=True)
+    by_centre = np.argsort(-unit_CD @ unit_CD.T, axis=1)[:, :5]
+    assert (index.labels_G[found] == by_centre[index.labels_G[::64]]).mean() > 0.99
+    assert peak < 12e6
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,5 +1,6 @@
 import time
 import tracemalloc
+from functools import partial
 
 import numpy as np
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from trainer import proposals
 from trainer.errors import DataError, DivergedError
 from trainer.proposals import has_faiss, has_faiss_gpu
-from trainer.retrieval import UnitGallery, first_relevant_ranks, normalize, search
+from trainer.retrieval import UnitGallery, first_relevant_ranks, normalize, search, search_classes
 
 BACKENDS = [
     "matmul",
@@ -248,6 +249,25 @@ def test_order_and_distances_equal_comparing_whole_numbers(backend, k, draw):
     slow_indices, slow_distances = exact_search(query, gallery, k)
     assert np.array_equal(indices, slow_indices)
     assert np.array_equal(distances, slow_distances)
+
+
+@pytest.mark.parametrize("k", [1, 2, 7])
+@pytest.mark.parametrize(
+    "draw", [with_copies, with_zeros, partly_collapsed, partial(collapsed, spread=0.0)]
+)
+def test_the_nearest_of_classes_are_the_first_of_each_in_the_whole_order(monkeypatch, k, draw):
+    rng = np.random.default_rng(k)
+    gallery, labels = draw(rng, 160, 6), rng.permutation(np.arange(160) % 7)
+    query = np.concatenate((gallery[::9], rng.normal(size=(9, 6)).astype(np.float32)))
+    order, gaps = exact_search(query, gallery, 160)
+    for block_bytes in (proposals.BLOCK_BYTES, 5000):
+        monkeypatch.setattr(proposals, "BLOCK_BYTES", block_bytes)
+        found, distances = search_classes(query, UnitGallery.of(gallery), labels, k)
+        for row in range(len(query)):
+            seen = [labels[entry] for entry in order[row]]
+            firsts = [rank for rank, label in enumerate(seen) if label not in seen[:rank]][:k]
+            assert found[row].tolist() == order[row][firsts].tolist()
+            assert distances[row].tolist() == gaps[row][firsts].tolist()
 
 
 def test_a_wide_margin_covers_products_rounded_to_tf32():

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from hpo.tracking import served_model
-from hpo.tracking.served_model import RecognitionModel, _first_k, _unit
+from hpo.tracking.served_model import RecognitionModel, _Classes, _nearest_classes, _unit
 from tests.trainer.deep_files import png, png_chunk, ramp, tiff, with_broken_exif
 
 
@@ -129,19 +129,22 @@ def test_odd_files_are_read_as_the_trainer_reads_them(tmp_path, name, channels, 
         np.testing.assert_array_equal(model._pixels(path), wanted)
 
 
-def test_the_nearest_are_those_of_sorting_all_distances():
+def test_the_nearest_classes_are_those_of_sorting_all_distances():
     rng = np.random.default_rng(0)
-    gallery = rng.normal(size=(200, 5)).astype(np.float32)
+    gallery, labels = rng.normal(size=(200, 5)).astype(np.float32), rng.permutation(200) % 9
     gallery[50:90] = gallery[10:50]  # equals, of which the first counts
     gallery[150:] = 1.0 + 1e-7 * rng.normal(size=(50, 5)).astype(np.float32)
     gallery, query = _unit(gallery), _unit(np.concatenate([gallery[:40], gallery[160:170]]))
-    for k in (1, 3, 60):
-        orders, squares = _first_k(query, gallery, k)
-        for emb, order, squared in zip(query, orders, squares, strict=True):
+    for k in (1, 3, 9):
+        for emb, (found, squared) in zip(
+            query, _nearest_classes(query, gallery, _Classes(labels), k), strict=True
+        ):
             exact = np.maximum(2 - 2 * gallery.astype(np.float64) @ emb.astype(np.float64), 0)
-            slow = sorted(range(len(gallery)), key=lambda i, exact=exact: (exact[i], i))[:k]
-            assert order.tolist() == slow
-            np.testing.assert_allclose(squared, exact[slow], atol=1e-15)
+            order = sorted(range(len(gallery)), key=lambda i, exact=exact: (exact[i], i))
+            firsts = {labels[i]: exact[i] for i in reversed(order)}
+            slow = list(dict.fromkeys(labels[i] for i in order))[:k]
+            assert found.tolist() == slow
+            np.testing.assert_allclose(squared, [firsts[label] for label in slow], atol=1e-15)
 
 
 def test_a_strip_of_one_pixel_takes_little_memory(tmp_path):
@@ -187,6 +190,11 @@ def test_labels_are_those_of_a_prediction(tmp_path, matching):
     for index, expected in enumerate(predict(tmp_path, files, topk=3)):
         assert rows["labels"][index] == expected["labels"]
         assert rows["distances"][index] == pytest.approx(expected["distances"], abs=1e-4)
+    (tmp_path / "cut.png").write_bytes(files[1].read_bytes()[:60])
+    for image, named in ((str(tmp_path / "cut.png"), rf" \({tmp_path}/cut.png\)"), ("data:,x", "")):
+        frame = pd.DataFrame({"image": [str(files[0])] * 40 + [image]})
+        with pytest.raises(ValueError, match=f"^image: row 40{named} cannot be read: "):
+            serving.predict(None, frame, {})
 
 
 def test_the_gallery_of_another_model_is_refused(tmp_path):

@@ -144,7 +144,10 @@ def test_another_wish_is_not_answered_from_the_cache(trained, exported, tmp_path
         gen_trt_engine(spec_of(trained, exported, tmp_path, **a))["cache_reused"] for a in asked
     ]
     assert reused == [False] * 4
-    other = {f"{CALIBRATION}cal_image_dir": [trained.splits["query"]], f"{CALIBRATION}cal_batches": 4}
+    other = {
+        f"{CALIBRATION}cal_image_dir": [trained.splits["query"]],
+        f"{CALIBRATION}cal_batches": 4,
+    }
     for pictures, is_reused in (({}, True), (other, False), (other, True)):
         spec = spec_of(trained, exported, tmp_path, **(blind | asked[3] | pictures))
         assert gen_trt_engine(spec)["cache_reused"] is is_reused
