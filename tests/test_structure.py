@@ -67,6 +67,7 @@ TESTED_ELSEWHERE = {
     "trainer/features/identity": "tests/trainer/features/test_source.py",
     "trainer/models/weight_facts": "tests/trainer/models/test_weight_sources.py",
     "trainer/{children,rank_process}": "tests/trainer/test_distributed.py",
+    "trainer/cores": "tests/hpo/core/test_control_groups.py",
     "trainer/{embedding,encoders,errors,onnx_model}": "tests/trainer/actions/test_predict.py",
     "trainer/proposals": "tests/trainer/test_retrieval.py",
     "trainer/limits": "tests/trainer/test_session.py",

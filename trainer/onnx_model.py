@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.amounts import size_text
+from trainer.cores import quota_cores
 from trainer.errors import CheckpointError, SpecError
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class OnnxModel:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         # Threads that spin while they wait take the cores from whoever else computes here.
+        options.intra_op_num_threads = quota_cores() or 0  # 0: as many as the library chooses
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session = onnxruntime.InferenceSession(

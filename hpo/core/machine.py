@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+from hpo.core.control_groups import cpu_quota, free_memory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,16 +44,21 @@ def this_machine() -> Machine:
 def count_cpus() -> int:
     """Cores this process may use; a container's quota counts."""
     cores = len(os.sched_getaffinity(0))
-    quota = _cgroup_quota()
-    return max(1, min(cores, quota)) if quota else cores
+    quota = cpu_quota()
+    return cores if quota is None else max(1, min(cores, round(quota)))
 
 
-def _cgroup_quota() -> int | None:
-    try:
-        limit, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-    except (OSError, ValueError):
-        return None
-    return None if limit == "max" else max(1, round(int(limit) / int(period)))
+def bound_threads() -> None:
+    """Have torch and its friends start no more threads than there are `count_cpus`.
+
+    By themselves they count the cores and not a container's quota, and all threads but a few wait
+    for time. What the environment says, stays; a torch that is loaded already is told, too.
+    """
+    cores = count_cpus()
+    if cores < len(os.sched_getaffinity(0)) and "OMP_NUM_THREADS" not in os.environ:
+        os.environ["OMP_NUM_THREADS"] = str(cores)
+        if torch := sys.modules.get("torch"):
+            torch.set_num_threads(min(torch.get_num_threads(), cores))
 
 
 def count_gpus() -> int:
@@ -87,16 +95,5 @@ def free_memory_mib() -> int | None:
     except OSError:
         return None
     free = next((int(s.split()[1]) // 1024 for s in lines if s.startswith("MemAvailable:")), None)
-    limit = _cgroup_memory_mib()
-    return free if limit is None or free is None else min(free, limit)
-
-
-def _cgroup_memory_mib(folder: Path = Path("/sys/fs/cgroup")) -> int | None:
-    """What this process's container may still take; files that it can let go count as free."""
-    try:
-        limit = int((folder / "memory.max").read_text())
-        used = int((folder / "memory.current").read_text())
-        facts = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
-    except (OSError, ValueError):  # no limit (`max`), or none that can be read
-        return None
-    return max(0, limit - used + int(facts.get("inactive_file", 0))) >> 20
+    limit = free_memory()
+    return free if limit is None or free is None else min(free, limit >> 20)

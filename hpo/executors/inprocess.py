@@ -7,6 +7,7 @@ from typing import Any
 
 from hpo.core.diverted import undiverted
 from hpo.core.events import TrialProgress
+from hpo.core.machine import bound_threads
 from hpo.core.protocols import TrialDriver
 from hpo.core.trial import Ended
 from hpo.executors.division import Slots
@@ -26,6 +27,7 @@ class InProcessExecutor:
 
     def __init__(self, trainer_name: str) -> None:
         self._trainer_name = trainer_name
+        bound_threads()
 
     def run(self, driver: TrialDriver) -> None:
         """Run trials until the driver has none left."""

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from ray.exceptions import RayTaskError
 
+from hpo.core.control_groups import count_oom_kills
 from hpo.core.trial_failures import LOST, describe_failure
 
 LOOK_EVERY_S = 0.5
@@ -26,7 +25,6 @@ _CAUSES = {
 """Ray's error -> what it means for a trial."""
 _NODE_DIED = ("node has died", "node was marked dead", "node died", "was terminated: NODE_DIED")
 _NOT_STARTED = ("creation task", "setup hook")
-_OOM_COUNTERS = ("/sys/fs/cgroup{}/memory.events", "/sys/fs/cgroup/memory{}/memory.oom_control")
 _VITAL = ("raylet", "gcs_server")
 """Processes without which a Ray on this machine runs nothing."""
 
@@ -61,13 +59,13 @@ class Losses:
     """Describes lost workers; knows which the system has killed for lack of memory."""
 
     def __init__(self) -> None:
-        self._kills = _count_oom_kills()
+        self._kills = count_oom_kills()
 
     def describe(self, error: BaseException | None) -> dict[str, str]:
         """Give the error by which Ray tells of a failed call a cause and one line."""
         if isinstance(error, RayTaskError):
             return describe_failure(getattr(error, "cause", None) or error)
-        kills, self._kills = self._kills, _count_oom_kills()
+        kills, self._kills = self._kills, count_oom_kills()
         names = [] if error is None else [base.__name__ for base in type(error).__mro__]
         message = next((_CAUSES[name] for name in names if name in _CAUSES), "")
         if not message and self._kills > kills:
@@ -89,30 +87,3 @@ def _last_line(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     raised = [line for line in lines if re.match(r"[\w.]+(Error|Exception|Exit)\b", line)]
     return (raised or lines or ["no reason was given"])[-1][:300]
-
-
-def _count_oom_kills() -> int:
-    """How many processes of this one's control group the system has killed for lack of memory."""
-    for place, name in zip(_OOM_COUNTERS, ("", "memory"), strict=True):
-        counter = Path(place.format(_control_group(name)))
-        counts = _read_counts(counter) or _read_counts(Path(place.format("")))
-        if "oom_kill" in counts:
-            return counts["oom_kill"]
-    return 0
-
-
-def _control_group(controller: str) -> str:
-    try:
-        lines = Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return ""
-    groups = {controllers: path for _, controllers, path in (line.split(":", 2) for line in lines)}
-    return groups.get(controller, "").rstrip("/")
-
-
-def _read_counts(file: Path) -> Mapping[str, int]:
-    try:
-        words = file.read_text(encoding="utf-8").split()
-    except OSError:
-        return {}
-    return {k: int(v) for k, v in zip(words[::2], words[1::2], strict=False) if v.isdecimal()}

@@ -18,7 +18,6 @@ was changed.
 from __future__ import annotations
 
 import asyncio
-import os
 import secrets
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -38,6 +37,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from hpo.core.errors import HpoError, MachineError, RunError
+from hpo.core.machine import count_cpus
 from hpo.core.text import cut, nearest, one_line, quoted
 from hpo.serving.form import file_of_form, is_form
 from hpo.serving.service import ConflictError, NoSuchClassError, PictureService
@@ -163,7 +163,7 @@ class _Work:
     def __init__(self, service: PictureService, settings: ServerSettings) -> None:
         self.service = service
         self.settings = settings
-        self._threads = ThreadPoolExecutor(2 * len(os.sched_getaffinity(0)))
+        self._threads = ThreadPoolExecutor(2 * count_cpus())
 
     async def run(self, task: Callable[[], _Result], *, is_change: bool = False) -> _Result:
         """Run in a thread, within the time limit.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from trainer.cores import usable_cores
 from trainer.data.decode import decode_image
 from trainer.data.decoder import Listening
 from trainer.data.framing import SQUASHED, Framing, ImageSize
@@ -89,7 +89,7 @@ def decode_readable(
             errors[place] = str(error).removeprefix(f"{origin(paths[place])}: ")
             return None
 
-    with Listening(), ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    with Listening(), ThreadPoolExecutor(usable_cores()) as pool:
         parts = [
             range(start, min(start + at_once, len(paths)))
             for start in range(0, len(paths), at_once)
@@ -145,7 +145,7 @@ def decode_into(
         return stop - start
 
     done = 0
-    threads = workers or len(os.sched_getaffinity(0))
+    threads = workers or usable_cores()
     with Listening(), ThreadPoolExecutor(threads) as pool:
         for count in pool.map(decode_stripe, range(0, len(paths), _STRIPE)):
             done += count

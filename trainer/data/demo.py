@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from trainer.cores import usable_cores
 from trainer.data.demo_catalog import PRODUCTS_PER_BRAND, Product, make_products
 from trainer.data.demo_packs import draw_face
 from trainer.data.demo_views import take_view
@@ -69,7 +69,7 @@ def _draw_all(draft: Path, seed: int) -> None:
     ]
     products = [product for brand in brands for product in brand]
     num_known = _NUM_KNOWN_BRANDS * PRODUCTS_PER_BRAND
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    with ThreadPoolExecutor(usable_cores()) as pool:
         list(
             pool.map(
                 lambda i: _draw_class(draft, products[i], i, seed, i < num_known),

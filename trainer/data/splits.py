@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from trainer.cores import usable_cores
 from trainer.data.cache import open_cached_images
 from trainer.data.class_map import report_names
 from trainer.data.decoding import DecodedFolder, decode_folder
@@ -216,7 +216,7 @@ def decode_split(
 
 def num_workers(spec: Spec) -> int:
     """Decoding threads: what the spec allows, and no more than there are cores."""
-    return max(1, min(spec.dataset.workers, len(os.sched_getaffinity(0))))
+    return max(1, min(spec.dataset.workers, usable_cores()))
 
 
 def _scan(name: Split, uri: str) -> ImageFolder:

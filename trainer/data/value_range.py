@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trainer.cores import usable_cores
 from trainer.data.cache import files_digest
 from trainer.data.decode import DECODER_VERSION
 from trainer.data.decoder import Listening, UnreadableError, opened, opens_deep
@@ -82,7 +83,7 @@ def _folder_levels(
 
 def _extremes(paths: list[Path], progress: Progress | None) -> ValueRange | None:
     found: list[ValueRange] = []
-    with Listening(), ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    with Listening(), ThreadPoolExecutor(usable_cores()) as pool:
         for done, levels in enumerate(pool.map(_levels, paths), 1):
             if levels is not None:
                 found.append(levels)

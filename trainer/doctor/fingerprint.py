@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from trainer.cores import usable_cores
 from trainer.data.decode import upright_picture
 from trainer.data.decoder import Listening, Opened, Remark, UnreadableError, opened
 
@@ -101,7 +101,7 @@ def take_fingerprints(
         return [take_fingerprint(path) for path in paths[start : start + _STRIPE]]
 
     found: list[Fingerprint] = []
-    threads = workers or len(os.sched_getaffinity(0))
+    threads = workers or usable_cores()
     with Listening(), ThreadPoolExecutor(threads) as pool:
         for stripe in pool.map(take_stripe, range(0, len(paths), _STRIPE)):
             found += stripe

@@ -34,6 +34,7 @@ def ml_recog() -> int:
 def _run(module: str, *arguments: list[str]) -> int:
     import importlib
 
+    from hpo.core.machine import bound_threads
     from hpo.core.process.extras import explain_missing
     from hpo.core.process.imports import settle
     from hpo.core.process.streams import NAMES, end_output, outlive_readers
@@ -41,6 +42,7 @@ def _run(module: str, *arguments: list[str]) -> int:
     command = os.path.basename(sys.argv[0])
     try:
         settle()
+        bound_threads()
         outlive_readers()
         try:
             code = int(importlib.import_module(module).main(*arguments))

@@ -1,15 +1,36 @@
 import os
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from hpo.core.machine import count_cpus, count_gpus, free_memory_mib
+from hpo.core import control_groups
+from hpo.core.machine import bound_threads, count_cpus, count_gpus, free_memory_mib
 
 TOOLS = Path(__file__).parents[2] / "fake_tools"
 
 
 def test_cores_are_no_more_than_the_process_may_use():
     assert 1 <= count_cpus() <= len(os.sched_getaffinity(0))
+
+
+@pytest.mark.parametrize(
+    ("quota", "given", "told", "torchs"),
+    [("300000", None, "3", 3), ("300000", "7", "7", 48), ("max", None, None, 48)],
+)
+def test_a_quota_bounds_the_threads_of_libraries(monkeypatch, tmp_path, quota, given, told, torchs):
+    (tmp_path / "cpu.max").write_text(f"{quota} 100000\n")
+    monkeypatch.setattr(control_groups, "ROOT", tmp_path)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(64))
+    monkeypatch.setenv("OMP_NUM_THREADS", given or "")
+    if given is None:
+        monkeypatch.delenv("OMP_NUM_THREADS")
+    seen = [48]
+    torch = SimpleNamespace(get_num_threads=lambda: seen[-1], set_num_threads=seen.append)
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    bound_threads()
+    assert (os.environ.get("OMP_NUM_THREADS"), seen[-1]) == (told, torchs)
 
 
 @pytest.mark.parametrize(

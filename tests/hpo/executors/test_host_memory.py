@@ -1,10 +1,7 @@
 """How many trials the memory of a machine without a GPU holds, against sums by hand."""
 
-from pathlib import Path
-
 import pytest
 
-from hpo.core import machine
 from hpo.executors.division import divide_machine
 from hpo.executors.gpu_sharing import measure_packed
 from hpo.executors.host_memory import fit_in_memory
@@ -75,19 +72,3 @@ def test_a_number_that_the_user_gave_stays(monkeypatch, as_told):
     assert found.count == (3 if as_told else 2)
     assert (packing and packing.at_a_time) == (None if as_told else 2)
     assert host.measured == ([3] if as_told else [1, 2])
-
-
-@pytest.mark.parametrize(
-    ("limit", "free"),
-    [("max", None), (str(3000 << 20), 2100), (str(500 << 20), 0)],
-)
-def test_a_containers_limit_counts(tmp_path, limit, free):
-    """1000 MiB are used, of which 100 are files that can be let go."""
-    for name, text in {
-        "memory.max": limit,
-        "memory.current": str(1000 << 20),
-        "memory.stat": f"anon 5\ninactive_file {100 << 20}",
-    }.items():
-        Path(tmp_path / name).write_text(text + "\n")
-    assert machine._cgroup_memory_mib(tmp_path) == free
-    assert machine._cgroup_memory_mib(tmp_path / "none") is None

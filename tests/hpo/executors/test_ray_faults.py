@@ -2,10 +2,12 @@
 
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from hpo.core import control_groups
 from hpo.core.trial_failures import LOST
 
 exceptions = pytest.importorskip("ray.exceptions")
@@ -69,7 +71,7 @@ def test_what_a_worker_has_raised_keeps_its_own_cause(cause, kind, message):
 def counter(tmp_path, monkeypatch):
     file = tmp_path / "memory.events"
     file.write_text("low 0\nhigh 0\nmax 3\noom 1\noom_kill 4\n")
-    monkeypatch.setattr(ray_faults, "_OOM_COUNTERS", (f"{file}{{}}", "/nowhere{}"))
+    monkeypatch.setattr(control_groups, "ROOT", tmp_path)
     return file
 
 
@@ -82,7 +84,7 @@ def test_a_worker_that_the_system_killed_for_memory_is_told_from_others(counter)
 
 
 def test_where_the_system_does_not_count_nothing_is_claimed(monkeypatch):
-    monkeypatch.setattr(ray_faults, "_OOM_COUNTERS", ("/nowhere{}", "/nowhere/else{}"))
+    monkeypatch.setattr(control_groups, "ROOT", Path("/nowhere"))
     assert Losses().describe(None) == LOST
 
 

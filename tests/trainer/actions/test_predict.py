@@ -11,6 +11,7 @@ from PIL import Image
 from threadpoolctl import threadpool_info
 
 from tests.trainer.tiny import make_folders, make_splits, train_spec
+from trainer import cores
 from trainer.actions.change_gallery import add_classes
 from trainer.actions.evaluate import evaluate
 from trainer.actions.export import export
@@ -267,6 +268,15 @@ def test_many_pictures_are_labelled_as_one_by_one_in_their_order(trained, export
             other = alone[number % len(given)]
             assert row["labels"] == other["labels"]
             assert row["distances"] == pytest.approx(other["distances"], abs=1e-5)
+
+
+@pytest.mark.parametrize(("quota", "threads"), [("max", 0), ("200000", 2)])
+def test_a_quota_bounds_the_threads_of_the_model(exported, tmp_path, monkeypatch, quota, threads):
+    (tmp_path / "cpu.max").write_text(f"{quota} 100000\n")
+    monkeypatch.setattr(cores, "ROOT", tmp_path)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(64))
+    options = OnnxModel(exported / "model.onnx")._session.get_session_options()
+    assert options.intra_op_num_threads == threads
 
 
 def test_pictures_of_no_class_are_unknown_with_the_nearest_beside(trained, tmp_path):
