@@ -11,6 +11,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +86,29 @@ def load(path: Path) -> Payload:
             "it was written by another release of the trainer"
         )
     return payload
+
+
+def demand_classes(payload: Payload, class_names: Sequence[str], where: str) -> None:
+    """Refuse a checkpoint whose class vectors or memory stand for other classes.
+
+    Args:
+        payload: the checkpoint.
+        class_names: what is trained on, by number.
+        where: what the message begins with.
+
+    Raises:
+        CheckpointError: it is of other classes, or of another order.
+    """
+    held = list(payload["class_names"])
+    if held == list(class_names):
+        return
+    pairs = enumerate(zip(held, class_names, strict=False), start=1)
+    unlike = ((n, old, new) for n, (old, new) in pairs if old != new)
+    shown = "".join(f" (number {n} was {old}, is {new})" for n, old, new in islice(unlike, 1))
+    raise CheckpointError(
+        f"{where}: must be of the {len(class_names)} classes that are trained on, in the same "
+        f"order, and is of {len(held)} others{shown}; begin without it"
+    )
 
 
 def _refuse_foreign(path: Path, problem: Exception) -> None:

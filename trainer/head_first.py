@@ -99,11 +99,7 @@ def take_head(module: RecognitionModule, path: Path, loss: str, class_names: Seq
     found = payload["spec"]["train"]["loss"]["name"]
     if found != loss:
         raise CheckpointError(f"{where}: must be of the {loss} loss, and is of the {found} loss")
-    if list(payload["class_names"]) != list(class_names):
-        raise CheckpointError(
-            f"{where}: must be of the {len(class_names)} classes that are trained on, in the same "
-            f"order, and is of {len(payload['class_names'])} others"
-        )
+    checkpoints.demand_classes(payload, class_names, where)
     start, weights = "embedder.", payload["state_dict"].items()
     try:
         module.model.embedder.load_state_dict(

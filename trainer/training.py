@@ -30,6 +30,7 @@ from trainer.data.batches import build_data
 from trainer.data.value_range import with_value_range
 from trainer.devices import image_layout, pick_device, training_devices, wants_bf16
 from trainer.distributed import Rank, find_place
+from trainer.embedding import needed
 from trainer.epochs import CallersSigterm, EpochReporter, Report
 from trainer.errors import InfrastructureError, SpecError
 from trainer.features import trains_on_features
@@ -143,6 +144,9 @@ class _Run:
         """Replay, train, and return the receipt."""
         payload, replaces_best = self.payload, False
         if payload is not None and path is not None:
+            if payload["loss_state"]:  # whose rows stand for classes, by number
+                classes = needed(self.data.train, "train_dataset").class_names
+                checkpoints.demand_classes(payload, classes, str(path))
             restore(self.module, payload, path)
             if is_own and self.place.is_first:
                 replaces_best = adopt_best(payload, path, Path(self.spec.results_dir))

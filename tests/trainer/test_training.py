@@ -242,6 +242,31 @@ def test_a_best_of_an_epoch_that_is_trained_again_stays_until_that_has_ended(spl
     assert [r["checkpoint"] for r in reports][1] == "ckpt/best.ckpt"
 
 
+@pytest.mark.parametrize(
+    ("loss", "memory", "fits"),
+    [("arcface", 0, False), ("triplet", 64, False), ("triplet", 0, True)],
+)
+def test_a_run_goes_on_with_its_classes_under_their_numbers_alone(tmp_path, loss, memory, fits):
+    """One folder is renamed: the vectors of the classes would each mean the next one."""
+    splits = make_splits(tmp_path / "pictures", images=4)
+    changes = {"train__loss__name": loss, "train__loss__memory_size": memory}
+    spec = train_spec(splits, tmp_path / "run", train__num_epochs=1, **changes)
+    data, module = build_parts(parse_spec(spec, "train"), torch.device("cpu"), share=Rank())
+    module.progress.epoch = 1
+    path = tmp_path / "last.ckpt"
+    payload = capture(module, [], parse_spec(spec, "train"), data.train.class_names)
+    checkpoints.save(payload, [path])
+    first = Path(splits["train"]) / "class_00"
+    first.rename(first.with_name("late"))
+    if fits:
+        assert fit(spec, Reports(), path)["epochs"] == 1
+        return
+    with pytest.raises(
+        CheckpointError, match=r"is of 4 others \(number 1 was class_00, is class_01"
+    ):
+        fit(spec, Reports(), path)
+
+
 def test_a_finished_run_only_repeats_its_history(splits, tmp_path):
     fit(train_spec(splits, tmp_path), Reports())
     again = Reports()
