@@ -68,7 +68,7 @@ class SearchOptions:
     """Stages by name, in order, such as [heads, full]; [none] trains every trial in full; empty
     leaves it to the trainer."""
     earlier_stages: Mapping[str, Any] = field(default_factory=dict)
-    """Those before the last one: name -> spec, over, ranges, options, trials, batch, share,
+    """The one before the last: name -> spec, over, ranges, options, trials, batch, share,
     carries, with_parent, first_trials, remembered."""
     confirm: int = 0
     """How many of the best are trained again with new seeds, and the default beside them."""

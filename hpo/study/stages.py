@@ -155,7 +155,13 @@ def check_stages(study: StudySpec, trainer: Trainer) -> None:
         if names and names != (NONE,) and (len(names) > 1 or not isinstance(trainer, StageStarter)):
             chosen_stages(names, (), recommended=False)
         return
-    read_stages(study.search)
+    found = read_stages(study.search)
+    if len(found) > 1:
+        raise SpecError(
+            f"search.earlier_stages: must be one stage, got {', '.join(found)}: trials of the last "
+            "stage begin with those of one other, and no stage between them with any; leave all but "
+            "one out"
+        )
     if not isinstance(trainer, StageStarter):
         raise SpecError(
             f"search.earlier_stages: {trainer.name} cannot begin a trial with another one's "

@@ -71,6 +71,13 @@ def test_a_trainer_that_begins_no_trial_with_another_one_has_no_stages():
         plan_study(study(), WITHOUT_STAGES)
 
 
+def test_more_than_one_stage_before_the_last_is_refused():
+    """The last one's trials begin with those of one stage, so all before that were for nothing."""
+    two = {"edges": EARLIER["heads"], **EARLIER}
+    with pytest.raises(SpecError, match=r"^search\.earlier_stages: must be one stage, got edges, h"):
+        plan_study(study(earlier_stages=two), TRAINER)
+
+
 def test_stages_that_nobody_defines_are_refused():
     asked = StudySpec(trainer=NAME, search=SearchOptions(stages=OFFERED))
     with pytest.raises(SpecError, match="this start has no stages"):
