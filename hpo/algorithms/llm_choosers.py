@@ -19,12 +19,10 @@ from hpo.algorithms.unit_points import is_new
 from hpo.core.events import AlgorithmStep
 from hpo.core.protocols import Emit
 from hpo.core.text import count_of
-from hpo.core.trial import TrialRecord
+from hpo.core.trial import FALLBACK, TrialRecord
 
 T = TypeVar("T")
 
-FALLBACK = "fallback to tpe"
-"""Notes of trials that the model failed to choose begin with it."""
 _ATTEMPTS = 2
 """How often a model is asked for one trial: again with the reason why its answer was no use."""
 
@@ -53,7 +51,7 @@ class LlmChooser(StatelessChooser):
 
     def restore(self, trial: TrialRecord) -> None:
         """Count recorded failures as they were counted live."""
-        self._failures = self._failures + 1 if trial.note.startswith(FALLBACK) else 0
+        self._failures = self._failures + 1 if trial.is_fallback else 0
 
     def choose(self, number: int, seen: list[Observation]) -> Chosen | None:
         """Ask the model; None while it thinks. A failure leaves the trial to the sampler."""
@@ -144,7 +142,7 @@ class LlmChooser(StatelessChooser):
                 "Mend that and go on with `hpo resume`, or search with another --algorithm"
             ) from error
         self.add_step("fallback", number, str(error), failures=self._failures)
-        return Chosen(note=f"{FALLBACK}: {error}")
+        return Chosen(note=f"fallback to tpe: {error}", memo={FALLBACK: True})
 
 
 def _line(why: Any) -> str:

@@ -32,7 +32,6 @@ from hpo.core.trial import Direction, TrialRecord, TrialState
 from hpo.run.checkpoints import best_checkpoint
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import RunDir
-from hpo.searching.state_writer import FALLBACK
 
 NOT_COMPARED = "not_compared"
 """Key of the reason why an evaluation is not compared with the other."""
@@ -74,7 +73,7 @@ def build_result(
     history = [_entry(t, outline(t.number), notes.get(t.number)) for t in trials]
     several = {} if not facts.objectives else {"pareto_front": front_of(history, facts)}
     shown = None if best is None else _best(run, ledger, best, facts, show)
-    fallbacks = sum(t.note.startswith(FALLBACK) for t in trials)
+    fallbacks = sum(t.is_fallback for t in trials)
     return {
         "best": shown,
         "progress": {

@@ -170,6 +170,10 @@ class Ended:
     """`{"kind", "message"}`, kind one of `FAILURE_KINDS`."""
 
 
+FALLBACK = "fallback"
+"""Key of a memo: see `TrialRecord.is_fallback`."""
+
+
 @dataclass(slots=True, kw_only=True)
 class TrialRecord:
     """Everything the ledger knows of a trial."""
@@ -212,6 +216,12 @@ class TrialRecord:
     def is_repeat(self) -> bool:
         """Whether the trial is a finalist that is trained again."""
         return self.purpose == Purpose.CONFIRM
+
+    @property
+    def is_fallback(self) -> bool:
+        """Whether a language model was to choose the trial and failed to."""
+        # Earlier releases have left the note alone.
+        return bool((self.memo or {}).get(FALLBACK)) or self.note.startswith(FALLBACK)
 
     @property
     def is_refused(self) -> bool:

@@ -44,8 +44,6 @@ from hpo.study.trainers import find_trainer
 if TYPE_CHECKING:
     from search_spaces import SearchSpace
 
-FALLBACK = "fallback"
-"""A trial's note begins with it where a language model was to choose it and failed to."""
 AT_ONCE = (Started, Preparing, Review, Paused, Continued)
 """Events after which the state is written however short ago that was done: for long, none may come
 after them."""
@@ -211,7 +209,7 @@ def describe_end(
         rungs=tuple(measure_rungs(trials, ledger.direction)),
         stages=tuple(measure_stages(trials, ledger.direction)),
         edges=tuple(str(edge) for edge in find_edges(space, trials, ledger.direction)),
-        fallbacks=sum(t.note.startswith(FALLBACK) for t in trials),
+        fallbacks=sum(t.is_fallback for t in trials),
         report=report,
     )
 

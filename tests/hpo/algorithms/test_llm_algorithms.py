@@ -165,6 +165,28 @@ def test_failures_in_a_row_are_counted_over_a_restart(tmp_path):
         resume_search(result.run, Ear().settings(probe=False))
 
 
+def test_failures_in_a_row_are_counted_whatever_else_stands_in_their_notes():
+    """A trial of the last of several stages says first what it begins with."""
+
+    def make():
+        algorithm = create_algorithm(
+            "llm", quick_space(), direction="maximize", num_epochs=9, seed=0, pruner="none",
+            options={"llm_endpoint": DEAD, "llm_max_failures": 2},
+        )  # fmt: skip
+        algorithm.ask(0)
+        return algorithm
+
+    made, again, failed = make(), make(), []
+    for number in (1, 2):
+        failed.append(record_of(ask(made, number)))
+        failed[-1].note = f"begins with trial 9 (heads, 0.5); {failed[-1].note}"
+    assert [t.is_fallback for t in failed] == [True, True]
+    for record in failed:
+        again.restore(record)
+    with pytest.raises(LlmError, match="3 trials in a row"):
+        ask(again, 3)
+
+
 def test_the_phases_of_a_plan_are_carried_out_and_kept(tmp_path):
     ear = Ear(stop_after=(3, 9))
     endpoint = Endpoint()
