@@ -39,6 +39,7 @@ ENTRY = AlgorithmEntry(
             name="max_concurrent",
             route_default=4,
             low=1,
+            instead="--concurrent",
             help="trials at a time; `hpo search` takes --concurrent",
         ),
         Option(

@@ -37,6 +37,8 @@ class Option:
     high: float | None = None
     route_default: Any = _LIKE_DEFAULT
     """What the AutoML route takes where nothing is given; `hpo search` takes `default`."""
+    instead: str = ""
+    """What `hpo search` has in its place, where the option says nothing to it."""
     env: tuple[str, ...] = ()
     """Environment variables that are read, in this order, where nothing is given."""
     is_secret: bool = False

@@ -238,6 +238,12 @@ def check_options(name: str, options: Mapping[str, Any], *, route: bool = False)
             )
         return {}
     entry = find_algorithm(name)
+    for option in entry.options:
+        if option.instead and not route and not options.keys().isdisjoint(option.names):
+            raise SpecError(
+                f"search.algorithm_options.{option.name}: has no effect here; give "
+                f"{option.instead} in its place"
+            )
     return resolve_options(entry.name, entry.options, options, route=route)
 
 

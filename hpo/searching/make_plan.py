@@ -65,7 +65,8 @@ def plan_study(
     budget = study.budget.trials
     unplaced = build_base_spec(study, trainer, {})
     refuse_secrets(study.search.algorithm, study.search.algorithm_options)
-    check_options(study.search.algorithm, study.search.algorithm_options)
+    is_route = route_style is not None
+    check_options(study.search.algorithm, study.search.algorithm_options, route=is_route)
     if study.search.max_latency or study.search.max_params:
         demand(trainer, CostMeter)
     if study.search.average:

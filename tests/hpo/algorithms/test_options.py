@@ -105,6 +105,13 @@ def test_an_unknown_option_is_refused_by_every_algorithm(entry):
         )  # fmt: skip
 
 
+@pytest.mark.parametrize("spelling", ["max_concurrent", "automl_max_concurrent"])
+def test_an_option_of_the_route_alone_is_refused_with_what_takes_its_place(spelling):
+    with pytest.raises(SpecError, match=r"options\.max_concurrent: has no effect here; .*--conc"):
+        check_options("asha", {spelling: 2})
+    assert check_options("asha", {spelling: 2}, route=True)["max_concurrent"] == 2
+
+
 def test_options_need_a_chosen_algorithm():
     with pytest.raises(SpecError, match="needs a chosen algorithm"):
         check_options("auto", {"reduction_factor": 4})
