@@ -32,6 +32,8 @@ class Observation:
     error: str = ""
     is_infeasible: bool = False
     """Whether it failed because of its parameters, so that similar points should be avoided."""
+    is_refused: bool = False
+    """Whether it was refused before it started, which counts as no trial."""
 
     def __deepcopy__(self, _memo: dict[int, Any]) -> Self:
         """Nothing in it changes, and a long search has many."""

@@ -120,7 +120,7 @@ class CloseLook:
     def _is_due(self, best: Observation, seen: Sequence[Observation]) -> bool:
         """Whether the default is still the best after others enough."""
         others = [o for o in seen if o.number not in self._steps]
-        ended = [o for o in others if o.state is not TrialState.RUNNING]
+        ended = [o for o in others if _is_judged(o)]
         is_close = best.latents == self._default or best.number in self._steps
         is_late = len(ended) > self._others and sum(o.epochs for o in ended) >= self._epochs
         return is_close and is_late and self._is_within(best)
@@ -157,3 +157,10 @@ class CloseLook:
             moved_D = rng.normal(origin_D, step.width)
         stays_D = [isinstance(dimension, Choice) for dimension in self._space.dimensions]
         return np.where(stays_D, origin_D, np.clip(moved_D, 0.0, 1.0))
+
+
+def _is_judged(trial: Observation) -> bool:
+    """Whether a trial has ended with a value, or without one by its own parameters."""
+    if trial.state is TrialState.FAILED:
+        return trial.is_infeasible and not trial.is_refused
+    return trial.state is not TrialState.RUNNING

@@ -71,7 +71,7 @@ class Recipe:
     learns_from_pruned: bool = True
     """Whether the sampler reads pruned trials; else they count with their last value."""
     max_trials: int | None = None
-    """Proposals after which there are no more."""
+    """Proposals after which there are no more; refused ones are not counted."""
     enough_complete: int | None = None
     """Trials trained in full, beside the default, after which there are no more."""
     can_repeat: bool = False
@@ -129,7 +129,7 @@ class OptunaAlgorithm(StudyKeeper):
         self._outside: set[int] = set()
         """Trials of before the space was changed that do not lie in it; no chooser sees them."""
         self._num_complete = 0
-        self._num_given = 0
+        self._num_given = self._num_refused = 0
         self._limits: Limits = {}
 
     @property
@@ -322,9 +322,11 @@ class OptunaAlgorithm(StudyKeeper):
         value = trial.value
         value = value if value is not None and math.isfinite(value) else None
         infeasible = is_infeasible(trial)
+        self._num_refused += trial.is_refused
         self._see(
-            trial.number, value=value, state=trial.state, error=error, is_infeasible=infeasible
-        )
+            trial.number, value=value, state=trial.state, error=error, is_infeasible=infeasible,
+            is_refused=trial.is_refused,
+        )  # fmt: skip
         brain_trial = self._trials[trial.number]
         is_full = trial.state is TrialState.COMPLETE
         is_default = trial.number == next(iter(self._trials))
@@ -357,7 +359,8 @@ class OptunaAlgorithm(StudyKeeper):
 
     def _has_ended(self) -> bool:
         recipe = self._recipe
-        if recipe.max_trials is not None and len(self._trials) >= recipe.max_trials:
+        num_tried = len(self._trials) - self._num_refused
+        if recipe.max_trials is not None and num_tried >= recipe.max_trials:
             return True
         return recipe.enough_complete is not None and self._num_complete >= recipe.enough_complete
 

@@ -158,9 +158,8 @@ def check_stages(study: StudySpec, trainer: Trainer) -> None:
     found = read_stages(study.search)
     if len(found) > 1:
         raise SpecError(
-            f"search.earlier_stages: must be one stage, got {', '.join(found)}: trials of the last "
-            "stage begin with those of one other, and no stage between them with any; leave all but "
-            "one out"
+            f"search.earlier_stages: must be one stage, got {', '.join(found)}; trials of the last "
+            "stage begin with those of one other, so leave all but one out"
         )
     if not isinstance(trainer, StageStarter):
         raise SpecError(

@@ -136,3 +136,24 @@ def test_options_stay_what_they_are_in_small_steps():
     steps = steps_of(made)
     assert len(steps) > 10
     assert {made.records[number].params["m.kind"] for number in steps} == {"b"}
+
+
+@pytest.mark.parametrize(("kind", "first"), [("over_limit", 21), ("code", 21), ("diverged", 11)])
+def test_trials_that_say_nothing_of_the_default_are_not_counted_against_it(kind, first):
+    """Ten that were refused, or failed by a fault, leave ten others to be waited for."""
+    made = Search(
+        "mfbo", values=tuned, most=24, space=SPACE, pruner="none", context={"planned_trials": 24}
+    )
+    while len(made.records) < 24:
+        made.fill()
+        (number,) = made.live
+        record = made.records[number]
+        if 1 <= number <= 10:
+            record.error = {"kind": kind, "message": "no"}
+            record.state = TrialState.FAILED
+            made.live.clear()
+            made.algorithm.tell(record)
+        else:
+            for _ in range(EPOCHS):
+                made.step(record)
+    assert min(steps_of(made)) == first

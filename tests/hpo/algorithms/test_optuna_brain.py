@@ -291,6 +291,19 @@ def test_a_surface_is_as_low_as_its_worst_trial_where_one_failed_whenever_that_w
     assert algorithm.ask(4) is not None
 
 
+def test_a_trial_that_was_refused_is_none_of_those_that_were_asked_for():
+    algorithm = create_algorithm(
+        "tpe", quick_space(), direction="maximize", num_epochs=EPOCHS, seed=0, pruner="none",
+        options={"max_recommendations": 3},
+    )  # fmt: skip
+    records = [record_of(algorithm.ask(number)) for number in range(3)]
+    assert algorithm.ask(3) is None
+    records[1].state, records[1].error = TrialState.FAILED, {"kind": "over_limit", "message": "no"}
+    algorithm.tell(records[1])
+    assert algorithm.ask(3) is not None
+    assert algorithm.ask(4) is None
+
+
 class FailingSampler(optuna.samplers.RandomSampler):
     """Fails while it proposes a value, as one whose model cannot be fitted."""
 

@@ -74,7 +74,9 @@ def test_a_trainer_that_begins_no_trial_with_another_one_has_no_stages():
 def test_more_than_one_stage_before_the_last_is_refused():
     """The last one's trials begin with those of one stage, so all before that were for nothing."""
     two = {"edges": EARLIER["heads"], **EARLIER}
-    with pytest.raises(SpecError, match=r"^search\.earlier_stages: must be one stage, got edges, h"):
+    with pytest.raises(
+        SpecError, match=r"^search\.earlier_stages: must be one stage, got edges, h"
+    ):
         plan_study(study(earlier_stages=two), TRAINER)
 
 
