@@ -32,6 +32,7 @@ from hpo.run.disk_errors import find_problem
 from hpo.study.plan import held_out_sources
 from hpo.study.provenance import describe_source
 from hpo.study.skill import load_skill
+from hpo.study.start_files import describe_file
 
 logger = logging.getLogger(__name__)
 
@@ -78,13 +79,12 @@ def look(
     places = held_out or facts.plan.sources
     sources = [places[split] for split in ("reference", "query") if split in places]
     described = None if is_gone else _describe(sources, facts.trainer)
-    earlier: dict[str, Any] | None = None
-    with contextlib.suppress(OSError, ValueError):  # a damaged file counts as none
-        if kept.is_file() and (is_gone or kept.stat().st_mtime >= checkpoint.stat().st_mtime):
-            found: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
-            _ = from_dict(_Look, found)
-            if found["map"] or not with_map:
-                earlier = found
+    looked_at = ""
+    with contextlib.suppress(OSError):
+        looked_at = describe_file(checkpoint)
+    earlier = _read_kept(kept, checkpoint, looked_at, is_gone=is_gone)
+    if earlier and with_map and not earlier["map"]:
+        earlier = None
     if earlier and (described in (None, earlier.get("sources")) or _has_to_do(earlier, kept)):
         return earlier
     if not isinstance(facts.trainer, Explainer):
@@ -105,11 +105,29 @@ def look(
         logger.warning("trial %d was not looked at%s: %s", trial.number, anew, error_line(error))
         logger.debug("the traceback", exc_info=True)
         return earlier
+    told = {"sources": described, "checkpoint": looked_at}
     try:
-        write_atomically(kept, json.dumps({**explained, "sources": described}))
+        write_atomically(kept, json.dumps({**explained, **told}))
     except OSError as error:  # a run that may only be read
         logger.debug("what was looked up is not kept: %s", error)
     return explained
+
+
+def _read_kept(
+    kept: Path, checkpoint: Path, looked_at: str, *, is_gone: bool
+) -> dict[str, Any] | None:
+    """Read an explanation that is of the checkpoint as it is, or of one that was removed.
+
+    Earlier releases did not keep which it was of, but wrote the file after that.
+    """
+    with contextlib.suppress(OSError, ValueError):  # a damaged file counts as none
+        found: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
+        _ = from_dict(_Look, found)
+        if is_gone or found.get("checkpoint") == looked_at != "":
+            return found
+        if "checkpoint" not in found and kept.stat().st_mtime >= checkpoint.stat().st_mtime:
+            return found
+    return None
 
 
 def _has_to_do(earlier: Mapping[str, Any], kept: Path) -> bool:

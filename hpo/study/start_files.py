@@ -18,7 +18,7 @@ from hpo.study.skill import load_skill
 
 def describe_start_files(spec: Mapping[str, Any], trainer: Trainer) -> dict[str, str]:
     """Size and digest of each file that a trial reads beside its data, by spec key."""
-    return {key: _describe(path) for key, path in _start_files(spec, trainer).items()}
+    return {key: describe_file(path) for key, path in _start_files(spec, trainer).items()}
 
 
 class StartFiles:
@@ -49,7 +49,7 @@ class StartFiles:
             stamp = (facts.st_ino, facts.st_mtime_ns, facts.st_size)
             if self._stamps.get(key) == stamp:
                 continue
-            if (now := _describe(path)) != self._kept[key]:
+            if (now := describe_file(path)) != self._kept[key]:
                 raise RunError(
                     f"{key}: {path} must stay the file that the search began with, and has become "
                     f"another ({self._kept[key]} -> {now}); bring it back and `hpo resume`, or go "
@@ -66,7 +66,8 @@ def _start_files(spec: Mapping[str, Any], trainer: Trainer) -> dict[str, Path]:
     return {k: Path(v) for k, v in named.items() if isinstance(v, str) and Path(v).is_file()}
 
 
-def _describe(path: Path) -> str:
+def describe_file(path: Path) -> str:
+    """Size and digest of a file's contents."""
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     return f"{path.stat().st_size} bytes, digest {digest[:12]}"

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import tempfile
 import time
 from dataclasses import replace
@@ -87,6 +88,29 @@ def test_what_was_looked_up_is_used_until_pictures_or_labels_change(look, tmp_pa
     trainer.query = tmp_path / "moved"
     look(trainer, is_held_out)
     assert trainer.looks == 4, "thumbnails lie at the new place"
+
+
+def test_a_look_at_a_checkpoint_that_is_replaced_meanwhile_is_not_used_for_the_next(look, tmp_path):
+    """As by `hpo report` while the search goes on: the look begins before, and ends after that."""
+    best = tmp_path / "run" / "trials" / "0000" / "ckpt" / "best.ckpt"
+
+    class Slow(Looking):
+        def explain(self, spec, with_map=True):
+            if not self.looks:
+                best.write_text("a later epoch")
+                os.utime(best, (1, 1))
+            return super().explain(spec, with_map)
+
+    trainer = Slow(tmp_path / "q.csv")
+    trainer.query.write_text("1.png,apple\n")
+    for looks in (1, 2, 2):
+        look(trainer)
+        assert trainer.looks == looks
+    shutil.copytree(tmp_path / "run", tmp_path / "copy")  # which gives all files new times
+    shutil.rmtree(tmp_path / "run")
+    (tmp_path / "copy").rename(tmp_path / "run")
+    look(trainer)
+    assert trainer.looks == 2
 
 
 def test_a_look_that_fails_now_leaves_the_one_before(look, tmp_path, caplog):
