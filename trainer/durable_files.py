@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import threading
@@ -11,6 +12,8 @@ from functools import partial
 from pathlib import Path
 
 _PROBE_BYTES = 1 << 16
+_MANY_FILES = 300
+"""To wait for so many one by one takes longer than for all that their disk has to write."""
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -27,7 +30,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         raise
     finally:
         temporary.unlink(missing_ok=True)
-    _sync_folder(path.parent)
+    _sync(path.parent)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -37,21 +40,31 @@ def write_text(path: Path, text: str) -> None:
 
 @contextmanager
 def beside(target: Path, *, prefix: str = "") -> Iterator[Path]:
-    """A folder that takes the target's place once it is whole; the caller keeps others away.
+    """A folder that takes the target's place once it is whole and on the disk.
+
+    The caller keeps others away.
 
     Args:
-        target: what lies there goes.
+        target: what lies there goes then.
         prefix: of the folder's name until then; a dot hides it from who looks at the place.
     """
     draft = target.with_name(f"{prefix}{target.name}.tmp")
+    before = target.with_name(f".{target.name}.old")
+    if before.exists() and not target.exists():
+        before.rename(target)  # a kill came between the two renames below
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
     try:
         yield draft
-        shutil.rmtree(target, ignore_errors=True)
+        _sync_tree(draft)
+        shutil.rmtree(before, ignore_errors=True)
+        if target.exists():
+            target.rename(before)
         draft.rename(target)
+        _sync(target.parent)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+    shutil.rmtree(before, ignore_errors=True)
 
 
 def link_or_copy(source: Path, target: Path) -> None:
@@ -74,12 +87,23 @@ def _demand_room(file: Path) -> None:
         os.fsync(stream.fileno())
 
 
-def _sync_folder(folder: Path) -> None:
+def _sync_tree(folder: Path) -> None:
+    """Wait until all that lies in a folder is on the disk."""
+    paths = [folder, *folder.rglob("*")]
+    if len(paths) > _MANY_FILES:
+        _sync(folder, getattr(ctypes.CDLL(None), "syncfs", lambda _descriptor: os.sync()))
+        return
+    for path in paths:
+        _sync(path)
+
+
+def _sync(path: Path, how: Callable[[int], object] = os.fsync) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
     try:
-        descriptor = os.open(folder, os.O_RDONLY)
-    except OSError:  # not every platform opens folders
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:  # not every platform opens folders; a link may lead nowhere
         return
     try:
-        os.fsync(descriptor)
+        how(descriptor)
     finally:
         os.close(descriptor)

@@ -1,5 +1,9 @@
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 
+from trainer import durable_files
 from trainer.durable_files import beside, link_or_copy, write_atomically, write_text
 
 
@@ -35,5 +39,39 @@ def test_a_folder_takes_its_place_whole_or_not_at_all(tmp_path):
     assert [p.name for p in (tmp_path / "model").iterdir()] == ["old"]
     with beside(tmp_path / "model") as draft:
         (draft / "new").touch()
+        assert [p.name for p in (tmp_path / "model").iterdir()] == ["old"]
     assert [p.name for p in (tmp_path / "model").iterdir()] == ["new"]
     assert [p.name for p in tmp_path.iterdir()] == ["model"]
+
+
+def test_what_a_kill_left_between_two_renames_is_there_until_it_is_replaced(tmp_path):
+    (tmp_path / ".model.old").mkdir()
+    (tmp_path / ".model.old" / "old").touch()
+    with beside(tmp_path / "model") as draft:
+        assert [p.name for p in (tmp_path / "model").iterdir()] == ["old"]
+        (draft / "new").touch()
+    assert [str(p.relative_to(tmp_path)) for p in sorted(tmp_path.rglob("*"))] == [
+        "model",
+        "model/new",
+    ]
+
+
+@pytest.mark.parametrize("count", [2, 400])
+def test_all_of_a_folder_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch, count):
+    """Many files at once: waiting for each takes long."""
+    steps, rename = [], Path.rename
+
+    def note(descriptor):
+        steps.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+
+    monkeypatch.setattr("os.fsync", note)
+    monkeypatch.setattr("ctypes.CDLL", lambda _: SimpleNamespace(syncfs=note))
+    monkeypatch.setattr(Path, "rename", lambda *a: (steps.append("renamed"), rename(*a))[1])
+    monkeypatch.setattr(durable_files._sync, "__defaults__", (note,))
+    with beside(tmp_path / "set") as draft:
+        (draft / "sub").mkdir()
+        for number in range(count):
+            (draft / "sub" / f"{number}.png").touch()
+    files = ["set.tmp", "sub", "0.png", "1.png"] if count == 2 else ["set.tmp"]
+    assert sorted(steps[:-2]) == sorted(files)
+    assert steps[-2:] == ["renamed", tmp_path.name]

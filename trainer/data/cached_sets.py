@@ -6,6 +6,7 @@ nor `clear_caches` takes it away from a trial: its next trial would make it agai
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import shutil
@@ -26,6 +27,9 @@ KINDS = ("images", "features")
 
 META = "meta.json"
 """What a set says of itself; the time of its last use is this file's."""
+
+_UNFINISHED = ".tmp"
+"""Ending of what is being built (`trainer.durable_files.beside`) or removed."""
 
 _logger = logging.getLogger(__name__)
 
@@ -76,7 +80,7 @@ def list_caches(cache_dir: Path | None = None) -> list[CacheEntry]:
     """Sets on disk, of all kinds, the last used first."""
     root = cache_dir or cache_settings().folder
     metas = (meta for kind in KINDS for meta in (root / kind).glob(f"*/{META}"))
-    entries = [_read_entry(meta.parent) for meta in metas]
+    entries = [_read_entry(meta.parent) for meta in metas if meta.parent.suffix != _UNFINISHED]
     return sorted((e for e in entries if e is not None), key=lambda e: -e.last_used)
 
 
@@ -147,7 +151,7 @@ def _fits(entry: CacheEntry, name: str) -> bool:
 
 
 def _read_entry(path: Path) -> CacheEntry | None:
-    """A set's entry, or None where it has just been removed."""
+    """A set's entry, or None where it has just been removed, or is damaged."""
     try:
         meta = json.loads((path / META).read_text(encoding="utf-8"))
         with exclusive_if_free(in_use_path(path)) as is_free:
@@ -165,7 +169,7 @@ def _read_entry(path: Path) -> CacheEntry | None:
             num_features=meta.get("num_features", 0),
             trunk=meta.get("trunk", ""),
         )
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
 
 
@@ -175,12 +179,26 @@ def _remove(path: Path) -> bool:
         exclusive_if_free(in_use_path(path)) as is_unused,
     ):
         if is_ours and is_unused:
-            shutil.rmtree(path, ignore_errors=True)
-            shutil.rmtree(path.with_name(f"{path.name}.tmp"), ignore_errors=True)
+            discard(path)
         return is_ours and is_unused
 
 
+def discard(path: Path) -> None:
+    """Remove a set; of one that a kill has left half removed nothing is taken for a set."""
+    leftover = path.with_name(f"{path.name}{_UNFINISHED}")
+    shutil.rmtree(leftover, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        path.rename(leftover)
+    shutil.rmtree(leftover, ignore_errors=True)
+
+
 def _remove_leftovers(root: Path) -> None:
-    """Remove what killed builders left behind; what is being built is locked and stays."""
-    for draft in (draft for kind in KINDS for draft in (root / kind).glob("*.tmp")):
-        _remove(draft.with_suffix(""))
+    """Remove what was left behind by a kill, or by a cut of the power, and is no set.
+
+    What is being built is locked and stays.
+    """
+    for path in (path for kind in KINDS for path in (root / kind).glob("*/")):
+        if path.suffix == _UNFINISHED:
+            _remove(path.with_suffix(""))
+        elif _read_entry(path) is None:
+            _remove(path)

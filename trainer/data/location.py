@@ -218,7 +218,8 @@ def make_once(target: Path, record: str, fill: Callable[[Path], None]) -> None:
         fill: called with a folder beside the target.
     """
     with exclusive(target.with_name(f"{target.name}.lock")):
-        if not (target / record).is_file():
+        kept = target / record
+        if not (kept.is_file() and kept.stat().st_size):  # empty after a cut of the power
             with beside(target) as draft:
                 fill(draft)
 

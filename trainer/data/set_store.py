@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from trainer.amounts import size_text
-from trainer.data.cached_sets import META, evict, in_use_path
+from trainer.data.cached_sets import META, discard, evict, in_use_path
 from trainer.data.location import cache_settings, exclusive, shared
 from trainer.durable_files import beside
 from trainer.errors import InfrastructureError
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _ROOM_LEFT_BYTES = 64_000_000
+
+_DAMAGED = (FileNotFoundError, EOFError, ValueError, KeyError)
+"""What reading meets in a set of which files are missing, empty or cut off."""
 
 _T = TypeVar("_T")
 
@@ -63,15 +66,20 @@ def find_or_build(
     root = cache_dir or settings.folder
     target = root / kind / key
     with exclusive(target.with_name(f"{key}.lock")):
-        if not target.is_dir():
-            evict(root, keep=target, limit_bytes=settings.limit_bytes - num_bytes)
-            _demand_room(target.parent, num_bytes, what)
-            started = time.monotonic()
-            with beside(target) as draft:
-                meta = build(draft)
-                (draft / META).write_text(json.dumps(meta), encoding="utf-8")
-            _logger.info("%s: made in %.1f s", what, time.monotonic() - started)
-        os.utime(target / META)
+        if target.is_dir():
+            try:
+                os.utime(target / META)
+                return read(target)
+            except _DAMAGED as e:
+                _logger.warning("%s: is damaged (%s), and is made anew", target, str(e))
+                discard(target)
+        evict(root, keep=target, limit_bytes=settings.limit_bytes - num_bytes)
+        _demand_room(target.parent, num_bytes, what)
+        started = time.monotonic()
+        with beside(target) as draft:
+            meta = build(draft)
+            (draft / META).write_text(json.dumps(meta), encoding="utf-8")
+        _logger.info("%s: made in %.1f s", what, time.monotonic() - started)
         return read(target)
 
 

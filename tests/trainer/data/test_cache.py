@@ -172,6 +172,44 @@ def test_a_kill_in_the_middle_leaves_nothing_in_the_way(folder, tmp_path, cache_
     assert not list(cache_dir.glob("images/*.tmp"))
 
 
+@pytest.mark.parametrize("name", ["meta.json", "sizes.npy", "images.npy"])
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_set_that_a_power_cut_or_a_kill_has_damaged_is_made_anew(
+    folder, make_folder, cache_dir, name, is_there
+):
+    def sets():
+        return [path for path in (cache_dir / "images").iterdir() if path.is_dir()]
+
+    images = open_cache(folder, SIZE).copy()
+    (target,) = sets()
+    for _ in range(2):
+        (target / name).write_bytes(b"")
+        if not is_there:
+            (target / name).unlink()
+        assert len(list_caches()) == (name != "meta.json")
+        np.testing.assert_array_equal(open_cache(folder, SIZE), images)
+    open_cache(scan_folder(make_folder("other", {"a": 1})), SIZE)  # for which room is made
+    assert len(list_caches()) == len(sets())
+    clear_caches()
+    assert sets() == []
+
+
+def test_a_removal_that_is_cut_off_leaves_no_set(folder, cache_dir, monkeypatch):
+    open_cache(folder, SIZE)
+
+    def cut_off(path, **_):
+        if path.exists():
+            next(path.glob("*.npy")).unlink()
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("shutil.rmtree", cut_off)
+        clear_caches()
+    assert list_caches() == []
+    assert open_cache(folder, SIZE).shape == (9, 12, 10, 3)
+    assert [d.suffix for d in (cache_dir / "images").iterdir() if d.is_dir()] == [""]
+
+
 def test_listing_tells_source_count_and_bytes(folder):
     open_cache(folder, SIZE)
     (entry,) = list_caches()

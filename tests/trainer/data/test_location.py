@@ -175,6 +175,22 @@ def test_a_write_under_a_lock_that_fails_without_a_path_gets_one(tmp_path):
     assert caught.value.filename == str(tmp_path)
 
 
+def test_a_folder_is_filled_once_and_again_where_its_record_is_empty(tmp_path):
+    """As a cut of the power leaves it."""
+    fills = []
+
+    def fill(draft):
+        fills.append(draft)
+        (draft / "split.json").write_text("{}")
+
+    record = tmp_path / "set" / "split.json"
+    for left, count in (("", 1), ("{}", 1), ("", 2)):
+        if record.exists():
+            record.write_text(left)
+        location.make_once(record.parent, record.name, fill)
+        assert (len(fills), record.read_text()) == (count, "{}")
+
+
 def test_a_lock_ends_with_its_process(tmp_path):
     lock = tmp_path / "x.lock"
     code = (
