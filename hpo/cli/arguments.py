@@ -15,7 +15,6 @@ from typing import Any, NoReturn
 _WANTED = {"int": "a whole number", "float": "a number"}
 _WRONG_TYPE = re.compile(r"argument (\S+): invalid (int|float) value: (.*)", re.DOTALL)
 _NO_VALUE = re.compile(r"argument (\S+): expected (?:one argument|at least one argument)")
-_WRONG_CHOICE = re.compile(r"argument (\S+): invalid choice: (.*) \(choose from (.*)\)", re.DOTALL)
 _MISSING = re.compile(r"the following arguments are required: (.*)")
 _EMPTY = "needs a value, got an empty one (a variable that is not set?)"
 _TOGETHER = re.compile(r"argument (\S+): not allowed with argument (\S+)")
@@ -77,6 +76,11 @@ class Parser(argparse.ArgumentParser):
                 self.error(f"{_name_of(action)}: is given twice, with {both}; leave one out")
         return super()._get_values(action, arg_strings)
 
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Name the choices; releases of Python spell them differently in their own sentence."""
+        if action.choices is not None and value not in action.choices:
+            self.error(_wrong_choice(_name_of(action), value, list(map(str, action.choices))))
+
     def parse_whole(self, words: Sequence[str]) -> argparse.Namespace:
         """Parse all words; one that is left over is refused with the nearest flag of its verb."""
         args: argparse.Namespace
@@ -118,8 +122,6 @@ def _in_words(message: str) -> str:
     if found := _NO_VALUE.fullmatch(message):
         flag = found[1].rpartition("/")[2]
         return f"{flag}: needs a value, got none; one that begins with - is written {flag}=-1"
-    if found := _WRONG_CHOICE.fullmatch(message):
-        return _wrong_choice(found[1], found[2], re.findall(r"'([^']*)'", found[3]))
     if found := _MISSING.fullmatch(message):
         return f"{found[1]}: must be given, got nothing"
     if found := _TOGETHER.fullmatch(message):
@@ -127,10 +129,10 @@ def _in_words(message: str) -> str:
     return message
 
 
-def _wrong_choice(name: str, got: str, known: Sequence[str]) -> str:
+def _wrong_choice(name: str, got: Any, known: Sequence[str]) -> str:
     from hpo.core.text import nearest
 
-    guess = nearest(got.strip("'"), known)
+    guess = nearest(str(got), known)
     if guess and len(known) > 5:
-        return f"{name}: there is no {got}{guess}"
-    return f"{name}: must be one of {', '.join(known)}, got {got}{guess}"
+        return f"{name}: there is no {got!r}{guess}"
+    return f"{name}: must be one of {', '.join(known)}, got {got!r}{guess}"

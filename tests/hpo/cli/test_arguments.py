@@ -1,5 +1,6 @@
 """Messages of wrong flags, against the ones that argparse really makes on this Python."""
 
+import argparse
 import shlex
 
 import pytest
@@ -41,6 +42,26 @@ def test_a_wrong_word_is_one_line_with_what_to_do(capsys, words, said):
     assert caught.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line == f"hpo toy: {said} `hpo toy --help` lists what can be given"
+
+
+@pytest.mark.parametrize("spelt", [repr, str])
+def test_the_choices_are_named_however_a_release_of_python_spells_them(monkeypatch, capsys, spelt):
+    """Python 3.12.8 to 3.14 leave the quotes out of argparse's own sentence."""
+
+    def check(_self, action, value):
+        if action.choices is not None and value not in action.choices:
+            known = ", ".join(map(spelt, action.choices))
+            told = f"invalid choice: {value!r} (choose from {known})"
+            raise argparse.ArgumentError(action, told)
+
+    monkeypatch.setattr(argparse.ArgumentParser, "_check_value", check)
+    for words, said in (
+        (["r", "--mode", "maybe"], "--mode: must be one of on, off, got 'maybe'; "),
+        (["r", "--kind", "tpee"], "--kind: there is no 'tpee'; did you mean 'tpe'?"),
+    ):
+        with pytest.raises(SystemExit):
+            parser().parse_whole(words)
+        assert capsys.readouterr().err.startswith(f"hpo toy: {said}")
 
 
 @pytest.mark.parametrize(
