@@ -19,5 +19,5 @@ COPY studies studies
 RUN pip install --no-cache-dir -c constraints.txt '.[search]' onnxruntime pillow fsspec numpy
 WORKDIR /
 EXPOSE 8000
-HEALTHCHECK CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/health', timeout=5)"]
+HEALTHCHECK CMD ["python", "-c", "import urllib.request as u; u.build_opener(u.ProxyHandler({})).open('http://127.0.0.1:8000/health', timeout=5)"]
 ENTRYPOINT ["hpo", "serve", "--out", "/runs", "--host", "0.0.0.0", "--port", "8000", "--yes-expose"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import ipaddress
 import json
 import os
 import shlex
@@ -191,6 +192,20 @@ def _ask(url: str, body: dict[str, Any] | None = None, timeout: float = 30.0) ->
     data = None if body is None else json.dumps(body).encode()
     head = {"Content-Type": "application/json"}
     question = request.Request(url, data, head)  # noqa: S310 - http(s), checked by the caller
-    with request.urlopen(question, timeout=timeout) as answer:  # noqa: S310 - as above
+    # What the environment names as a proxy does not know this machine's own servers.
+    direct = [request.ProxyHandler({})] if _is_here(parse.urlsplit(url).hostname or "") else []
+    with request.build_opener(*direct).open(question, timeout=timeout) as answer:
         text = answer.read().decode()
     return json.loads(text) if text.startswith("{") else text
+
+
+def _is_here(host: str) -> bool:
+    """Whether a host is this machine: by its usual names, or an address that it has."""
+    if host in LOCAL_HOSTS:
+        return True
+    with contextlib.suppress(OSError, ValueError):
+        is_new = ipaddress.ip_address(host).version == 6  # a name may take long to look up
+        with socket.socket(socket.AF_INET6 if is_new else socket.AF_INET) as probe:
+            probe.bind((host, 0))
+            return True
+    return False

@@ -63,9 +63,15 @@ def a_run(folder, name="shelf"):
     return RunDir(folder)
 
 
-@pytest.mark.parametrize("name", ["shelf", "it's", "a&b=c #5"])
-def test_a_run_is_asked_for_by_what_it_says_of_itself(tmp_path, name):
-    """By the names that the mirror has written, whatever the folders are called."""
+@pytest.mark.parametrize(
+    ("name", "at"),
+    [("shelf", "127.0.0.1"), ("it's", "127.0.0.2"), ("a&b=c #5", "mlflow.invalid")],
+)
+def test_a_run_is_asked_for_by_what_it_says_of_itself(tmp_path, monkeypatch, name, at):
+    """By the names that the mirror has written, whatever the folders are called.
+
+    Another machine is asked by way of the proxy that the environment names, this one is not.
+    """
     asked = []
 
     class Answers(BaseHTTPRequestHandler):
@@ -85,9 +91,13 @@ def test_a_run_is_asked_for_by_what_it_says_of_itself(tmp_path, name):
         def log_message(self, *_):
             pass
 
-    with HTTPServer(("127.0.0.1", 0), Answers) as mlflow:
+    with HTTPServer(("0.0.0.0", 0), Answers) as mlflow:  # noqa: S104 - for a moment
         threading.Thread(target=mlflow.serve_forever, args=(0.01,), daemon=True).start()
-        base = f"http://127.0.0.1:{mlflow.server_port}"
+        for variable in ("no_proxy", "NO_PROXY", "HTTP_PROXY"):
+            monkeypatch.delenv(variable, raising=False)
+        port = mlflow.server_port if at == "mlflow.invalid" else 9
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{port}")
+        base = f"http://{at}:{mlflow.server_port}"
         links = server.find_links(base, a_run(tmp_path / "proj" / "ws", name))
         mlflow.shutdown()
     assert asked == [[name], f"tags.`hpo.study_uuid` = '{UUID}' and tags.`hpo.role` = 'study'"]
