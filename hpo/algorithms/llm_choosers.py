@@ -139,7 +139,7 @@ class LlmChooser(StatelessChooser):
         if self._failures > self._max_failures:
             raise LlmError(
                 f"{error}; {count_of(self._failures, 'trial')} in a row could not be chosen by it. "
-                "Mend that and go on with `hpo resume`, or search with another --algorithm"
+                "Mend that and resume the search, or search with another --algorithm"
             ) from error
         self.add_step("fallback", number, str(error), failures=self._failures)
         return Chosen(note=f"fallback to tpe: {error}", memo={FALLBACK: True})

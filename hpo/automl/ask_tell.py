@@ -32,7 +32,6 @@ from hpo.automl.status import query_status
 from hpo.automl.views import Views, constants_of
 from hpo.automl.wandb_table import Listeners, group_of, wandb_listeners
 from hpo.automl.workspace import (
-    BY_CALLER,
     RUNGS_STYLE,
     WorkspaceFacts,
     demand_own,
@@ -48,6 +47,7 @@ from hpo.core.spec_dicts import merged
 from hpo.core.trial import Ended
 from hpo.jobs.parents import demand_platform_jobs
 from hpo.run.ledger import Ledger
+from hpo.run.next_commands import BY_CALLER
 from hpo.run.plain_files import write_json
 from hpo.run.run_dir import AUTOML_JOBS, Holder
 from hpo.searching.state_writer import StateWriter, describe_start

@@ -47,10 +47,12 @@ from hpo.core.yaml_io import to_yaml
 from hpo.results.handoff import HandoffError, export_trial, winner_facts, write_report
 from hpo.run.checkpoints import best_checkpoint
 from hpo.run.ledger import Ledger
+from hpo.run.next_commands import search_on
 from hpo.run.plain_files import write_json
 from hpo.run.run_dir import RunDir
 from hpo.run.trial_specs import TrialSpecs
 from hpo.searching.engine import Engine
+from hpo.study.spec import StudySpec
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +66,7 @@ class Ending(Protocol):
     """What is asked of a session whose search has ended (`hpo.automl.session.AutoMLSession`)."""
 
     run: RunDir
+    study: StudySpec
     ledger: Ledger
     bus: EventBus
     trainer: Trainer
@@ -97,7 +100,7 @@ def conclude(session: Ending, engine: Engine, executor: Executor) -> dict[str, A
     """Evaluate the best trial, compare, write `best/`; all failed is a result too."""
     best = engine.best()
     checkpoint, final = _evaluate(session, best, executor)
-    handed = None if best is None else _hand_on(session, best, checkpoint, executor, final)
+    handed = None if best is None else _hand_on(session, engine, best, checkpoint, executor, final)
     _compare(session, best, final)
     if best is not None:
         _hand_over(session, best, checkpoint)
@@ -198,6 +201,7 @@ def _compare(session: Ending, best: TrialRecord | None, final: dict[str, Any]) -
 
 def _hand_on(
     session: Ending,
+    engine: Engine,
     best: TrialRecord,
     checkpoint: Path | None,
     executor: Executor,
@@ -221,7 +225,7 @@ def _hand_on(
         # Validation pictures chose the trial: a figure on them is none of a test.
         "test": final.get("metrics") if final.get("data") == "held_out" else None,
     }
-    commands = next_commands(str(session.run), session.facts)
+    commands = next_commands(session, engine.ended_because)
     write_report(session.run, result, best, session.ledger, exported, commands)
     return result
 
@@ -259,17 +263,18 @@ def _export(session: Ending, best: TrialRecord, executor: Executor) -> dict[str,
     return exported
 
 
-def next_commands(run: str, facts: WorkspaceFacts) -> list[str]:
-    """What a user may want to do with a finished workspace."""
-    word = shell_word(run)
-    # A command line has neither the platform nor the functions.
-    needs_caller = facts.platform or facts.has_eval_fn or facts.has_extractor
-    return [
-        f"hpo status {word}",
-        f"hpo job export --parent {word}",
-        f"hpo job evaluate --parent {word}",
-        *([] if needs_caller else [f"hpo resume {word} --budget +10"]),
-    ]
+def next_commands(session: Ending, because: str) -> list[str]:
+    """What a user may want to do with a finished workspace.
+
+    Args:
+        session: that has searched in it.
+        because: why the search ended.
+    """
+    run, skill = session.run, session.skill_trainer.skill
+    actions = [action for action in ("export", "evaluate") if skill.command(action)]
+    jobs = [f"hpo job {action} --parent {shell_word(run.place)}" for action in actions]
+    steps = [run.command("status"), *jobs, search_on(run, session.study.budget, because)]
+    return [step for step in steps if step]
 
 
 def _delete_others(session: Ending) -> None:

@@ -25,10 +25,11 @@ from hpo.automl.settings import (
     UNSAFE_BATCH,
     read_settings,
 )
-from hpo.automl.workspace import BY_CALLER, WorkspaceFacts, demand_platform
+from hpo.automl.workspace import WorkspaceFacts, demand_platform
 from hpo.core.budget import Budget
 from hpo.core.errors import SpecError
 from hpo.core.spec_dicts import flatten, plain
+from hpo.run.next_commands import BY_CALLER
 from hpo.study.skill import INFO_FILE, Skill
 from hpo.study.skill_address import TrainerFacts, read_address
 from hpo.study.spec import StudySpec

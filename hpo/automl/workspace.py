@@ -12,14 +12,13 @@ from hpo.automl.errors import AutoMLError
 from hpo.automl.objectives import Objective, Objectives, from_list
 from hpo.core.errors import RunError
 from hpo.jobs.data_sources import UNSET_MARKS
+from hpo.run.next_commands import BY_CALLER, call_of
 from hpo.run.plain_files import write_json
 from hpo.run.run_dir import AUTOML_FACTS, STUDY_FILE, lost_facts
 
 AUTOML_DIR = ".automl"
 RESULTS_DIR = "results_dir"
 RUNNING_STYLE, RUNGS_STYLE = "running", "rungs"
-BY_CALLER = "the caller"
-"""The platform of a workspace whose trials the caller trains."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,9 +153,7 @@ def demand_platform(folder: Path, facts: WorkspaceFacts, *, is_given: bool) -> N
     """
     if not facts.platform or (is_given and facts.platform != BY_CALLER):
         return
-    how = "AutoMLRunner(platform_sdk=...).run(workspace_path=..., resume=True)"
-    if facts.platform == BY_CALLER:
-        how = "AutoML(...)"
+    how = call_of({"platform": facts.platform})
     raise RunError(f"{folder}: its trials are jobs of {facts.platform}; go on with {how}")
 
 

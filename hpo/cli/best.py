@@ -6,7 +6,7 @@ import argparse
 
 from hpo.cli.run_flags import add_run_argument, chosen_run, print_json
 from hpo.console.last_page import render_value
-from hpo.core.text import metric_word, shell_word
+from hpo.core.text import metric_word
 from hpo.core.ties import FOUND
 
 HELP = "show the best trial and where its files are"
@@ -22,6 +22,7 @@ def run(args: argparse.Namespace) -> int:
     from hpo.core.errors import RunError
     from hpo.results.story import winner_story
     from hpo.run.handed_on import extent_of_rows, read_current
+    from hpo.run.next_commands import resume_command
 
     chosen = chosen_run(args, looks=True)
     state = chosen.read_state()
@@ -31,10 +32,10 @@ def run(args: argparse.Namespace) -> int:
     if best is None and chosen.has_lost_state():
         raise RunError(
             f"{chosen.state_file}: must be what a search wrote of itself, and is damaged or gone; "
-            f"`{chosen.resume_command}` writes it anew"
+            f"`{resume_command(chosen)}` writes it anew"
         )
     if best is None or best["value"] is None:
-        shows = f"`hpo status {shell_word(chosen)}` shows them"
+        shows = f"`{chosen.command('status')}` shows them"
         raise RunError(f"{chosen}: no trial has a result yet; {shows}")
     if args.json:
         print_json(best)

@@ -199,9 +199,8 @@ def _calibrate(args: argparse.Namespace) -> int:
     queries = count_of(told["queries"], "query", "queries")
     print(f"calibrated by {queries} and {count_of(told['trainings'], 'new training')}")
     unknowns = told["unknowns"]
-    print(
-        f"no threshold: {unknowns['why']}" if "why" in unknowns else price_of(unknowns["threshold"])
-    )
+    price = None if "why" in unknowns else price_of(unknowns["threshold"], chosen)
+    print(price or f"no threshold: {unknowns['why']}")
     _tell_registry(chosen)
     return 0
 

@@ -56,7 +56,8 @@ def run(args: argparse.Namespace) -> int:
     chosen = chosen_run(args, looks=True)
     log = chosen.trial_dir(args.trial) / "log.txt"
     if not log.is_file():
-        raise RunError(f"{chosen}: trial {args.trial} has no log; `hpo status` lists the trials")
+        lists = f"`{chosen.command('status')}` lists the trials"
+        raise RunError(f"{chosen}: trial {args.trial} has no log; {lists}")
     content = GrowingFile(log)
     lines = list(deque(content.new_lines(whole=False), maxlen=args.tail))
     trial = _TrialEvents(chosen, args.trial)

@@ -61,6 +61,7 @@ def run(args: argparse.Namespace) -> int:
     """Print the run's state and its trials."""
     from hpo.results.story import read_story
     from hpo.run.handed_on import extent_of_rows
+    from hpo.run.next_commands import resume_command
     from hpo.study.provenance import find_untrained
 
     chosen = chosen_run(args, looks=True)
@@ -93,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
     extent = extent_of_rows(row["trials"])
     for number, line in enumerate(read_story(chosen, extent)):
         print(f"{'' if number else 'winner':<8}{line}")
-    _print_resume(row, chosen.resume_command)
+    _print_resume(row, resume_command(chosen))
     return 0
 
 

@@ -17,6 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Leave the wish in the run directory; the search sees it after its next epoch."""
     from hpo.core.errors import RunError
+    from hpo.run.next_commands import resume_command
     from hpo.run.run_dir import Holder
 
     chosen = chosen_run(args)
@@ -29,6 +30,6 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json({"run_dir": str(chosen), "stopping": True})
     else:
-        later = f"go on later with: {chosen.resume_command}"
+        later = f"go on later with: {resume_command(chosen)}"
         print(f"{chosen} will stop after the running epochs; {later}")
     return 0

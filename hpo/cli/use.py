@@ -25,7 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Pin, and say which run is used."""
-    from hpo.core.errors import RunError, SpecError
+    from hpo.core.errors import SpecError
+    from hpo.run.next_commands import no_model_error
     from hpo.run.run_dir import list_runs
     from hpo.run.used_run import find_model_run, is_finished, pin_run, pinned_run, unpin_run
 
@@ -37,9 +38,7 @@ def run(args: argparse.Namespace) -> int:
     elif args.run_name:
         chosen = find_model_run(args.run_name, out)
         if not is_finished(chosen):
-            raise RunError(
-                f"{chosen}: has no exported model yet; finish the search or run `hpo export`"
-            )
+            raise no_model_error(chosen)
         pin_run(chosen, out)
     pinned = pinned_run(out)
     is_pinned = pinned is not None

@@ -17,7 +17,6 @@ from hpo.console.progress_words import describe_left, describe_use, split_runnin
 from hpo.console.review_lines import render_review
 from hpo.core import events
 from hpo.core.budget import render_seconds
-from hpo.core.text import shell_word
 from hpo.core.trial_counts import state_word
 
 if TYPE_CHECKING:
@@ -61,7 +60,6 @@ class Console:
         self._progress = Progress(now)
         self._view: LiveView | None = None
         self._seen = Seen()
-        self._resume = ""
         self._run_dir = Path()
         self._farewell: list[str] = []
 
@@ -131,7 +129,7 @@ class Console:
     def interrupted_hard(self) -> None:
         """Say how to go on after the search was stopped at once."""
         self._drop_view()
-        if not self._resume:
+        if not self._seen.resume:
             self.say("stopped; no run has begun")
         elif not self.has_begun:
             self.say("stopped before a trial started. Go on with:")
@@ -145,8 +143,8 @@ class Console:
             what = "a resumed search takes over what goes on"
             what = what if commands else "epochs that were running will be repeated"
             self.say(self.wrapped(f"stopped at once; {what}. Go on with:", self._stream))
-        if self._resume:
-            self.say(self._resume)
+        if self._seen.resume:
+            self.say(self._seen.resume)
 
     # One method per event -----------------------------------------------------------------------
 
@@ -156,7 +154,7 @@ class Console:
 
     @_print.register
     def _on_started(self, event: events.Started) -> None:
-        self._resume = f"hpo resume {shell_word(event.run_dir)}"
+        self._seen.resume = event.resume
         self._run_dir = Path(event.run_dir)
         self._seen.metric, self._seen.before_s = event.metric, event.spent.seconds
         self._seen.is_resumed = bool(event.trials)

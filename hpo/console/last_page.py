@@ -28,6 +28,8 @@ class Seen:
     expected: Forecast | None = None
     before_s: float = 0.0
     """What earlier starts, or the choice of the network, had used of the clock."""
+    resume: str = ""
+    """What goes on with the search."""
     is_resumed: bool = False
     """Whether trials of earlier starts are there."""
     metric: str = ""
@@ -137,7 +139,7 @@ def _search(event: Finished, seen: Seen) -> Iterator[str]:
         yield f"converged {event.ended_because.removeprefix(CONVERGED)}"
     elif cause := gave_up(event.ended_because):
         yield f"gave up   {cause}"
-        yield f"{BESIDE}go on, once that is mended: hpo resume {shell_word(event.run_dir)}"
+        yield f"{BESIDE}go on, once that is mended: {seen.resume}"
     elif why := early_end(event.ended_because):
         yield f"ended     {why}"
     if seen.removed_bytes:

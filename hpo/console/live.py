@@ -23,10 +23,10 @@ MOST_ROWS = 8
 """More running trials than this are counted, not listed."""
 BARS = "▁▂▃▄▅▆▇█"
 SPARK_EPOCHS = 12
-HINT = "Ctrl-C: finish the running epochs, save, stop.  `hpo resume` goes on."
-AT_ONCE_HINT = "Ctrl-C: stop at once; running epochs are repeated.  `hpo resume` goes on."
+HINT = "Ctrl-C: finish the running epochs, save, stop.  How to go on is said then."
+AT_ONCE_HINT = "Ctrl-C: stop at once; running epochs are repeated.  How to go on is said then."
 PREPARING_HINT = "Ctrl-C: stop."
-ENDING_HINT = "Ctrl-C twice: stop.  `hpo resume` goes on."
+ENDING_HINT = "Ctrl-C twice: stop.  How to go on is said then."
 WHEEL = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 COLORS = {"pruned": "yellow", "failed": "red"}
 

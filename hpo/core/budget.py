@@ -30,6 +30,13 @@ _UNITS: dict[str, tuple[str, float]] = {
     "epoch": ("epochs", 1),
     "epochs": ("epochs", 1),
 }
+_WRITTEN = {
+    "trials": ("",),
+    "seconds": ("h", "m", "s"),
+    "gpu_seconds": ("gpuh", "gpum", "gpus"),
+    "epochs": ("epochs",),
+}
+"""The units that a limit is written in, the longest first."""
 WHOLE = ("trials", "epochs")
 """Limits that are whole numbers."""
 _PART = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]*)", re.ASCII)
@@ -160,6 +167,21 @@ def extend_budget(budget: Budget, text: str) -> Budget:
                 "add in its own units, or give a whole new budget without +"
             )
     return budget.mapped(lambda name, limit: limit + extra.limits.get(name, 0))
+
+
+def more_of(budget: Budget) -> str:
+    """What `extend_budget` takes for half as much again, such as `+20` or `+10,+1h`.
+
+    Empty where nothing is limited.
+    """
+
+    def words(name: str, limit: float) -> str:
+        *longer, shortest = _WRITTEN[name]
+        unit = next((unit for unit in longer if limit % _UNITS[unit][1] == 0), shortest)
+        more = max(1, round(limit / _UNITS[unit][1] / 2, 1))
+        return f"+{int(more) if name in WHOLE else f'{more:g}'}{unit}"
+
+    return ",".join(words(name, limit) for name, limit in budget.limits.items())
 
 
 def exhausted(budget: Budget, spent: Spent) -> str | None:

@@ -62,6 +62,8 @@ class Started(Event, name="started"):
     direction: Direction = Direction.MAXIMIZE
     metric: str = ""
     trials: Sequence[TrialRow] = ()
+    resume: str = ""
+    """What goes on with it once it has stopped: a command, or the call of a program."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -380,7 +382,7 @@ class Interrupted(Event, name="interrupted"):
 
     run_dir: str
     resume: str
-    """The command that goes on."""
+    """As of `Started`."""
 
 
 @dataclass(frozen=True, kw_only=True)

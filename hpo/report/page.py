@@ -22,6 +22,7 @@ from hpo.report.optuna_view import importances
 from hpo.report.run_data import RunData
 from hpo.report.tables import confusion_matrix, write_tables
 from hpo.report.templates import load_template
+from hpo.run.run_dir import RunDir
 from hpo.study.plan import as_user_errors, named_sources
 
 MISSES = 10
@@ -104,7 +105,7 @@ def render(
         parameters=summary.parameter_rows(facts, shares),
         pinned=facts.space.pinned,
         trials=summary.trial_rows(facts),
-        looked=_looked(winner, default) if winner else None,
+        looked=_looked(facts.run, winner, default) if winner else None,
         commands=summary.commands(facts),
         versions=facts.plan.versions,
         method=method_words(facts.plan.algorithm, facts.plan.pruner, facts.plan.reason),
@@ -193,7 +194,9 @@ def _charts(facts: RunData) -> list[Chart]:
     ]
 
 
-def _looked(winner: Mapping[str, Any], default: Mapping[str, Any] | None) -> dict[str, Any]:
+def _looked(
+    run: RunDir, winner: Mapping[str, Any], default: Mapping[str, Any] | None
+) -> dict[str, Any]:
     """What stands behind the winner's figure, ready to be laid out."""
     queries, suspects = winner["queries"], winner["suspects"]
     num_misses = sum(not row["hit"] for row in queries)
@@ -235,7 +238,7 @@ def _looked(winner: Mapping[str, Any], default: Mapping[str, Any] | None) -> dic
             ),
             charts.confusion_matrix(confused, cells),
         ),
-        "unknowns": _unknowns(winner.get("unknowns")),
+        "unknowns": _unknowns(winner.get("unknowns"), run),
         "growth": _growth(winner.get("growth")),
         "gains": (winner.get("growth") or {}).get("classes", []),
         "map": Chart(
@@ -253,7 +256,7 @@ def shown_of(shown: int, total: int, what: str, file: str) -> str:
     return f" {shown} of {total} {what} are shown; all are in {file}." if total > shown else ""
 
 
-def _unknowns(told: Mapping[str, Any] | None) -> Chart | None:
+def _unknowns(told: Mapping[str, Any] | None, run: RunDir) -> Chart | None:
     """The chart of what pictures of unknown classes bring, None where the trainer does not tell."""
     if not told:
         return None
@@ -277,7 +280,8 @@ def _unknowns(told: Mapping[str, Any] | None) -> Chart | None:
         if limit["is_of_trained"]:
             caption += (
                 " The model was trained on these classes, so expect more unknown pictures to be "
-                "accepted than that; hpo gallery --calibrate-unknown measures how many."
+                f"accepted than that; {run.command('gallery', '--calibrate-unknown')} measures how "
+                "many."
             )
         figure = charts.unknown_curves(told["curves"])
     return Chart("unknowns", title, caption, figure)

@@ -46,6 +46,8 @@ class RunData:
     """When trials were at work; see `Ledger.spans`."""
     handed_on: Mapping[str, Any] = field(default_factory=dict)
     """`best/report.json`; empty before the hand-off, and once the search has gone on."""
+    ended_because: str = ""
+    """As its `finished` event tells; empty before its end."""
 
     @property
     def searched(self) -> list[TrialRecord]:
@@ -109,12 +111,15 @@ class RunData:
         return best.value if best else None
 
 
-def load_run_data(run: RunDir, *, status: str = "", may_be_empty: bool = False) -> RunData:
+def load_run_data(
+    run: RunDir, *, status: str = "", because: str = "", may_be_empty: bool = False
+) -> RunData:
     """Read everything a report needs from a run.
 
     Args:
         run: the run.
         status: how the search stands, where its own driver asks; else it is read from the run.
+        because: why it ended, in the same way.
         may_be_empty: whether it is enough that the run is there.
 
     Raises:
@@ -144,6 +149,7 @@ def load_run_data(run: RunDir, *, status: str = "", may_be_empty: bool = False) 
         active_seconds=seconds,
         spans=spans,
         handed_on=handed_on,
+        ended_because=because or (run.read_state().get("finished") or {}).get("ended_because", ""),
     )
 
 

@@ -20,6 +20,8 @@ from hpo.core.trial_counts import REFUSED, state_word
 from hpo.core.trial_failures import shared_cause
 from hpo.report.optuna_view import short_names
 from hpo.report.run_data import RunData
+from hpo.run.next_commands import next_steps, resume_command
+from hpo.run.run_dir import AUTOML_FACTS
 
 
 def sentences(facts: RunData) -> list[str]:
@@ -122,7 +124,7 @@ def _failed(facts: RunData) -> list[str]:
 
 
 def _unfinished(facts: RunData) -> str:
-    resume = facts.run.resume_command
+    resume = resume_command(facts.run)
     if facts.status == "finished":
         ended = sorted((t for t in facts.trials if t.ended is not None), key=lambda t: t.ended or 0)
         cause = shared_cause(ended)
@@ -189,14 +191,12 @@ def format_value(value: Any) -> str:
 
 def commands(facts: RunData) -> list[tuple[str, str]]:
     """Return (what for, command) of what can be done next."""
-    run = shell_word(facts.run)
     study = shell_word(facts.run.study_file)
-    return [
-        ("the same search again", f"hpo search {study}"),
-        ("search on", f"hpo resume {run} --budget +20"),
-        ("label pictures with the best model", f"hpo predict {run} IMAGE..."),
-        ("compare the trials in MLflow", f"hpo ui {run}"),
-    ]
+    again = [("the same search again", f"hpo search {study}")]
+    # The study of a workspace names a skill folder, which `hpo search` takes from no file.
+    is_workspace = (facts.run.path / AUTOML_FACTS).exists()
+    steps = next_steps(facts.run, facts.study.budget, facts.ended_because)
+    return [*([] if is_workspace else again), *steps]
 
 
 def markdown(facts: RunData, shares: Mapping[str, float]) -> str:

@@ -24,6 +24,7 @@ from hpo.results.handoff import export_trial, find_checkpoint
 from hpo.run.handed_on import GALLERY_FILE, REPORT_FILE, checked_report, read_handed_on
 from hpo.run.ledger import Ledger
 from hpo.run.lock_file import hold
+from hpo.run.next_commands import no_model_error
 from hpo.run.run_dir import Holder, RunDir
 from hpo.run.trial_specs import TrialSpecs
 from hpo.study.gone_data import with_gallery
@@ -164,7 +165,7 @@ def trainer_of_export(run: RunDir) -> Trainer:
             f"{run}: there is no such run any more; bring it back, or name its new place"
         )
     if not (run.best_dir / "model.onnx").is_file():
-        raise RunError(f"{run}: has no exported model yet; finish the search or run `hpo export`")
+        raise no_model_error(run)
     return find_trainer(load_study(run.study_file).trainer)
 
 

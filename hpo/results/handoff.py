@@ -11,9 +11,11 @@ import itertools
 import shutil
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hpo.core.budget import Budget
 from hpo.core.durable_files import rename_durably, sync_tree
 from hpo.core.errors import RunError
 from hpo.core.events import Evaluated, Exported, Preparing
@@ -44,6 +46,7 @@ from hpo.run.handed_on import (
     handed_on_checkpoint,
 )
 from hpo.run.ledger import Ledger
+from hpo.run.next_commands import next_steps
 from hpo.run.plain_files import write_json
 from hpo.run.run_dir import RunDir
 from hpo.run.trial_specs import TrialSpecs
@@ -59,6 +62,17 @@ class NoCheckpointError(RunError, HandoffError):
     """The checkpoint of a trial was removed, by a search that needed it no more or by somebody."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchEnd:
+    """How a search ended."""
+
+    budget: Budget
+    because: str
+    """`ended_because` of its `finished` event."""
+    share_of: float | None = None
+    """See `hpo.results.drop.expect`."""
+
+
 def hand_on(
     run: RunDir,
     plan: StudyPlan,
@@ -68,7 +82,7 @@ def hand_on(
     emit: Emit,
     *,
     specs: TrialSpecs,
-    share_of: float | None = None,
+    end: SearchEnd,
 ) -> dict[str, Any] | None:
     """Compare repeated finalists, evaluate the best on the held-out data once, write `best/`.
 
@@ -80,7 +94,7 @@ def hand_on(
         executor: where training, evaluation and export run.
         emit: receives `Exported` and `Evaluated`.
         specs: gives the full spec that a trial was trained with.
-        share_of: see `hpo.results.drop.expect`.
+        end: how the search ended.
 
     Returns:
         `{"trial", "value", "params", "spec", "checkpoint", "onnx", ...}` with absolute paths, or
@@ -98,7 +112,7 @@ def hand_on(
     if best is None:
         _explain_nothing(ledger.trials())
         return None
-    expected = _expect(plan, ledger, best, share_of)
+    expected = _expect(plan, ledger, best, end.share_of)
     spec = specs.trained_spec(best)
     average, alone = None, None
     if plan.averages:
@@ -134,7 +148,7 @@ def hand_on(
         "pareto": pareto(ledger.trials(), read_costs(run), ledger.direction),
         "test": test,
     }
-    write_report(run, result, best, ledger, exported, next_commands(run))
+    write_report(run, result, best, ledger, exported, next_commands(run, end))
     return result
 
 
@@ -327,20 +341,16 @@ def find_checkpoint(run: RunDir, trial: TrialRecord, direction: str) -> Path:
     folder = run.trial_dir(trial.number)
     raise NoCheckpointError(
         f"trial {trial.number}: the checkpoint of its best epoch is missing below {folder}; bring "
-        f"it back, or export another trial: `hpo export {shell_word(run)} --trial N`"
+        f"it back, or export another trial: `{run.command('export', '--trial N')}`"
     )
 
 
-def next_commands(run: RunDir) -> list[str]:
+def next_commands(run: RunDir, end: SearchEnd) -> list[str]:
     """What a user may want to do with a finished run."""
-    word, spec = shell_word(run), shell_word(run.best_dir / "spec.yaml")
+    spec = shell_word(run.best_dir / "spec.yaml")
     model = shell_word(f"evaluate.checkpoint={run.best_dir / 'model.ckpt'}")
-    return [
-        f"hpo predict {word} IMAGE...",
-        f"hpo ui {word}",
-        f"hpo resume {word} --budget +20",
-        f"ml_recog evaluate -e {spec} {model}",
-    ]
+    steps = next_steps(run, end.budget, end.because)
+    return [*(command for _, command in steps), f"ml_recog evaluate -e {spec} {model}"]
 
 
 def _unconfirmed(ledger: Ledger, asked: int) -> str | None:

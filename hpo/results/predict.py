@@ -71,7 +71,7 @@ def label_with_run(
     if unknown_at is not None and pictures:
         with as_user_errors():
             told = demand(trainer, PictureLabeller).describe_threshold(folder, unknown_at)
-        notes.append(price_of(told))
+        notes.append(price_of(told, run if trial is None else None))
     rows = _rows(trainer, folder, pictures, topk, unknown_at)
     return Labelling(
         rows=itertools.chain(rows, found["errors"]),
@@ -87,18 +87,22 @@ def _check_topk(topk: Any) -> None:
         raise SpecError(f"topk: must be a whole number of at least 1, got {quoted(topk)}")
 
 
-def price_of(threshold: Mapping[str, Any]) -> str:
-    """What a threshold for unknown pictures costs, in one line."""
+def price_of(threshold: Mapping[str, Any], run: RunDir | None) -> str:
+    """What a threshold for unknown pictures costs, in one line.
+
+    Args:
+        threshold: as `PictureLabeller.describe_threshold` returns it.
+        run: whose best model it is of; None for one that cannot be calibrated.
+    """
     rate = threshold["rate"]
     line = (
         f"unknown at {rate:g}: by the validation queries, about {threshold['rejected']:.0%} of "
         "pictures of known classes become unknown too"
     )
     if threshold.get("is_of_trained"):
-        line += (
-            f"; more than {rate:.0%} of others may pass, as all classes here were trained on "
-            "(`hpo gallery --calibrate-unknown` measures it)"
-        )
+        line += f"; more than {rate:.0%} of others may pass, as all classes here were trained on"
+        if run is not None:
+            line += f" (`{run.command('gallery', '--calibrate-unknown')}` measures it)"
     return line
 
 

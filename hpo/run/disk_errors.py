@@ -15,6 +15,7 @@ from hpo.core.events import TrialSuspended
 from hpo.core.machine_faults import find_fault
 from hpo.core.protocols import Emit
 from hpo.core.trial import TrialRecord
+from hpo.run.next_commands import resume_command
 from hpo.run.run_dir import RunDir
 
 OUT_OF_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -42,22 +43,23 @@ class Problem:
 
     def as_error(self, run: RunDir) -> RunError:
         """The error that ends a search by it."""
-        return (OutOfRoomError if self.is_room else RunError)(f"{run}: {self.words}")
+        told = f"{run}: {self.words}, then {_again(run)}"
+        return (OutOfRoomError if self.is_room else RunError)(told)
 
 
-def as_run_error(run: Path, error: Exception) -> RunError | None:
+def as_run_error(run: RunDir, error: Exception) -> RunError | None:
     """Put a fault of the disk that holds a run into one line; None when the error is none."""
     fault = find_fault(error)
     if fault is None or fault.number not in (*OUT_OF_ROOM, *REFUSED):
         return None
-    if fault.path and not Path(fault.path).absolute().is_relative_to(run):
+    if fault.path and not Path(fault.path).absolute().is_relative_to(run.path):
         return None
     where = f" ({fault.path})" if fault.path else ""
-    return RunError(f"{run}: {_words(fault.said, fault.number, where)}")
+    return RunError(f"{run}: {_words(fault.said, fault.number, where)}, then {_again(run)}")
 
 
 @contextlib.contextmanager
-def explain_disk_faults(run: Path) -> Iterator[None]:
+def explain_disk_faults(run: RunDir) -> Iterator[None]:
     """Turn faults of the disk that holds a run into one line about the run."""
     try:
         yield
@@ -130,7 +132,11 @@ def out_of_room(error: BaseException, *, is_short: bool) -> str:
 
 def _words(said: str, number: int | None, where: str = "") -> str:
     mend = "make room" if number in OUT_OF_ROOM else "make it writable"
-    return (
-        f"its disk takes no more files: {said}{where}; {mend}, then `hpo resume` goes on "
-        "after the last finished epoch"
-    )
+    return f"its disk takes no more files: {said}{where}; {mend}"
+
+
+def _again(run: RunDir) -> str:
+    """What is to be done once the disk takes files."""
+    if run.start_words is None:  # no search of this process
+        return "give the same command again"
+    return f"`{resume_command(run)}` goes on after the last finished epoch"

@@ -19,6 +19,7 @@ from hpo.core.pacing import Pacer
 from hpo.core.protocols import Emit
 from hpo.run.checkpoint_retention import ALL
 from hpo.run.disk_errors import find_problem, out_of_room
+from hpo.run.next_commands import resume_command
 from hpo.run.run_dir import RunDir
 
 T = TypeVar("T")
@@ -163,7 +164,8 @@ class DiskSpace:
         if self._keep == ALL:
             more = max(0, left.bytes - SPARE_BYTES) // max(1, 2 * self._largest)
             each += f" and leaves up to {render_bytes(2 * self._largest)}, so {more} more may fit"
-            helps = "make room, or stop and go on with `hpo resume --keep best`"
+            command = resume_command(self._run, "--keep best")
+            helps = f"make room, or stop and go on with `{command}`"
         if left.is_quota:
             helps += ", or stop and go on with a larger --disk-quota"
         return f"{left.words}; {each}; {helps}"
@@ -255,11 +257,11 @@ class DiskSpace:
         if self.why:
             return
         self.why = why
-        command = "hpo resume" + (" --keep best" if self._keep == ALL else "")
-        command += " --disk-quota SIZE" if left.is_quota else ""
+        words = ["--keep best"] if self._keep == ALL else []
+        words += ["--disk-quota SIZE"] if left.is_quota else []
         text = (
-            f"{why}; the search goes on by itself when there is room; Ctrl-C stops, `{command}` "
-            "goes on later"
+            f"{why}; the search goes on by itself when there is room; Ctrl-C stops, "
+            f"`{resume_command(self._run, *words)}` goes on later"
         )
         self._emit(Paused(text=text, free_bytes=left.bytes, needed_bytes=self.needed()))
 

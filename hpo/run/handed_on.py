@@ -16,7 +16,6 @@ from hpo.core.events import Finished
 from hpo.core.expected import Expected
 from hpo.core.held_out import HeldOut
 from hpo.core.spec_dicts import relocated
-from hpo.core.text import shell_word
 from hpo.core.trial import TrialRecord
 from hpo.run.run_dir import RunDir
 
@@ -133,7 +132,7 @@ def read_handed_on(run: RunDir) -> dict[str, Any]:
     except ValueError as error:
         raise RunError(
             f"{file}: must be what a search wrote of its winner, and is damaged; "
-            f"`hpo export {shell_word(run)}` makes the winner's files again"
+            f"`{run.command('export')}` makes the winner's files again"
         ) from error
     moved: dict[str, Any] = relocated(told, Path(told["spec"]).parent.parent, run.path)
     return moved

@@ -319,7 +319,7 @@ class Ledger:
             cause = error.__cause__ or error.__context__ or error
             raise RunError(
                 f"the ledger cannot be written: {first_line(cause)}; every call before is kept, "
-                "so `hpo resume` goes on from there"
+                "so the search can be resumed from there"
             ) from error
 
     def _load(self) -> None:

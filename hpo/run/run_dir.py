@@ -67,11 +67,11 @@ class Holder(StrEnum):
 
 
 _REFUSALS = {
-    Holder.SEARCH: "another search is running in it; wait for it, or `hpo stop` it",
+    Holder.SEARCH: "another search is running in it; wait for it, or end it by `{stop}`",
     Holder.CALLER: "a program searches in it by AutoML(...); end that program, or have it finish",
     Holder.CALIBRATION: (
-        "its unknown pictures are being calibrated (`hpo gallery --calibrate-unknown`); wait for "
-        "that, or end it by Ctrl-C: the same command goes on from its finished trainings"
+        "its unknown pictures are being calibrated; wait for that, or end it by Ctrl-C: the same "
+        "command goes on from its finished trainings"
     ),
     Holder.EXPORT: "its best trial is being exported; wait for that",
     Holder.GALLERY: "its gallery is being changed; wait for that",
@@ -111,16 +111,17 @@ class RunDir:
         self._lock_file = self.path / _LOCK_FILE
         self._is_held = False
 
+        self.start_words: tuple[str, ...] | None = None  # flags of a start by this process
+
     def __fspath__(self) -> str:
         return str(self.path)
 
     def __str__(self) -> str:
         return str(self.path)
 
-    @property
-    def resume_command(self) -> str:
-        """What goes on with it, to be copied into a shell."""
-        return f"hpo resume {shell_word(self.place)}"
+    def command(self, verb: str, *words: str) -> str:
+        """A command on it, to be copied into a shell."""
+        return " ".join(["hpo", verb, shell_word(self.place), *words])
 
     @property
     def home(self) -> Path:
@@ -272,7 +273,8 @@ class RunDir:
 
     def held_by(self) -> str:
         """Say who holds the run."""
-        return f"{self.path}: {_REFUSALS[self.holder() or Holder.GALLERY]}"
+        refusal = _REFUSALS[self.holder() or Holder.GALLERY]
+        return f"{self.path}: {refusal.format(stop=self.command('stop'))}"
 
     def holder(self) -> Holder | None:
         """Who holds the run for itself at this moment."""

@@ -41,6 +41,7 @@ class _State:
     stages: Sequence[_Line] = ()
     forecasts: Sequence[_Forecast] = ()
     paused: str = ""
+    start: Sequence[str] = ()
     finished: Finished | None = None
 
     def __post_init__(self) -> None:

@@ -20,6 +20,7 @@ from hpo.core.protocols import Trainer
 from hpo.core.spec_dicts import flatten, relocated
 from hpo.core.text import nearest_path, shell_word
 from hpo.core.yaml_io import read_yaml, to_yaml
+from hpo.run.next_commands import resume_command
 from hpo.run.run_dir import RunDir
 from hpo.searching.resume import settle_origin
 from hpo.study.arguments import PathLike, place_of
@@ -111,11 +112,11 @@ def explain_gone_files(
         names = (value for value in flatten(plan.base_spec).values() if isinstance(value, str))
         files = (name for name in names if Path(name).suffix or "/" in name)
         gone = next((n for n in files if _names(error, n) and not Path(n).exists()), "")
-        if not is_resumed or not gone or run.resume_command in str(error):
+        if not is_resumed or not gone or resume_command(run) in str(error):
             raise
+        command = resume_command(run, "--moved", shell_word(f"{gone}=PLACE"))
         raise type(error)(
-            f"{error}; bring it back, or give its new place: "
-            f"`{run.resume_command} --moved {shell_word(f'{gone}=PLACE')}` (the run remembers it)"
+            f"{error}; bring it back, or give its new place: `{command}` (the run remembers it)"
         ) from error
 
 

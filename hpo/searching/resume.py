@@ -10,6 +10,7 @@ from typing import Any
 from hpo.core.errors import RunError, SpecError
 from hpo.core.protocols import Trainer
 from hpo.core.spec_dicts import merged
+from hpo.run.next_commands import resume_command
 from hpo.run.plain_files import read_object
 from hpo.run.run_dir import AUTOML_FACTS, RunDir, lost_facts
 from hpo.study.plan import (
@@ -120,7 +121,7 @@ def settle_origin(
     if not force:
         raise RunError(
             f"{run}: {'; '.join(changes)}; start a new search (`--warm-start` tries the best of "
-            "this one first), or go on all the same with `hpo resume --force`"
+            f"this one first), or go on all the same with `{resume_command(run, '--force')}`"
         )
     logger.warning("going on with --force although %s", "; ".join(changes))
     base_spec, space = settle_space(

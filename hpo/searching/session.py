@@ -21,7 +21,7 @@ from hpo.core.yaml_io import to_yaml
 from hpo.executors.gpu_sharing import Measured, growth_of, measure_packed
 from hpo.executors.placement import make_executor, place_trials, sharing_asked
 from hpo.executors.ray_owner import leaving_unused
-from hpo.results.handoff import hand_on
+from hpo.results.handoff import SearchEnd, hand_on
 from hpo.results.model_costs import Architectures
 from hpo.run.create_run import create_run
 from hpo.run.disk_errors import explain_disk_faults
@@ -29,6 +29,7 @@ from hpo.run.disk_space import DiskSpace
 from hpo.run.handed_on import has_ended, read_end
 from hpo.run.ledger import Ledger
 from hpo.run.ledger_backup import open_ledger
+from hpo.run.next_commands import resume_command
 from hpo.run.run_dir import LEDGER_FILE, STUDY_FILE, RunDir
 from hpo.run.trial_specs import TrialSpecs
 from hpo.searching.budget_account import remark_on
@@ -129,7 +130,8 @@ def _drive(
 ) -> SearchResult:
     """Search while the lock is held; a changed study is kept once it is known to be usable."""
     gone = explain_gone_files(run, study, plan, trainer, is_resumed)
-    with explain_disk_faults(run.path), run.lock(), gone:
+    run.start_words = settings.words
+    with explain_disk_faults(run), run.lock(), gone:
         run.stop_file.unlink(missing_ok=True)  # from here on `hpo stop` means this start
         if is_resumed:
             study, plan = settle_run(run, study, plan, trainer, settings)
@@ -176,11 +178,12 @@ class Session:
         self.run, self.study, self.plan, self.trainer = run, study, plan, trainer
         self.settings, self.ledger, self.bus = settings, ledger, bus
         self.space = planned_space(run.path, study, trainer, plan)
-        self.stages = planned_stages(study, plan, trainer, run.path)
+        self.stages = planned_stages(study, plan, trainer, run)
         self.slots = place_trials(study, trainer, settings, plan.base_spec)
         limits = parse_limits(study.search.max_latency, study.search.max_params)
         self.architectures = Architectures(run, self.space, plan.base_spec, limits)
-        self.start_files = StartFiles(plan.base_spec, trainer, read_origin(run).get("files", {}))
+        kept = read_origin(run).get("files", {})
+        self.start_files = StartFiles(plan.base_spec, trainer, kept, run)
         self.spent_before = Spent()
         """What earlier starts of this search have used."""
         self.share_of: float | None = None
@@ -229,11 +232,11 @@ class Session:
             engine.charge_gpus(self.slots.gpus)
             executor.run(self.driver_of(engine))
             if engine.was_interrupted:
-                self.bus.emit(Interrupted(run_dir=str(self.run), resume=self.run.resume_command))
+                self.bus.emit(Interrupted(run_dir=str(self.run), resume=resume_command(self.run)))
                 state.close_as("interrupted")
                 return SearchResult(run=self.run)
             best = self.disk_space.wait_for_space(lambda: self.conclude(engine, executor))
-            page = self._write_report(executor) if self.settings.report else None
+            page = self._write_report(engine, executor) if self.settings.report else None
         finished = describe_end(self.run, self.study, engine, self.ledger, best, self.space, page)
         self.bus.emit(finished)
         kept = data_of(finished)
@@ -244,14 +247,16 @@ class Session:
         """What the executor asks for launches and reports to."""
         return engine
 
-    def _write_report(self, executor: Executor) -> str | None:
+    def _write_report(self, engine: Engine, executor: Executor) -> str | None:
         """Write the page about this search; a search is worth as much without one."""
         from hpo.report.page import write_report
         from hpo.report.run_data import load_run_data
 
         self.bus.emit(Preparing(what="report"))
         try:
-            return str(write_report(load_run_data(self.run, status="finished"), executor))
+            because = engine.ended_because
+            facts = load_run_data(self.run, status="finished", because=because)
+            return str(write_report(facts, executor))
         except Exception as error:
             logger.warning("no report was written: %s", error)
             logger.debug("the traceback", exc_info=True)
@@ -286,9 +291,12 @@ class Session:
 
     def conclude(self, engine: Engine, executor: Executor) -> dict[str, Any] | None:
         """Hand the best trial on, once the budget is spent."""
+        end = SearchEnd(
+            budget=self.study.budget, because=engine.ended_because, share_of=self.share_of
+        )
         return hand_on(
             self.run, self.plan, self.trainer, self.ledger, executor, self.bus.emit,
-            specs=engine.specs, share_of=self.share_of,
+            specs=engine.specs, end=end,
         )  # fmt: skip
 
     def confirm_review(self, review: Review, executor: Executor) -> bool:

@@ -56,6 +56,13 @@ class SearchSettings:
     free_space: Callable[[Path], int] = free_bytes
     """What may still be written to the disk of a folder, in bytes."""
 
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The flags by which `hpo resume` starts a search in the same way."""
+        if self.executor == "inprocess":
+            return ("--in-process",)
+        return ("--ray-address", self.ray_address) if self.ray_address else ()
+
 
 @dataclass(slots=True, kw_only=True)
 class SearchResult:

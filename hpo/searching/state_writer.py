@@ -34,6 +34,7 @@ from hpo.core.trial_counts import trial_counts
 from hpo.core.trial_row import TrialRow
 from hpo.run.disk_errors import OUT_OF_ROOM
 from hpo.run.ledger import Ledger
+from hpo.run.next_commands import resume_command
 from hpo.run.run_dir import RunDir
 from hpo.run.run_index import note_run
 from hpo.searching.engine import Engine
@@ -150,6 +151,7 @@ class StateWriter:
             "rungs": measure_rungs(trials, direction),
             "stages": measure_stages(trials, direction),
             "forecasts": self._forecasts,
+            "start": self._run.start_words or (),
             **extra,
         }
         rows = [self._row(t, named.get(t.number, "")) for t in trials]
@@ -179,6 +181,7 @@ def describe_start(
         direction=ledger.direction,
         metric=metric,
         trials=[TrialRow.of(t, ledger.direction) for t in trials],
+        resume=resume_command(run),
     )
 
 

@@ -9,6 +9,7 @@ from hpo.core.addresses import is_remote
 from hpo.core.errors import RunError
 from hpo.core.protocols import Trainer
 from hpo.core.spec_dicts import merged, nest
+from hpo.run.next_commands import resume_command
 from hpo.run.run_dir import RunDir
 from hpo.study.plan import StudyPlan, resolve_sources
 from hpo.study.provenance import NO_FILES, describe_source, read_origin
@@ -81,8 +82,8 @@ def demand_data(run: RunDir, study: StudySpec, plan: StudyPlan, trainer: Trainer
         else f"{name}: no such folder or archive: {at}"
         for name, at in named.items()
     )
-    flags = " ".join(f"--{name.replace('_', '-')} PLACE" for name in named)
+    flags = (f"--{name.replace('_', '-')} PLACE" for name in named)
     raise RunError(
-        f"{places}; bring it back, or give its new place: `{run.resume_command} {flags}` "
+        f"{places}; bring it back, or give its new place: `{resume_command(run, *flags)}` "
         "(the run remembers it)"
     )

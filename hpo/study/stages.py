@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo.core.errors import RunError, SpecError
@@ -18,6 +17,7 @@ from hpo.core.protocols import Trainer
 from hpo.core.spec_dicts import flatten, merged, nest, value_at
 from hpo.core.text import nearest, quoted
 from hpo.core.trainer_extras import StageStarter
+from hpo.run.next_commands import resume_command
 from hpo.run.run_dir import RunDir
 from hpo.run.trial_specs import TrialSpecs
 from hpo.study.first_trials import FIELD, learned_trials, plain_trials
@@ -194,7 +194,7 @@ def refuse_unknown(study: StudySpec, trainer: Trainer, spec: Mapping[str, Any]) 
 
 
 def planned_stages(
-    study: StudySpec, plan: StudyPlan, trainer: Trainer, run: Path | None = None
+    study: StudySpec, plan: StudyPlan, trainer: Trainer, run: RunDir | None = None
 ) -> list[PlannedStage]:
     """The earlier stages of a planned study, in order.
 
@@ -226,7 +226,8 @@ def planned_stages(
         if run is not None and digest != space.digest:
             raise RunError(
                 f"{run}: the search space of stage {name} has changed since the search began; "
-                "start a new search, or go on all the same with `hpo resume --force`"
+                "start a new search, or go on all the same with "
+                f"`{resume_command(run, '--force')}`"
             )
         found.append(
             PlannedStage(

@@ -13,6 +13,8 @@ from typing import Any
 from hpo.core.errors import RunError
 from hpo.core.protocols import Trainer
 from hpo.core.spec_dicts import value_at
+from hpo.run.next_commands import resume_command
+from hpo.run.run_dir import RunDir
 from hpo.study.skill import load_skill
 
 
@@ -29,9 +31,13 @@ class StartFiles:
         trainer: for its skill, which names the keys.
         kept: what `describe_start_files` told when the search began; of a run of an earlier
             release nothing, and nothing is refused then.
+        run: of the search.
     """
 
-    def __init__(self, spec: Mapping[str, Any], trainer: Trainer, kept: Mapping[str, str]) -> None:
+    def __init__(
+        self, spec: Mapping[str, Any], trainer: Trainer, kept: Mapping[str, str], run: RunDir
+    ) -> None:
+        self._run = run
         self._kept = kept
         self._files = {k: p for k, p in _start_files(spec, trainer).items() if k in kept}
         self._stamps: dict[str, tuple[int, int, int]] = {}
@@ -52,8 +58,9 @@ class StartFiles:
             if (now := describe_file(path)) != self._kept[key]:
                 raise RunError(
                     f"{key}: {path} must stay the file that the search began with, and has become "
-                    f"another ({self._kept[key]} -> {now}); bring it back and `hpo resume`, or go "
-                    "on all the same with `hpo resume --force`"
+                    f"another ({self._kept[key]} -> {now}); bring it back, then "
+                    f"`{resume_command(self._run)}` goes on, or go on all the same with "
+                    f"`{resume_command(self._run, '--force')}`"
                 )
             self._stamps[key] = stamp
 

@@ -33,13 +33,16 @@ class Nothing:
 
 def registry_note(run: RunDir) -> str:
     """How a changed gallery gets into MLflow's registry; empty where MLflow has no data."""
+    from hpo.run.next_commands import resume_command
     from hpo.tracking.store import default_tracking_uri, local_database
 
     database = local_database(default_tracking_uri(run.store_dir))
     is_there = database is None or database.is_file()
     if is_switched_off(SWITCH) or find_spec("mlflow") is None or not is_there:
         return ""
-    return f"MLflow's registry has the gallery of before; `{run.resume_command}` registers this one"
+    return (
+        f"MLflow's registry has the gallery of before; `{resume_command(run)}` registers this one"
+    )
 
 
 def mlflow_listener(run: RunDir, study: StudySpec, plan: StudyPlan, ledger: Ledger) -> Listener:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 from hpo.core.events import Event
 from hpo.core.trial import TrialRecord
+from hpo.run.next_commands import resume_command
 from hpo.tracking.address import why_useless
 from hpo.tracking.rows import Study
 from hpo.tracking.store import (
@@ -86,7 +87,7 @@ class MlflowMirror:
                 "MLflow was not written: %s %s; after that `%s` writes all of it",
                 self._place,
                 self._useless,
-                self._run.resume_command,
+                resume_command(self._run),
             )
         if self._thread is None:
             return
@@ -102,7 +103,7 @@ class MlflowMirror:
                 self._place,
                 self._writer.describe_gaps(self._problem),
                 f"{self._remedy}; then " if self._remedy else "",
-                self._run.resume_command,
+                resume_command(self._run),
             )
 
     def _may_go_on(self, began: float) -> bool:

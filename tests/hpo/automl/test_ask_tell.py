@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from hpo import AutoML, AutoMLRunner, query_status
+from hpo.cli.main import main
 from hpo.core.errors import HpoError, RunError
 from hpo.run.run_dir import RunDir
 from hpo.study.plan import read_plan
@@ -200,6 +201,20 @@ def test_a_registered_network_needs_no_folder_and_no_data(tmp_path):
         assert rec.specs["train.optim.trunk.base_lr"] == pytest.approx(3.5e-4)
         assert rec.full_spec["train"]["num_epochs"] == 3
         automl.report_result(rec.id, 0.5)
+
+
+def test_a_workspace_that_stops_half_way_names_the_call_that_goes_on(make, tmp_path, capsys):
+    with make() as automl:
+        (rec,) = automl.next_recommendation()
+        automl.report_result(rec.id, 0.5)
+    assert main(["status", str(tmp_path / "ws")]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "go on with: AutoML(...)"
+    assert main(["report", str(tmp_path / "ws")]) == 0
+    report = (tmp_path / "ws/report.md").read_text()
+    assert "go on with `AutoML(...)`" in report
+    assert report.split("## Next")[1].strip() == (
+        f"- compare the trials in MLflow: `hpo ui {tmp_path / 'ws'}`"
+    )
 
 
 def test_a_workspace_lies_in_no_other_and_on_a_path_of_text(make, skill, tmp_path):

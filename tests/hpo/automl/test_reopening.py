@@ -18,10 +18,11 @@ from hpo.automl.errors import AutoMLError
 from hpo.automl.reopening import Changes, changes_of, extended_budget
 from hpo.automl.request import Request
 from hpo.automl.settings import KEYS
-from hpo.automl.workspace import BY_CALLER, read_facts
+from hpo.automl.workspace import read_facts
 from hpo.cli.main import main
 from hpo.core.errors import RunError, SpecError
 from hpo.core.yaml_io import to_yaml
+from hpo.run.next_commands import BY_CALLER
 from hpo.run.run_dir import RunDir
 from hpo.study.skill import load_skill
 from hpo.study.spec import load_study

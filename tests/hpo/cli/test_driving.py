@@ -72,8 +72,8 @@ def test_once_saves_and_says_how_to_go_on(tmp_path, hpo, number):
     code, events, err = driven.end()
     assert code == 130
     assert events[-1]["event"] == "interrupted"
-    assert events[-1]["resume"] == f"hpo resume {run_dir}"
-    assert err.splitlines()[-1] == f"hpo resume {run_dir}"
+    assert events[-1]["resume"] == f"hpo resume {run_dir} --in-process"
+    assert err.splitlines()[-1] == f"hpo resume {run_dir} --in-process"
     said = {signal.SIGINT: "Ctrl-C again stops at once", signal.SIGTERM: "have 12 s to finish"}
     assert said[number] in err
     assert "Traceback" not in err
@@ -99,7 +99,7 @@ def test_twice_stops_at_once(tmp_path):
     code, _, err = driven.end()
     assert code == 130
     assert time.monotonic() - began < 30
-    assert err.splitlines()[-1] == f"hpo resume {run_dir}"
+    assert err.splitlines()[-1] == f"hpo resume {run_dir} --in-process"
     assert "stopped at once" in err
     assert "Traceback" not in err
 
@@ -115,7 +115,7 @@ def test_a_scheduler_that_wants_the_machine_back_gets_it_within_30_seconds(tmp_p
     assert code == 130
     assert 12 <= time.monotonic() - began < 30
     assert "stopped at once; epochs that were running will be repeated" in err
-    assert err.splitlines()[-1] == f"hpo resume {run_dir}"
+    assert err.splitlines()[-1] == f"hpo resume {run_dir} --in-process"
     assert "Traceback" not in err
 
 
@@ -127,7 +127,7 @@ def test_stop_from_another_terminal(tmp_path, hpo):
     code, events, err = driven.end()
     assert code == 130
     assert events[-1]["event"] == "interrupted"
-    assert err.splitlines()[-1] == f"hpo resume {run_dir}"
+    assert err.splitlines()[-1] == f"hpo resume {run_dir} --in-process"
 
 
 def test_the_second_driver_is_refused(tmp_path, hpo):
@@ -253,7 +253,7 @@ def test_interrupts_with_ray(tmp_path, times):
         time.sleep(0.1)
     code, events, err = driven.end()
     assert code == 130
-    assert err.splitlines()[-1] == f"hpo resume {run_dir}"
+    assert err.splitlines()[-1] == f"hpo resume {run_dir} --in-process"
     assert "Traceback" not in err
     assert not [e for e in events if e["event"] == "trial_finished" and e["state"] == "failed"]
     code, out, err = call(tmp_path, "resume", "--json")

@@ -107,7 +107,7 @@ def test_bytes_that_are_no_text_are_shown_as_they_can(hpo, first):
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
-        (("first", 9), "trial 9 has no log; `hpo status` lists the trials"),
+        (("first", 9), "trial 9 has no log; `hpo status /"),
         (("first", 1, "--tail", 0), "--tail: must be at least 1, got 0"),
         (("first", 1, "--follow", "--json"), "--follow: prints lines for people"),
         (("first", 1, "--tail", -3), "--tail: must be at least 1, got -3"),

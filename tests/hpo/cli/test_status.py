@@ -36,7 +36,7 @@ def test_a_paused_run_says_how_to_go_on(hpo, second):
     assert "status  interrupted; 1 complete; 1 paused" in out
     assert "* best so far" in out.splitlines()
     assert "winner" not in out
-    assert out.splitlines()[-1] == f"go on with: hpo resume {second}"
+    assert out.splitlines()[-1] == f"go on with: hpo resume {second} --in-process"
 
 
 def test_a_search_that_gave_up_says_why_and_how_to_go_on(hpo, json_of, first):
@@ -56,7 +56,7 @@ def test_a_search_that_gave_up_says_why_and_how_to_go_on(hpo, json_of, first):
         file.write_text(json.dumps(state))
         lines = hpo("status", "first")[1].splitlines()
         assert lines[2] == said
-        assert (f"go on with: hpo resume {first}" in lines) == (because != "algorithm")
+        assert (f"go on with: hpo resume {first} --in-process" in lines) == (because != "algorithm")
 
 
 def test_the_same_for_programs(json_of, first):

@@ -25,7 +25,7 @@ def test_the_wish_is_left_in_the_run(hpo, driven):
     code, out, err = hpo("stop")
     assert (code, err) == (0, "")
     assert out == (
-        f"{driven} will stop after the running epochs; go on later with: hpo resume {driven}\n"
+        f"{driven} will stop after the running epochs; go on later with: hpo resume {driven} --in-process\n"
     )
     assert (driven / ".stop").exists()
 

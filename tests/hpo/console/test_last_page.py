@@ -120,7 +120,7 @@ def test_what_was_expected_and_why_it_ended():
 
 
 def test_a_search_that_gave_up_says_so_and_how_to_go_on():
-    assert page(ended_because="train: no images")[-2:] == [
+    assert page(Seen(resume="hpo resume '/a run'"), ended_because="train: no images")[-2:] == [
         "gave up   train: no images",
         "          go on, once that is mended: hpo resume '/a run'",
     ]

@@ -120,7 +120,7 @@ def test_a_search_that_gave_up_says_why(facts):
     )
     told = summary.sentences(replace(facts, trials=trials))[-1]
     assert told == (
-        f"The search gave up: no images; mend that, and `hpo resume {facts.run}` goes on."
+        f"The search gave up: no images; mend that, and `hpo resume {facts.run} --in-process` goes on."
     )
     assert not any("gave up" in text for text in summary.sentences(facts))
 
@@ -163,7 +163,14 @@ def test_markdown_has_a_line_for_every_trial(facts):
         sum(line.startswith("| ") and "trial | state" not in line for line in table.split("\n"))
         == 16
     )
-    assert f"hpo resume {facts.run} --budget +20" in text
+    assert text.split("## Next")[1].split("\n\n")[1].splitlines() == [
+        f"- the same search again: `hpo search {facts.run.study_file}`",
+        f"- search on: `hpo resume {facts.run} --in-process --budget +8`",
+        f"- label pictures with the best model: `hpo predict {facts.run} IMAGE...`",
+        f"- compare the trials in MLflow: `hpo ui {facts.run}`",
+    ]
+    told = summary.markdown(replace(facts, ended_because="converged: nothing gained"), {})
+    assert "hpo resume" not in told
 
 
 def test_a_range_that_cuts_off_the_best_is_told(facts):

@@ -36,7 +36,7 @@ from hpo.study.sections import SearchOptions
 from tests.averaging_trainer import NAME as AVERAGING
 from tests.averaging_trainer import TRAINER as AVERAGING_TRAINER
 from tests.averaging_trainer import AveragingTrainer
-from tests.hpo.results.test_handoff import Caller, plan
+from tests.hpo.results.test_handoff import END, Caller, plan
 from tests.quick_runs import Ear, Events, Listed, make_engine, quick_study
 from tests.quick_trainer import NAME, QuickTrainer
 
@@ -67,7 +67,7 @@ def hand(searched, trainer):
     sources = {"train": "/t", "reference": "/r", "query": "/q", "test_query": "/x"}
     return hand_on(
         run, replace(plan(**sources), averages=True), trainer, engine.ledger, Caller(trainer),
-        Events(), specs=engine.specs,
+        Events(), specs=engine.specs, end=END,
     )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from hpo.results.drop import expect
 from hpo.results.handoff import (
     HandoffError,
     NoCheckpointError,
+    SearchEnd,
     export_trial,
     find_checkpoint,
     hand_on,
@@ -58,6 +59,9 @@ def searched(tmp_path):
     return RunDir(tmp_path), engine
 
 
+END = SearchEnd(budget=Budget(seconds=1200), because="seconds", share_of=400)
+
+
 def hand(searched, executor=None, sources=None, first=()):
     run, engine = searched
     emit = Events()
@@ -65,7 +69,7 @@ def hand(searched, executor=None, sources=None, first=()):
     the_plan = replace(plan(**(sources or SOURCES)), first=list(first))
     handed = hand_on(
         run, the_plan, TRAINER, engine.ledger, executor, emit,
-        specs=engine.specs, share_of=400,
+        specs=engine.specs, end=END,
     )  # fmt: skip
     return handed, emit
 
@@ -89,7 +93,8 @@ def test_the_best_folder_holds_spec_checkpoint_model_and_report(searched):
     report = json.loads((run.best_dir / "report.json").read_text())
     assert report["receipt"]["applied"]["train.lr"] == 0.012
     assert {k: report[k] for k in result} == result
-    assert report["next"] == next_commands(run)
+    assert report["next"] == next_commands(run, END)
+    assert report["next"][:2] == [f"hpo resume {run} --budget +10m", f"hpo predict {run} IMAGE..."]
     assert emit.names() == ["preparing", "exported", "preparing", "evaluated"]
 
 
@@ -321,7 +326,7 @@ def test_a_comparison_that_was_asked_for_and_could_not_be_made_is_told(searched)
     run, engine = searched
     result = hand_on(
         run, replace(plan(**SOURCES), confirm=2), TRAINER, engine.ledger, InProcessExecutor(NAME),
-        Events(), specs=engine.specs,
+        Events(), specs=engine.specs, end=END,
     )  # fmt: skip
     assert result["confirmation"] is None
     why = "not confirmed: the budget ended before two finalists were trained again"

@@ -64,7 +64,7 @@ def test_what_is_asked_for_holds_from_then_on(run, searched, tmp_path, capsys):
     asked = ["predict", str(run), picture, "--unknown-at", "0.05"]
     assert main(asked) == 0
     assert (
-        "as all classes here were trained on (`hpo gallery --calibrate-unknown`"
+        f"as all classes here were trained on (`hpo gallery {run} --calibrate-unknown`"
         in capsys.readouterr().err
     )
     assert main(["gallery", str(run), "--calibrate-unknown"]) == 0

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from hpo.run.disk_errors import OutOfRoomError, as_run_error, find_problem, out_of_room
+from hpo.run.run_dir import RunDir
 from tests.crashes.driver import on_small_disk
 
 
@@ -31,10 +32,7 @@ def test_a_full_disk_says_so_until_there_is_room(tmp_path):
     if told is None:
         pytest.skip("this machine lets no process mount a small file system")
     full, empty = told.split("|")
-    assert full == (
-        "its disk takes no more files: No space left on device; make room, then `hpo resume` goes "
-        "on after the last finished epoch"
-    )
+    assert full == "its disk takes no more files: No space left on device; make room"
     assert empty == "None"
 
 
@@ -62,15 +60,21 @@ def test_a_folder_that_cannot_be_written(tmp_path):
 )
 def test_faults_of_the_disk_are_one_line(number, said):
     error = OSError(number, os.strerror(number), "/runs/q/1/x")
-    line = str(as_run_error(Path("/runs/q/1"), error))
+    run = RunDir(Path("/runs/q/1"))
+    line = str(as_run_error(run, error))
     assert line.startswith("/runs/q/1: its disk takes no more files: ")
     assert said in line
-    assert "\n" not in line
+    assert line.endswith("then give the same command again")  # of an export, say
+    run.start_words = ("--in-process",)
+    line = str(as_run_error(run, error))
+    again = "`hpo resume /runs/q/1 --in-process` goes on after the last finished epoch"
+    assert line.endswith(f", then {again}")
+    assert str(find_problem(run.path, os.strerror(errno.ENOSPC)).as_error(run)).endswith(again)
 
 
 def test_other_errors_are_not_the_disks():
-    assert as_run_error(Path("/r"), FileNotFoundError(errno.ENOENT, "gone", "/x")) is None
-    assert as_run_error(Path("/r"), OSError(errno.ENOSPC, "full", "/cache/x")) is None
+    assert as_run_error(RunDir(Path("/r")), FileNotFoundError(errno.ENOENT, "gone", "/x")) is None
+    assert as_run_error(RunDir(Path("/r")), OSError(errno.ENOSPC, "full", "/cache/x")) is None
 
 
 def of_a_database(code):

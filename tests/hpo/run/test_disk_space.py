@@ -103,7 +103,7 @@ def test_where_everything_is_kept_it_says_how_many_trials_may_fit(tmp_path):
     disk.checkpoint(0, 10 * MB)
     (text,) = disk.words("disk_low")
     assert "leaves up to 20.0 MB, so 4 more may fit" in text
-    assert "hpo resume --keep best" in text
+    assert f"`hpo resume {tmp_path} --keep best`" in text
 
 
 def test_a_pause_begins_once_and_ends_once(tmp_path):
@@ -118,7 +118,7 @@ def test_a_pause_begins_once_and_ends_once(tmp_path):
     assert not disk.disk_space.is_short()
     assert disk.words("paused") == [
         f"the disk of {tmp_path} has 29.0 MB free, and a trial needs 30.3 MB to start; the search goes on "
-        "by itself when there is room; Ctrl-C stops, `hpo resume` goes on later"
+        f"by itself when there is room; Ctrl-C stops, `hpo resume {tmp_path}` goes on later"
     ]
     assert disk.words("continued") == [
         f"there is room again: the disk of {tmp_path} has 31.0 MB free"
@@ -135,7 +135,7 @@ def test_a_quota_counts_what_the_run_takes(tmp_path):
     assert disk.disk_space.is_short()
     (text,) = disk.words("paused")
     assert text.startswith(f"{tmp_path} takes 4.9 MB of its quota of 5.0 MB, and a trial needs ")
-    assert text.endswith("Ctrl-C stops, `hpo resume --keep best --disk-quota SIZE` goes on later")
+    assert text.endswith(f"`hpo resume {tmp_path} --keep best --disk-quota SIZE` goes on later")
     (tmp_path / "log").unlink()
     disk.sleep(2)
     assert not disk.disk_space.is_short()

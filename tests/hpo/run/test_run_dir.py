@@ -169,7 +169,7 @@ def test_a_run_behind_a_link_keeps_the_names_it_has_here(tmp_path, monkeypatch):
                   find_run(str(tmp_path / "runs/photos"), tmp_path / "no")):  # fmt: skip
         assert (found.path, found.study_name) == (real, "photos")
         assert found.store_dir == tmp_path / "runs"
-        assert found.resume_command == f"hpo resume {link}"
+        assert found.command("resume") == f"hpo resume {link}"
     monkeypatch.chdir(tmp_path / "runs")
     assert find_run("photos/20260101-101500", Path("no")).study_name == "photos"
     assert find_run("photos/../photos/20260101-101500", Path("no")).path == real
@@ -191,7 +191,7 @@ def test_a_link_to_one_run_leaves_it_where_it_is(tmp_path, monkeypatch, has_stor
         found = RunDir(Path(link))
         assert (found.store_dir, found.study_name) == (tmp_path / "w/runs", "photos")
         assert found.label == "photos/20260101-101500"
-        assert found.resume_command == f"hpo resume {tmp_path / 'w' / link}"
+        assert found.command("ui", "--port 1") == f"hpo ui {tmp_path / 'w' / link} --port 1"
 
 
 def test_a_link_leads_to_a_link_of_a_study(tmp_path):
@@ -261,7 +261,11 @@ def test_the_second_driver_is_refused_and_the_lock_goes_with_its_process(tmp_pat
 @pytest.mark.parametrize(
     ("holder", "goes_on", "said"),
     [
-        (Holder.SEARCH, True, "another search is running in it; wait for it, or `hpo stop` it"),
+        (
+            Holder.SEARCH,
+            True,
+            "another search is running in it; wait for it, or end it by `hpo stop /",
+        ),
         (Holder.CALLER, True, "a program searches in it by AutoML"),
         (Holder.CALIBRATION, False, "its unknown pictures are being calibrated"),
         (Holder.EXPORT, False, "its best trial is being exported; wait for that"),

@@ -34,7 +34,7 @@ def refused(run, trials=4):
         go_on(run, trials)
     line = str(caught.value)
     assert "\n" not in line
-    assert line.endswith("or go on all the same with `hpo resume --force`")
+    assert line.endswith(f"or go on all the same with `hpo resume {run} --in-process --force`")
     return line
 
 

@@ -289,7 +289,7 @@ def test_a_paused_search_ends_like_an_unbroken_one(tmp_path, done, stop_after):
     assert first.finished is None
     assert first.finished is None
     assert ear.names()[-1] == "interrupted"
-    assert ear.events[-1]["resume"] == f"hpo resume {first.run}"
+    assert ear.events[-1]["resume"] == f"hpo resume {first.run} --in-process"
     assert first.run.read_state()["status"] == "interrupted"
     second, later = resume(first.run)
     assert rows(first.run) == rows(done[0].run)

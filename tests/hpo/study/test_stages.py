@@ -141,8 +141,9 @@ def test_a_stage_is_the_study_with_its_own_spec_space_and_length():
     assert [p.name for p in heads.space.parameters] == ["train.margin"]
     assert heads.plan.base_spec["train"]["frozen"] is True
     assert plan.base_spec["train"]["frozen"] is False
-    with pytest.raises(RunError, match="space of stage heads has changed"):
-        planned_stages(study(), replace(plan, earlier={"heads": "other"}), TRAINER, Path("run"))
+    run = RunDir(Path("run"))
+    with pytest.raises(RunError, match=f"stage heads has changed .*`hpo resume {run} --force`$"):
+        planned_stages(study(), replace(plan, earlier={"heads": "other"}), TRAINER, run)
 
 
 def test_specs_are_those_of_the_trials_stage_and_name_the_parents_checkpoint(tmp_path):

@@ -5,6 +5,7 @@ import os
 import pytest
 
 from hpo.core.errors import RunError
+from hpo.run.run_dir import RunDir
 from hpo.study.start_files import StartFiles, describe_start_files
 from tests.file_trainer import TRAINER, listing_skill
 
@@ -31,13 +32,15 @@ def test_size_and_digest_of_what_the_skill_lists_and_is_here(facts):
 
 def test_a_file_that_becomes_another_is_refused_and_one_that_is_touched_is_not(facts):
     weights, spec, trainer = facts
-    files = StartFiles(spec, trainer, describe_start_files(spec, trainer))
+    run = RunDir(weights.parent / "run")
+    files = StartFiles(spec, trainer, describe_start_files(spec, trainer), run)
     files.demand_same()
     os.utime(weights, (1, 1))
     files.demand_same()
     weights.write_bytes(b"other")
-    with pytest.raises(RunError, match=r"start.file: .*latest.ckpt must stay the file .*a7937b64"):
+    told = r"start.file: .*latest.ckpt must stay the file .*a7937b64"
+    with pytest.raises(RunError, match=rf"{told}.* same with `hpo resume {run} --force`$"):
         files.demand_same()
-    StartFiles(spec, trainer, {}).demand_same()  # a run of an earlier release kept none
+    StartFiles(spec, trainer, {}, run).demand_same()  # a run of an earlier release kept none
     weights.unlink()
     files.demand_same()  # the trial that reads it tells
