@@ -19,7 +19,7 @@ TESTED_ELSEWHERE = {
     "hpo/algorithms/{evolution,optuna_points,population,pruners,pruning,recipes,rung_trials}": "tests/contracts/test_algorithms.py",
     "hpo/algorithms/{chooser,confidence_bound,unit_points}": "tests/hpo/algorithms/test_curve_model.py",
     # The route's steps, through the public calls that take them.
-    "hpo/automl/{asking,views,wandb_table}": "tests/hpo/automl/test_ask_tell.py",
+    "hpo/automl/{asking,wandb_table}": "tests/hpo/automl/test_ask_tell.py",
     "hpo/automl/{active_jobs,sdk,submission}": "tests/hpo/automl/contract/test_jobs.py",
     "hpo/automl/{artifacts,objectives}": "tests/hpo/automl/contract/test_objectives.py",
     "hpo/automl/job_values": "tests/hpo/automl/test_platform.py",

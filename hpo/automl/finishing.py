@@ -238,7 +238,10 @@ def _hand_over(session: Ending, best: TrialRecord, checkpoint: Path | None) -> N
         best,
         head={
             "experiment_id": session.facts.experiment_id or session.run.path.name,
-            "metric_name": session.facts.metric,
+            # Scores and direction are the objective score's where there are several objectives.
+            "metric_name": session.trainer.monitoring_metric
+            if session.facts.objectives
+            else session.facts.metric,
             "direction": direction,
         },
         epochs_key=session.skill_trainer.epochs_key,

@@ -16,6 +16,7 @@ from hpo.core.forecast import Forecast
 from hpo.core.machine import free_memory_mib
 from hpo.core.protocols import Algorithm
 from hpo.core.text import count_of, shell_word
+from hpo.core.trial import TrialRecord
 from hpo.executors.division import Slots
 from hpo.run.ledger import Ledger
 from hpo.run.replay import replay
@@ -146,14 +147,20 @@ def ways_without_baseline(facts: WorkspaceFacts, place: Path, baseline: Mapping[
 
 
 def ways_to_shorten(
-    facts: WorkspaceFacts, expected: Mapping[str, Any], max_hours: float, epochs_key: str
+    facts: WorkspaceFacts,
+    trials: Sequence[TrialRecord],
+    expected: Mapping[str, Any],
+    max_hours: float,
+    epochs_key: str,
 ) -> str:
-    """One line for a search that would take longer than was allowed."""
+    """One line for a search that would take longer than was allowed, with its trials so far."""
+    done = sum(t.is_counted and t.state.is_finished for t in trials)
     total, limit = float(expected["total_s"] or 0.0), max_hours * 3600
     share = limit / total if total else 1.0
-    trials = max(1, int((facts.total or 1) * share))
+    left = 0 if facts.total is None else int((facts.total - done) * share)
+    most = max(1, done + left)
     ways = [
-        f"automl_max_recommendations={trials}",
+        *([] if facts.total is None else [f"automl_max_recommendations={most}"]),
         f"a smaller {epochs_key}",
         "algorithm=hyperband (most configurations are stopped early)",
         "a smaller model or image size",

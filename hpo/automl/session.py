@@ -348,9 +348,8 @@ class AutoMLSession(Session):
         is_accepted = self.route.accept_no_baseline or bool(self.ledger.trials())
         limit = self.route.max_hours
         if limit is not None and (full.estimate_s or 0.0) > limit * 3600:
-            self.declined = ways_to_shorten(
-                self.facts, full.expected, limit, self.trainer.epochs_key
-            )
+            told = self.ledger.trials(), full.expected, limit, self.trainer.epochs_key
+            self.declined = ways_to_shorten(self.facts, *told)
         elif baseline.get("status") == FAILURE and not is_accepted:
             self.declined = ways_without_baseline(self.facts, self.run.place, baseline)
         if self.declined:  # told, but nobody is asked

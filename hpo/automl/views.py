@@ -85,12 +85,13 @@ class Views:
         self._is_behind = False
 
     def _write_all(self) -> None:
-        trials = [t for t in self._ledger.trials() if t.purpose == "search"]
+        everything = self._ledger.trials()
+        trials = [t for t in everything if t.purpose == "search"]
         rows = [_row(self._outline(trial.number)) for trial in trials]
         self._write(self._folder / "controller" / self._name, rows)
         if rows:
             self._write(self._folder / "current_rec" / self._name, {"rec_id": rows[-1]["id"]})
-        best = best_trial(trials, self._ledger.direction)
+        best = best_trial(everything, self._ledger.direction)
         row = None if best is None else next(r for r in rows if r["id"] == best.number)
         data = {} if best is None else {"rec_number": best.number, "rec_data": row}
         self._write(self._folder / "best_rec" / self._name, data)

@@ -11,7 +11,7 @@ from typing import Any
 from hpo.cli.run_flags import add_output_arguments, print_json, print_table, remembered_runs
 from hpo.core.budget import render_seconds
 from hpo.core.text import count_of, metric_word
-from hpo.core.trial_counts import REFUSED
+from hpo.core.trial_counts import ENDS
 
 HELP = "list runs"
 
@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     metrics = sorted({metric_word(row["metric"]) for row in rows})
     for row in rows:
         best = row["best"]
-        ended = sum(number for word, number in row["counts"].items() if word != REFUSED)
+        ended = sum(row["counts"].get(state, 0) for state in ENDS)
         value = "" if best is None or best["value"] is None else f"{best['value']:.4f}"
         spent = (row["spent"] or {}).get("seconds")
         time = "" if spent is None else render_seconds(spent)

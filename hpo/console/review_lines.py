@@ -141,7 +141,7 @@ def _budget(review: Review) -> list[str]:
             f"{' and '.join(parts) or '0 trials'}{earlier}, "
             f"{count_of(expected.epochs, 'epoch')}{pruned}"
         )
-        if expected.epochs < epochs and not review.budget.trials:
+        if expected.longest is not None and expected.longest < epochs:
             lines.append(
                 f"warning   the budget ends before a trial has trained its {epochs} epochs; give "
                 "more, or train for fewer (--set train.num_epochs=N)"

@@ -23,6 +23,9 @@ class Forecast:
     """Trainings of finalists again, which `--confirm` asks for."""
     earlier: int = 0
     """Trials of stages before the last."""
+    longest: int | None = None
+    """Epochs of the trial that is trained longest, those of earlier starts included; None where the
+    algorithm, and not the budget, says when trials end."""
     busy_share: float = 1.0
     """Share of the slots' time that is used."""
     only_default: bool = False

@@ -21,6 +21,10 @@ def state_word(trial: TrialRecord | TrialRow | TrialFinished) -> str:
     return REFUSED if trial.is_refused else str(trial.state)
 
 
+ENDS = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAILED)
+"""The states in which a trial has ended."""
+
+
 def trial_counts(trials: Sequence[TrialRecord] | Sequence[TrialRow]) -> dict[str, int]:
     """Complete, pruned, failed and refused trials of the last stage, then all of each earlier one.
 
@@ -30,11 +34,10 @@ def trial_counts(trials: Sequence[TrialRecord] | Sequence[TrialRow]) -> dict[str
     able = [t for t in trials if t.purpose == Purpose.SEARCH and not t.is_refused]
     stages = [t.stage or ONLY_STAGE for t in able]
     states = [t.state for t, stage in zip(able, stages, strict=True) if not stage.left]
-    ends = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAILED)
-    counts = {str(state): states.count(state) for state in ends}
+    counts = {str(state): states.count(state) for state in ENDS}
     if refused := sum(t.is_refused for t in trials):
         counts[REFUSED] = refused
     earlier = [
-        stage.name for t, stage in zip(able, stages, strict=True) if stage.left and t.state in ends
+        stage.name for t, stage in zip(able, stages, strict=True) if stage.left and t.state in ENDS
     ]
     return counts | Counter(earlier)

@@ -132,13 +132,12 @@ def fewer_words(
             "the best trial went on from one with other parameters, so with its own alone another "
             "model would be trained"
         ]
+    failed = _failed_words(chosen, trials, is_any=not compared)
     if not compared:
-        return ["the budget ended before two finalists were trained again"]
+        return [failed or "the budget ended before two finalists were trained again"]
     if compared < len(chosen):
-        return [
-            f"{compared} of {count_of(len(chosen), 'finalist')} compared: the budget ended before "
-            "the others were trained again"
-        ]
+        why = failed or "the budget ended before the others were trained again"
+        return [f"{compared} of {count_of(len(chosen), 'finalist')} compared: {why}"]
     if compared < asked:
         how = " with the same parameters" if any(t.start_from for t in trials) else ""
         return [
@@ -146,6 +145,23 @@ def fewer_words(
             f"trained to its end{how}"
         ]
     return []
+
+
+def _failed_words(
+    chosen: Sequence[TrialRecord], trials: Sequence[TrialRecord], *, is_any: bool
+) -> str:
+    """Whose repeats have failed and the first cause: all that a finalist has, or any of them."""
+    numbers, causes = [], []
+    for trial in chosen:
+        own = repeats_of(trial, trials)
+        failed = [r for r in own if r.state is TrialState.FAILED]
+        if failed and (is_any or len(failed) == len(own)):
+            numbers.append(str(trial.number))
+            causes += [(r.error or {}).get("message", "unknown") for r in failed]
+    if not numbers:
+        return ""
+    whose = f"trial{'s' * (len(numbers) > 1)} {', '.join(numbers)}"
+    return f"repeats of {whose} failed: {causes[0]}"
 
 
 def was_compared(run: RunDir, number: int) -> bool:

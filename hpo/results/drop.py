@@ -69,7 +69,7 @@ def expect(
         direction: `maximize` or `minimize`.
         number: of the winner.
         share_of: where the value is as uncertain as a share of so many pictures, the interval tells
-            of other pictures of the same kind too (binomial).
+            of other pictures of the same kind too (binomial), and ends where shares do.
 
     Returns:
         None where nothing can be said: fewer than `LEAST_TRIALS` trials were trained as long as the
@@ -90,6 +90,9 @@ def expect(
     error = math.sqrt(level.variance + chance.lift_error**2)
     expected = value - sign * drop
     spread = math.hypot(error, _share_error(expected, share_of))
+    low, high = expected - spread, expected + spread
+    if share_of and 0 <= expected <= 1:  # a share is nowhere else
+        low, high = max(0.0, low), min(1.0, high)
     default = next((t.number for t in longest if t.is_twin_of(trials[0])), None)
     others = () if any(t.is_repeat for t in trials) else zip(longest, levels, strict=True)
     return Expected(
@@ -98,7 +101,7 @@ def expect(
         drop=drop,
         drop_error=error,
         expected=expected,
-        interval=(expected - spread, expected + spread),
+        interval=(low, high),
         noise=math.sqrt(chance.variance),
         repeats=len(repeats),
         tied=tuple(

@@ -119,7 +119,8 @@ def forecast(
                 seconds_per_epoch=speed * seconds_per_epoch, seed=len(runs), begun=so_far,
             )
         )  # fmt: skip
-    if all(run.ended_because == RAN_DRY for run in runs):
+    ends_itself = all(run.ended_because == RAN_DRY for run in runs)
+    if ends_itself:
         factor = 1.0  # the algorithm ends by itself, whatever the budget
     elif not math.isfinite(factor):
         return None
@@ -147,6 +148,7 @@ def forecast(
         epochs=typical(lambda run: run.epochs_of(run.searched))
         + typical(lambda run: run.epochs_of(run.repeated), 1.0),
         pruned=typical(lambda run: sum(t.state is TrialState.PRUNED for t in run.searched)),
+        longest=None if ends_itself else typical(lambda run: run.longest, 1.0),
         busy_share=statistics.median(run.executor.busy_share() for run in runs),
         only_default=factor == 1.0 and all(run.has_only_the_default() for run in runs),
     )
@@ -247,6 +249,11 @@ class _Rehearsal:
         trials = [t for t in self.ledger.trials() if not t.is_repeat and not t.stage.left]
         lengths = [t.until_epoch for t in trials]
         return len(lengths) > 1 and max(lengths[1:]) < lengths[0]
+
+    @property
+    def longest(self) -> int:
+        """Epochs of the trial that has the most, earlier starts included."""
+        return max((t.epochs for t in self.ledger.trials() if not t.stage.left), default=0)
 
     def epochs_of(self, trials: list[TrialRecord]) -> int:
         """Epochs of trials that were trained here."""

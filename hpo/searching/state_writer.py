@@ -30,7 +30,7 @@ from hpo.core.rungs import measure_rungs
 from hpo.core.selection import roles
 from hpo.core.stages import measure_stages
 from hpo.core.trial import TrialRecord, TrialState
-from hpo.core.trial_counts import trial_counts
+from hpo.core.trial_counts import ENDS, trial_counts
 from hpo.core.trial_row import TrialRow
 from hpo.run.disk_errors import OUT_OF_ROOM
 from hpo.run.ledger import Ledger
@@ -172,11 +172,12 @@ def describe_start(
 ) -> Started:
     """The `started` event of a search whose trials so far are in the ledger."""
     trials = ledger.trials()
+    counts = trial_counts(trials)
     return Started(
         run_dir=str(run),
         study=study.name,
         budget=study.budget,
-        trials_so_far=sum(t.state.is_finished and not t.is_refused for t in trials),
+        trials_so_far=sum(counts[state] for state in ENDS),
         spent=engine.spent(),
         direction=ledger.direction,
         metric=metric,

@@ -75,12 +75,13 @@ def _standing(ended: int, counts: Mapping[str, int]) -> dict[str, float]:
 
 
 def _counts(records: list[TrialRecord]) -> Counter[str]:
-    return Counter(state_word(r) for r in records if not r.is_repeat)
+    """How many trials of the last stage there are in each state."""
+    return Counter(state_word(r) for r in records if not r.is_repeat and not r.stage.left)
 
 
 def _leader(best: TrialRecord | None, metric: str) -> dict[str, float]:
-    if best is None or best.value is None:
-        return {}
+    if best is None or best.value is None or best.stage.left:
+        return {}  # values of an earlier stage are compared with none that come later
     return {f"{metric}_best": best.value, "best_trial": float(best.number)}
 
 
@@ -96,6 +97,8 @@ def describe(study: Study, records: list[TrialRecord], state: str) -> str:
         else "No trial yet."
     )
     tally += f" {refused} {REFUSED}, as beyond a limit." if refused else ""
+    earlier = Counter(r.stage.name for r in records if r.stage.left)
+    tally += "".join(f" {count_of(n, 'trial')} of stage {name}." for name, n in earlier.items())
     repeats = sum(r.is_repeat for r in records)
     if repeats:
         tally += f" {count_of(repeats, 'repeat')} of the best with new seeds."

@@ -3,7 +3,7 @@
 from hpo.automl.review import describe_time, first_batch, ways_to_shorten
 from hpo.automl.workspace import WorkspaceFacts
 from hpo.core.forecast import Forecast
-from hpo.core.trial import TrialState
+from hpo.core.trial import TrialRecord, TrialState
 from hpo.run.ledger import Ledger
 from tests.quick_runs import optuna_algorithm
 
@@ -33,11 +33,20 @@ def test_what_cannot_be_measured_is_not_guessed():
 
 def test_a_search_that_is_too_long_is_told_how_to_be_shorter():
     expected = {"total_s": 36000.0, "assumptions": "1 s an epoch"}
-    line = ways_to_shorten(facts(20), expected, 2.0, "train.num_epochs")
+    line = ways_to_shorten(facts(20), [], expected, 2.0, "train.num_epochs")
     assert "about 10h are expected" in line
     assert "automl_max_recommendations=4" in line
     assert "train.num_epochs" in line
     assert "\n" not in line
+    done = [
+        TrialRecord(number=n, state=TrialState.PRUNED, params={}, latents={}, until_epoch=1)
+        for n in range(12)
+    ]
+    # 12 of 20 are done; of the 10 h that the other 8 take, 5 h are allowed.
+    assert "automl_max_recommendations=16;" in ways_to_shorten(facts(20), done, expected, 5.0, "e")
+    assert "automl_max_recommendations" not in ways_to_shorten(
+        facts(None), done, expected, 2.0, "e"
+    )
 
 
 def test_49_the_first_batch_is_what_an_engine_would_ask_for():

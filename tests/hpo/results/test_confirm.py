@@ -7,7 +7,7 @@ import pytest
 
 from hpo.core.budget import Budget
 from hpo.core.event_json import to_plain
-from hpo.core.trial import Ended, Measurement, TrialRecord, TrialState
+from hpo.core.trial import Ended, Measurement, Purpose, TrialRecord, TrialState
 from hpo.results.confirm import confirm, fewer_words
 from hpo.run.ledger import Ledger
 from tests.quick_runs import Events, Listed, make_engine, receipt_of, run_all
@@ -247,6 +247,34 @@ def test_trials_whose_parameters_changed_on_the_way_are_said_not_to_be_trained_a
     ]  # fmt: skip
     (words,) = fewer_words(trials, "maximize", 3, compared)
     assert words.startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("ends", "compared", "said"),
+    [
+        ({2: "failed failed"}, 2, "2 of 3 finalists compared: repeats of trial 2 failed: no room"),
+        (
+            {1: "failed failed", 2: "failed failed"}, 1,
+            "1 of 3 finalists compared: repeats of trials 2, 1 failed: no room",
+        ),
+        ({2: "failed complete", 1: "complete"}, 0, "repeats of trial 2 failed: no room"),
+        ({2: "failed complete", 1: ""}, 2,
+         "2 of 3 finalists compared: the budget ended before the others were trained again"),
+    ],
+)  # fmt: skip
+def test_repeats_that_failed_are_not_put_down_to_the_budget(ends, compared, said):
+    ends = {0: "complete complete", 1: "complete complete", 2: "complete complete"} | ends
+    trials = [
+        TrialRecord(
+            number=3 * again + n, state=TrialState(state), params={"lr": n}, latents={},
+            until_epoch=9, purpose=Purpose.CONFIRM if again else Purpose.SEARCH,
+            measurements=[Measurement(epoch=9, value=0.5 + 0.1 * n)],
+            error={"kind": "infrastructure", "message": "no room"} if state == "failed" else None,
+        )
+        for n in range(3)
+        for again, state in enumerate(["complete", *ends[n].split()])
+    ]  # fmt: skip
+    assert fewer_words(trials, "maximize", 2, compared) == [said]
 
 
 def test_a_comparison_that_the_budget_cut_short_says_so(tmp_path):

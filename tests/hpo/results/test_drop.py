@@ -53,6 +53,13 @@ def test_other_pictures_differ_by_chance_too():
     assert (found.drop, found.drop_error) == (alone.drop, alone.drop_error)
 
 
+def test_a_share_is_nowhere_expected_beyond_one():
+    found = expect(five_with_repeats(), "maximize", 1, share_of=4)
+    error = math.hypot(found.drop_error, math.sqrt(found.expected * (1 - found.expected) / 4))
+    assert found.expected + error > 1.03
+    assert found.interval == pytest.approx((found.expected - error, 1.0))
+
+
 def test_what_cannot_be_estimated_is_not():
     flat = [trial(n, [v] * 9) for n, v in enumerate([0.5, 0.7, 0.6])]
     assert expect(flat, "maximize", 1) is None  # no noise to see

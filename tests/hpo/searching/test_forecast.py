@@ -179,6 +179,14 @@ def test_a_resumed_search_goes_on_with_what_it_has_begun():
     assert (left.trials, left.epochs) == (3, 1 + 2 + 3)
 
 
+def test_the_longest_trial_of_all_starts_is_told():
+    facts = {"algorithm": "random", "pruner": "none", "num_epochs": 3, "slots": 1}
+    spent = Spent(trials=2, seconds=20.0, epochs=5)
+    assert foresee("6epochs", spent=spent, begun=begun_with([3, 2]), **facts).longest == 3
+    assert foresee("2epochs", **facts).longest == 2
+    assert foresee("3epochs", **{**facts, "slots": 2}).longest == 2  # two trials, four epochs
+
+
 def test_a_population_goes_on_as_it_was_planned_whatever_the_new_budget(tmp_path):
     search = replace(quick_study().search, algorithm="pbt")
     study = quick_study(budget=parse_budget("12trials"), search=search)

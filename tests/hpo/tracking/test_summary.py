@@ -78,7 +78,21 @@ def test_each_step_of_a_history_tells_what_led_among_those_that_had_ended(seed):
     for step in range(1, 41):
         best = None if step in (4, 5) else best_trial(ended[:step], "maximize")
         told = [value for at, value in history(points, "best_trial") if at == step]
-        assert told == ([] if best is None or best.value is None else [best.number])
+        is_told = best is not None and best.value is not None and not best.stage.left
+        assert told == ([best.number] if is_told else [])
+
+
+def test_heads_are_no_trials(study):
+    heads = TrialStage(name="heads", left=1, batch=0)
+    records = [replace(trial(n, 0.9, ended=1.0 + n), stage=heads) for n in range(3)]
+    assert summary.describe(study, records, "running").startswith("**Trial 0 is the best so far")
+    assert "No trial yet. 3 trials of stage heads." in summary.describe(study, records, "running")
+    records += [trial(3, 0.3, ended=9.0), trial(4, 0.2, state=TrialState.PRUNED, ended=10.0)]
+    text = summary.describe(study, records, "finished")
+    assert "\n\n2 trials: 1 complete, 1 pruned. 3 trials of stage heads.\n\n" in text
+    points = summary.progress(records, "p1", "maximize", known=())
+    assert history(points, "trials_complete") == [(1, 0), (2, 0), (3, 0), (4, 1), (5, 1)]
+    assert history(points, "p1_best") == [(4, 0.3), (5, 0.3)]
 
 
 def test_a_long_history_is_gone_through_once():

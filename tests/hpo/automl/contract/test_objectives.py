@@ -3,6 +3,7 @@
 import itertools
 import json
 import random
+from pathlib import Path
 
 import pytest
 
@@ -167,6 +168,9 @@ def test_50_51_values_score_and_front(go):
     assert [row["rec_id"] for row in result["pareto_front"]] == [0, 1, 2]
     assert result["progress"]["pareto_front_size"] == 3
     assert result["progress"]["best_objective_score"] == pytest.approx(0.0)
+    taken = json.loads(Path(result["workspace_path"], "best_rec.json").read_text())
+    assert (taken["metric_name"], taken["direction"]) == ("objective_score", "maximize")
+    assert [row["score"] for row in taken["all_recs"]] == pytest.approx(scores)
 
 
 def test_51_the_front_leaves_out_what_is_beaten(go):
