@@ -176,7 +176,7 @@ class RecognitionTrainer(ExportedModels):
         return gallery_root(pictures_of(source)) if is_list(source) else stage(source)
 
     def listed_files(self, source: str) -> dict[str, str]:
-        """Return name -> file of each picture that a list names; empty for any other source."""
+        """Return name -> file of each picture of a list or a folder; else empty."""
         from trainer.data.sources import listed_files
 
         return listed_files(source)

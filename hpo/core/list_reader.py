@@ -10,8 +10,9 @@ class ListReader(Protocol):
     """A trainer of which a source may be a table that names pictures, wherever they lie."""
 
     def listed_files(self, source: str) -> dict[str, str]:
-        """Return name -> file of each picture that a list names; empty for any other source.
+        """Return name -> file of each picture of a list, or of a folder; empty where it cannot.
 
-        A name says split, class, and where the picture lies relative to the others: they are the
-        same after list and pictures were moved. Whether a file is there is not looked at.
+        What else lies in a folder (`Thumbs.db`, a readme) is not among them: nothing is trained on
+        it. A name says split, class, and where the picture lies relative to the others: they are
+        the same after list and pictures were moved. Whether a file is there is not looked at.
         """

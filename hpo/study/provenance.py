@@ -128,7 +128,7 @@ def find_changes(run: RunDir, now: Origin, sources: Mapping[str, str]) -> list[s
     """Say what is no longer as it was when the run began, one sentence per kind.
 
     A run of an earlier version, which has kept nothing, has no changes; of a list these kept what
-    the file itself is.
+    the file itself is, and of a folder all files.
 
     Args:
         run: the run.
@@ -161,15 +161,17 @@ def find_changes(run: RunDir, now: Origin, sources: Mapping[str, str]) -> list[s
 def describe_source(address: str, trainer: Trainer | ListReader | None = None) -> str:
     """Number, size and digest of the files at an address; of one elsewhere the address alone.
 
-    Of a list, which only its trainer can read, the files are the pictures that it names.
+    The files are the pictures that its trainer reads there, if it tells which: those that a list
+    names, and none of what file managers leave in a folder.
     """
     if "://" in address:
         return address
     root = Path(address)
-    files = sorted(_files_below(root)) if root.is_dir() else [("", root)] * root.is_file()
     if isinstance(trainer, ListReader) and (listed := trainer.listed_files(address)):
         pictures = ((name, Path(file)) for name, file in sorted(listed.items()))
         files = [(name, path) for name, path in pictures if path.is_file()]
+    else:
+        files = sorted(_files_below(root)) if root.is_dir() else [("", root)] * root.is_file()
     sizes = {name: path.stat().st_size for name, path in files}
     digest = hashlib.sha256(json.dumps(sizes).encode())
     for _, path in files[:: max(1, len(files) // MOST_SAMPLES)]:

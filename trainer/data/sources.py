@@ -11,7 +11,7 @@ from trainer.data.lists import PictureList, is_list, named_files, read_list
 from trainer.data.names import name_text
 from trainer.data.origin import origin
 from trainer.data.staging import address_of, is_remote, local_path, stage
-from trainer.data.tree import list_pictures
+from trainer.data.tree import list_pictures, walk
 from trainer.errors import DataError, ImageError
 
 
@@ -78,9 +78,17 @@ def open_list(uri: str, *, labelled: bool = True) -> PictureList:
 
 
 def listed_files(uri: str) -> dict[str, str]:
-    """As `trainer.data.lists.named_files`; empty for what is no list, or cannot be read."""
+    """Return name -> file of each picture of a folder here, and as `named_files` of a list.
+
+    Empty for what is neither, or cannot be read.
+    """
+    if is_remote(uri):
+        return {}
+    place = local_path(uri)
     try:
-        return named_files(local_path(uri)) if is_list(uri) and not is_remote(uri) else {}
+        if is_list(uri):
+            return named_files(place)
+        return {name: f"{place}/{name}" for name in walk(place).pictures} if place.is_dir() else {}
     except DataError:
         return {}
 

@@ -17,8 +17,10 @@ from hpo.study.provenance import ORIGIN_FILE, describe_source
 from hpo.study.sections import DataSources
 from tests.file_trainer import TRAINER, listing_skill
 from tests.quick_runs import Ear, quick_study
+from trainer.session import RecognitionTrainer
 
 TWO = Budget(trials=2)
+READER = RecognitionTrainer()
 
 
 def search(out, study=None, ear=None):
@@ -191,6 +193,16 @@ def test_what_leaves_the_pictures_as_they_are_changes_nothing(pictures):
     assert describe_source(str(moved / "train")).startswith("2 files")
     assert describe_source("s3://bucket/train") == "s3://bucket/train"
     assert describe_source(str(folder)).startswith("0 files")
+
+
+def test_what_a_file_manager_or_a_person_leaves_beside_pictures_changes_nothing(pictures):
+    folder = pictures[0] / "train"
+    before = describe_source(str(folder), READER)
+    for name in ("Thumbs.db", "readme.txt", "1.xmp"):
+        (folder / "a" / name).write_bytes(b"no picture")
+    assert describe_source(str(folder), READER) == before
+    (folder / "a" / "more.png").write_bytes(b"two")
+    assert describe_source(str(folder), READER) != before
 
 
 def test_changed_code_of_the_trainer_is_refused(tmp_path, monkeypatch):
