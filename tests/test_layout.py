@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("hpo", "search_spaces", "trainer")
@@ -42,6 +44,29 @@ def test_constraints_are_names_and_versions_alone():
     assert lines
     for line in lines:
         assert re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.+!-]+", line), line
+
+
+@pytest.mark.parametrize(
+    ("system", "machine", "is_wanted"),
+    [("linux", "x86_64", True), ("linux", "aarch64", False), ("darwin", "arm64", False)],
+)
+def test_only_what_has_a_wheel_for_a_machine_is_asked_of_it(system, machine, is_wanted):
+    faiss = requirement("faiss-gpu")
+    where = {"sys_platform": system, "platform_machine": machine}
+    assert faiss.marker.evaluate(where) is is_wanted
+
+
+def test_a_scikit_learn_without_what_the_map_uses_is_not_taken():
+    """`TSNE(max_iter=...)` is of 1.5; before it was `n_iter`, and half a report was left out."""
+    allowed = requirement("scikit-learn").specifier
+    assert not allowed.contains("1.4.2")
+    assert allowed.contains("1.5.0")
+
+
+def requirement(name):
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    read = map(Requirement, project["optional-dependencies"]["trainer"])
+    return next(one for one in read if one.name == name)
 
 
 @pytest.mark.parametrize("name", ["quickstart", "retail_resnet50", "defects"])

@@ -22,7 +22,8 @@ def image_extensions() -> frozenset[str]:
     from PIL import features
 
     found = _EXTENSIONS | (HEIF_EXTENSIONS if register_heif() else frozenset())
-    return found | {".avif"} if features.check("avif") else found
+    is_known = "avif" in features.modules  # Pillow before 11.3 warns of a name that it lacks
+    return found | {".avif"} if is_known and features.check("avif") else found
 
 
 @functools.cache

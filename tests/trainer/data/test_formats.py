@@ -1,10 +1,11 @@
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 
 from trainer.data.decode import decode_image
 from trainer.data.folder import scan_folder
@@ -27,6 +28,16 @@ def halves(size=(64, 48)):
 @pytest.fixture(autouse=True)
 def reader():
     assert register_heif()
+
+
+def test_a_pillow_that_has_never_heard_of_avif_is_asked_nothing_of_it(monkeypatch):
+    """It warns of a name that it does not know, which ends our own commands' tests."""
+    others = {name: value for name, value in features.modules.items() if name != "avif"}
+    monkeypatch.setattr(features, "modules", others)
+    image_extensions.cache_clear()
+    with warnings.catch_warnings(action="error"):
+        assert ".avif" not in image_extensions()
+    image_extensions.cache_clear()
 
 
 @pytest.mark.parametrize("name", ["a.heic", "a.HEIF", "a.hif", "a.jpg", "a.avif"])
