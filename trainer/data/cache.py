@@ -19,7 +19,7 @@ from trainer.data.decode import DECODER_VERSION
 from trainer.data.decoding import DecodedFolder, decode_into
 from trainer.data.framing import SQUASHED, Framing, ImageSize
 from trainer.data.names import name_bytes
-from trainer.data.set_store import find_or_build, map_array
+from trainer.data.set_store import find_or_build, map_array, new_array
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,9 +59,7 @@ def open_cached_images(
 
     def build(draft: Path) -> dict[str, Any]:
         shape = (len(folder.paths), size.height, size.width, size.channels)
-        images = np.lib.format.open_memmap(
-            draft / "images.npy", mode="w+", dtype=np.uint8, shape=shape
-        )
+        images = new_array(draft / "images.npy", np.uint8, shape)
         paths = [folder.root / p for p in folder.paths]
         sizes = decode_into(images, paths, size, framing, progress=progress, workers=workers)
         np.save(draft / "sizes.npy", sizes)

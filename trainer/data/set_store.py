@@ -27,6 +27,8 @@ from trainer.errors import InfrastructureError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    Mapped = np.memmap[Any, np.dtype[Any]]
+
 _ROOM_LEFT_BYTES = 64_000_000
 
 _DAMAGED = (FileNotFoundError, EOFError, ValueError, KeyError)
@@ -81,6 +83,17 @@ def find_or_build(
             (draft / META).write_text(json.dumps(meta), encoding="utf-8")
         _logger.info("%s: made in %.1f s", what, time.monotonic() - started)
         return read(target)
+
+
+def new_array(path: Path, dtype: type[np.generic], shape: tuple[int, ...]) -> Mapped:
+    """Make an array of a set, mapped to be written, with all of its room on the disk taken.
+
+    A store to a map that finds no room, as within a user's quota, ends the process by a signal.
+    """
+    array: Mapped = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+    with path.open("r+b") as file:
+        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return array
 
 
 def map_array(path: Path) -> Any:

@@ -24,7 +24,7 @@ from trainer.data.cached_sets import META
 from trainer.data.framing import framing_of, input_size
 from trainer.data.image_bank import ImageBank
 from trainer.data.normalize import normalize_batch, pixel_statistics
-from trainer.data.set_store import find_or_build, map_array
+from trainer.data.set_store import find_or_build, map_array, new_array
 from trainer.data.splits import Split, decode_split, stored_size
 from trainer.embedding import evaluating, forward
 from trainer.errors import DivergedError
@@ -159,9 +159,7 @@ class FeatureSource:
             return FeatureSet(features_VNF=features_VNF, facts=facts)
 
         def build(draft: Path) -> dict[str, Any]:
-            out_VNF = np.lib.format.open_memmap(
-                draft / "features.npy", mode="w+", dtype=np.float32, shape=shape
-            )
+            out_VNF = new_array(draft / "features.npy", np.float32, shape)
             self._fill(out_VNF, views, what)
             out_VNF.flush()
             return facts

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.crashes.driver import on_disk
 from tests.decoded import open_cache
 from trainer.data.cache import cache_key, open_cached_images
 from trainer.data.cached_sets import clear_caches, list_caches
@@ -287,6 +288,23 @@ def test_a_full_disk_is_said_before_decoding(folder, monkeypatch):
     monkeypatch.setattr("trainer.data.set_store.shutil.disk_usage", lambda _: usage)
     with pytest.raises(InfrastructureError, match="set HPO_CACHE_DIR to a larger disk"):
         open_cache(folder, SIZE)
+
+
+def test_a_disk_that_fills_while_pictures_are_decoded_is_an_error(folder, tmp_path, monkeypatch):
+    """A user's quota does so, too, which nothing tells before: a store to the map ends the process."""
+    usage = type("Usage", (), {"free": 1 << 40})()
+    monkeypatch.setattr("trainer.data.set_store.shutil.disk_usage", lambda _: usage)
+
+    def work():
+        size = ImageSize(height=400, width=400, channels=3)
+        with pytest.raises(OSError, match="No space left on device") as caught:
+            open_cached_images(folder, size, cache_dir=tmp_path / "disk")
+        return str(caught.value.filename)
+
+    told = on_disk(tmp_path / "disk", "size=1m", work)
+    if told is None:
+        pytest.skip("this machine lets no process mount a file system")
+    assert told == f"{tmp_path}/disk/images"
 
 
 def test_wrong_bound_is_refused(folder, monkeypatch):
