@@ -33,6 +33,12 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     _sync(path.parent)
 
 
+def remove_drafts(folder: Path) -> None:
+    """Remove what processes left that were killed in `write_atomically`; none may be at work."""
+    for draft in folder.glob(".*.tmp"):
+        draft.unlink(missing_ok=True)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file in UTF-8 by one rename."""
     write_atomically(path, partial(Path.write_text, data=text, encoding="utf-8"))

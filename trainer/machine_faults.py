@@ -14,6 +14,7 @@ from pathlib import Path
 _MAKE_ROOM = "make room there (`df -h` and `df -i` show bytes and inodes), or use another folder"
 _RIGHTS = "give this user the right to write there, or use another folder"
 _MOUNT = "see that the disk is mounted and answers"
+_LOCKS = "use a disk that has file locks (Lustre has them where it is mounted with `-o flock`)"
 _REMEDIES: Mapping[int, str] = {
     errno.ENOSPC: _MAKE_ROOM,
     errno.EDQUOT: _MAKE_ROOM,
@@ -29,7 +30,9 @@ _REMEDIES: Mapping[int, str] = {
     errno.ELOOP: "mend the link, which leads back to itself",
     **dict.fromkeys((errno.EIO, errno.ESTALE, errno.ENODEV, errno.ENXIO), _MOUNT),
     **dict.fromkeys((errno.ENOTCONN, errno.EREMOTEIO, errno.EHOSTDOWN), _MOUNT),
-    errno.ENOLCK: "use a disk that has file locks",
+    errno.ENOLCK: _LOCKS,
+    errno.ENOSYS: _LOCKS,
+    errno.EOPNOTSUPP: _LOCKS,
     errno.EMFILE: "raise the limit on open files (`ulimit -n 65536`)",
     errno.ENFILE: "close programs: the machine can open no more files",
     errno.EAGAIN: "raise the limit on processes (`ulimit -u`), or end some",

@@ -20,6 +20,7 @@ from hpo.core.process.streams import NAMES
 _MAKE_ROOM = "make room there (`df -h` and `df -i` show bytes and inodes)"
 _RIGHTS = "give this user the right to write there"
 _MOUNT = "see that the disk is mounted and answers"
+_LOCKS = "use a disk that has file locks (Lustre has them where it is mounted with `-o flock`)"
 REMEDIES: Mapping[int, str] = {
     errno.ENOSPC: _MAKE_ROOM,
     errno.EDQUOT: _MAKE_ROOM,
@@ -40,7 +41,9 @@ REMEDIES: Mapping[int, str] = {
     errno.ENOTCONN: _MOUNT,
     errno.EREMOTEIO: _MOUNT,
     errno.EHOSTDOWN: _MOUNT,
-    errno.ENOLCK: "use a disk that has file locks",
+    errno.ENOLCK: _LOCKS,
+    errno.ENOSYS: _LOCKS,
+    errno.EOPNOTSUPP: _LOCKS,
     errno.EMFILE: "raise the limit on open files (`ulimit -n 65536`)",
     errno.ENFILE: "close programs: the machine can open no more files",
     errno.EAGAIN: "raise the limit on processes (`ulimit -u`), or end some",

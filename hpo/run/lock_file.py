@@ -7,6 +7,7 @@ import fcntl
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 from hpo.core.errors import RunError
 
@@ -18,7 +19,7 @@ def is_locked(file: Path) -> bool:
     """Whether some process holds a lock file for itself at this moment."""
     try:
         with file.open("r") as handle:
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            _lock(handle, fcntl.LOCK_SH, file)
     except FileNotFoundError:
         return False
     except BlockingIOError:
@@ -49,10 +50,19 @@ def hold(
     with file.open("a+") as handle:
         for attempt in range(attempts):
             try:
-                fcntl.flock(handle, kind | fcntl.LOCK_NB)
+                _lock(handle, kind, file)
                 break
             except BlockingIOError as error:
                 if attempt + 1 == attempts:
                     raise RunError(refusal()) from error
                 time.sleep(0.01)
         yield handle.fileno()
+
+
+def _lock(handle: IO[str], kind: int, file: Path) -> None:
+    """Take a lock or fail at once; a disk that has no locks is told with the file's name."""
+    try:
+        fcntl.flock(handle, kind | fcntl.LOCK_NB)
+    except OSError as error:
+        error.filename = str(file)
+        raise

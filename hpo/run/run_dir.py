@@ -233,7 +233,10 @@ class RunDir:
 
     def has_lost_state(self) -> bool:
         """Whether what a search wrote of itself is damaged, or gone since it began."""
-        began = self.state_file.is_file() or self.events_file.is_file()
+        # The file of events is made before there are any.
+        began = self.state_file.is_file() or (
+            self.events_file.is_file() and self.events_file.stat().st_size > 0
+        )
         return began and not self.read_state()
 
     def demand_here(self) -> None:

@@ -270,9 +270,11 @@ def test_a_run_goes_on_with_its_classes_under_their_numbers_alone(tmp_path, loss
 def test_a_finished_run_only_repeats_its_history(splits, tmp_path):
     fit(train_spec(splits, tmp_path), Reports())
     again = Reports()
+    (tmp_path / "ckpt" / ".last.ckpt.4711.1.tmp").touch()  # of a worker that was killed
     receipt = fit(train_spec(splits, tmp_path), again, tmp_path / "ckpt" / "last.ckpt")
     assert [r["replayed"] for r in again] == [True, True]
     assert receipt["epochs"] == 2
+    assert sorted(p.name for p in (tmp_path / "ckpt").iterdir()) == ["best.ckpt", "last.ckpt"]
 
 
 def test_a_resumed_run_takes_the_rates_it_is_asked_for(splits, tmp_path):

@@ -16,7 +16,17 @@ from trainer import machine_faults as of_trainer
 NUMBERS = (
     *("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EACCES", "EPERM", "ENOENT", "ENOTDIR", "EEXIST"),
     *("EISDIR", "ENAMETOOLONG", "ELOOP", "EIO", "ESTALE", "ENODEV", "ENXIO", "ENOTCONN"),
-    *("EREMOTEIO", "EHOSTDOWN", "ENOLCK", "EMFILE", "ENFILE", "EAGAIN", "ENOMEM"),
+    *(
+        "EREMOTEIO",
+        "EHOSTDOWN",
+        "ENOLCK",
+        "ENOSYS",
+        "EOPNOTSUPP",
+        "EMFILE",
+        "ENFILE",
+        "EAGAIN",
+        "ENOMEM",
+    ),
 )
 
 

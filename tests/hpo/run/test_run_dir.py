@@ -334,3 +334,13 @@ def test_a_damaged_state_counts_as_none(tmp_path, text):
     run = RunDir(tmp_path)
     run.state_file.write_text(text)
     assert run.read_state() == {}
+    assert run.has_lost_state()
+
+
+def test_a_state_is_lost_once_the_search_has_told_anything(tmp_path):
+    run = RunDir(tmp_path)
+    assert not run.has_lost_state()
+    run.events_file.touch()  # as the lock is taken; the first state comes seconds later
+    assert not run.has_lost_state()
+    run.events_file.write_text("{}\n")
+    assert run.has_lost_state()
