@@ -104,11 +104,16 @@ class DiskSpace:
         """Bytes that must be free for one more trial to start beside others."""
         return SPARE_BYTES + self._largest * (FILES_PER_TRIAL + running)
 
-    def left(self) -> Left:
-        """What may still be written, by the disk or by the quota, whichever is less."""
-        free = self._free(self._run.path)
-        found = Left(bytes=free, words=f"the disk of {self._run} has {render_bytes(free)} free")
-        if self._quota is None:
+    def left(self, place: Path | None = None) -> Left:
+        """What may still be written, by the disk or by the quota, whichever is less.
+
+        Args:
+            place: a folder on the disk; None means the run, which the quota is for.
+        """
+        place = place or self._run.path
+        free = self._free(place)
+        found = Left(bytes=free, words=f"the disk of {place} has {render_bytes(free)} free")
+        if self._quota is None or place != self._run.path:
             return found
         used = self._use()
         if self._quota - used >= free:
@@ -219,29 +224,34 @@ class DiskSpace:
         """Let a moment of a pause pass."""
         self._sleep(REST_S)
 
-    def wait_for_space(self, work: Callable[[], T]) -> T:
+    def wait_for_space(self, work: Callable[[], T], place: Path | None = None) -> T:
         """Do something that writes, again and again until the disk has room for it.
 
         What fails otherwise, or when the user wants to stop, is raised.
+
+        Args:
+            work: does it.
+            place: where it is written; None means the run.
         """
+        place = place or self._run.path
         began: float | None = None
         while True:
             try:
                 result = work()
                 break
             except Exception as error:
-                is_short = self._free(self._run.path) < SPARE_BYTES
+                is_short = self._free(place) < SPARE_BYTES
                 words = out_of_room(error, is_short=is_short)
                 if not words:
                     raise
                 began = self._now() if began is None else began
-                self._pause(f"the disk of {self._run} is full: {words}", self.left())
+                self._pause(f"the disk of {place} is full: {words}", self.left(place))
                 if not self._wait():
                     raise
         if began is not None:
             waited_s = self._now() - began
             self.on_waited(waited_s)
-            self._go_on(self.left(), waited_s)
+            self._go_on(self.left(place), waited_s)
         return result
 
     def _wait(self) -> bool:

@@ -53,6 +53,8 @@ class Ledger:
 
     def __init__(self, storage: BaseStorage, direction: str) -> None:
         self._storage = storage
+        self.path: Path | None = None
+        """Its file; None in memory, and where it has just been made."""
         self.direction = Direction(direction)
         self._study_id = storage.get_study_id_from_name(STUDY_NAME)
         self._ids: dict[int, int] = {}
@@ -87,11 +89,13 @@ class Ledger:
             storage = open_storage(path)
             study_id = storage.get_study_id_from_name(STUDY_NAME)
             direction = storage.get_study_directions(study_id)[0]
-            return cls(storage, direction.name.lower())
+            ledger = cls(storage, direction.name.lower())
         except ModuleNotFoundError:  # an installation without extras, told at the border
             raise
         except Exception as error:
             raise RunError(f"{path}: the ledger cannot be read: {first_line(error)}") from error
+        ledger.path = path
+        return ledger
 
     @classmethod
     def read(cls, path: Path) -> Ledger:

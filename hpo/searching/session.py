@@ -6,6 +6,7 @@ import contextlib
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -196,7 +197,8 @@ class Session:
             keep=study.keep,
             free=settings.free_space,
         )
-        ledger.wait_with(self.disk_space.wait_for_space)
+        folder = ledger.path.parent if ledger.path else run.path
+        ledger.wait_with(partial(self.disk_space.wait_for_space, place=folder))
 
     def search(self) -> SearchResult:
         """Run to the end, or to the user's wish to pause."""

@@ -255,6 +255,28 @@ def test_a_write_is_made_again_until_there_is_room(tmp_path):
     assert len(disk.words("paused")) == len(disk.words("continued")) == 1
 
 
+def test_the_disk_that_is_full_is_named_where_it_is_not_the_runs(tmp_path):
+    """Such as the driver's own, where the ledger of a search on a cluster lies."""
+    run, events = RunDir(tmp_path / "run"), Events()
+    free = {run.path: 900 * MB, tmp_path / "driver": 100}
+    space = DiskSpace(
+        run, emit=events, free=free.get, quota=2 * MB, sleep=lambda _: free.update({there: MB}),
+        now=itertools.count().__next__,
+    )  # fmt: skip
+    there = tmp_path / "driver"
+
+    def write():
+        if free[there] < MB:
+            no_space()
+        return "written"
+
+    assert space.wait_for_space(write, there) == "written"
+    (paused,) = events.named("paused")
+    assert paused["text"].startswith(f"the disk of {there} is full: No space left on device")
+    assert paused["free_bytes"] == 100
+    assert "quota" not in paused["text"]
+
+
 def test_who_asks_to_stop_gets_the_error(tmp_path):
     disk = Disk(tmp_path, free=0)
     disk.later[3.0] = lambda: setattr(disk, "wish", True)

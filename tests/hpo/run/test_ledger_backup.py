@@ -79,6 +79,7 @@ def wait_until(is_so):
 
 def test_the_copy_is_as_of_the_last_finished_trial(run):
     ledger, (backup,) = open_ledger(run, UUID, on_driver=True)
+    assert ledger.path.parent == ledgers_dir()  # whose disk is waited for
     start(ledger, 0)
     train(ledger, 0, 1, 2)
     backup.handle(Epoch(trial=0, epoch=2, value=0.2))
