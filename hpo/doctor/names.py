@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from importlib.metadata import packages_distributions
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 from hpo.core.process.imports import PACKAGES
@@ -71,10 +71,20 @@ def _namesakes(folder: Path) -> dict[str, str]:
         return {}
     files = {entry.name: entry.stem for entry in entries if entry.suffix == ".py"}
     files |= {f"{e.name}/": e.name for e in entries if (e / "__init__.py").is_file()}
-    if not files:
-        return {}  # to list what is installed takes a second
-    installed = {*sys.stdlib_module_names, *packages_distributions(), *PACKAGES} - _COMMON
-    return {file: name for file, name in files.items() if name in installed}
+    return {file: name for file, name in files.items() if _is_installed(name)}
+
+
+def _is_installed(name: str) -> bool:
+    if name in _COMMON or not name.isidentifier():
+        return False
+    if name in sys.stdlib_module_names or name in PACKAGES:
+        return True
+    # `packages_distributions` would read the records of all that is installed: half a second.
+    return PathFinder.find_spec(name, _site_folders()) is not None
+
+
+def _site_folders() -> list[str]:
+    return [part for part in sys.path if Path(part).name in ("site-packages", "dist-packages")]
 
 
 def _listed(files: dict[str, str]) -> str:
