@@ -65,9 +65,31 @@ def pytest_collection(session):
     try:
         return (yield)
     finally:
-        gc.freeze()
+        _freeze()
         atexit.register(gc.unfreeze)
+        # Python's own 700, 10 and 10 have it search while a test makes its few objects.
+        gc.set_threshold(20_000, 20, 20)
         gc.enable()
+
+
+def _freeze():
+    global _modules  # noqa: PLW0603 - one number of this process
+    gc.freeze()
+    _modules = len(sys.modules)
+
+
+_modules = 0
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown():
+    """Freeze what tests have imported since: torch's compiler alone makes a million objects."""
+    try:
+        return (yield)
+    finally:
+        if len(sys.modules) > _modules + 50:
+            gc.collect()
+            _freeze()
 
 
 def pytest_collection_modifyitems(config, items):
