@@ -123,7 +123,7 @@ def search(folder, space, ledger, name, options, trials):
 def test_it_goes_on_in_the_new_space(tmp_path, name, change, options):
     old, new = spaces(CHANGES[change])
     ledger = Ledger.create(None, "maximize")
-    begun, more = (8, 4) if name == "bayesian" else (20, 14)  # which is slow
+    begun, more = (8, 4) if name == "bayesian" else (14, 9)  # which is slow
     before = search(tmp_path, old, ledger, name, options, begun)
     assert {t.params["train.width"] for t in before} >= {"a", "b"}
     after = search(tmp_path, new, ledger, name, options, begun + more)

@@ -227,7 +227,7 @@ def with_nothing_begun(options):
     return foresee("300trials", **dict(options))
 
 
-@pytest.mark.parametrize("scale", [0.01, 100.0, -1.0])
+@pytest.mark.parametrize("scale", [0.01, -100.0])
 def test_trials_to_come_are_compared_with_earlier_ones_on_the_scale_of_the_metric(scale):
     """A third passes a rung that keeps a third, whatever the metric is."""
     options = {
@@ -309,7 +309,7 @@ def test_without_a_time_per_epoch_nothing_is_said():
     assert foresee("20trials", seconds=float("nan")) is None
 
 
-@pytest.mark.parametrize("algorithm", ["auto", "pbt", "dehb", "hyperband", "bohb"])
+@pytest.mark.parametrize("algorithm", ["auto", "pbt", "dehb", "hyperband"])
 def test_the_search_that_follows_trains_about_as_many_epochs(tmp_path, algorithm):
     study = quick_study(budget=parse_budget("30"))
     study = replace(study, search=replace(study.search, algorithm=algorithm))
