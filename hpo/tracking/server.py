@@ -23,7 +23,7 @@ from hpo.run.plain_files import read_object
 from hpo.run.run_dir import PLAN_FILE, RunDir
 from hpo.study.spec import load_study
 from hpo.tracking import rows
-from hpo.tracking.store import CLIENT_SETTINGS
+from hpo.tracking.store import CLIENT_SETTINGS, home_setting
 from hpo.tracking.view import comparison_path, experiment_path, run_path, table_path
 
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
@@ -155,6 +155,7 @@ def _environment() -> dict[str, str]:
     """Settings of the server: the page and nothing else, and no word to anybody outside."""
     return {
         **children.environment(),
+        **home_setting(),
         "MLFLOW_DISABLE_TELEMETRY": CLIENT_SETTINGS["MLFLOW_DISABLE_TELEMETRY"],
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }

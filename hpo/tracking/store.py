@@ -182,14 +182,20 @@ def remedy(error: Exception) -> str:
 def _set_up() -> None:
     """Apply the client's settings; MLflow reads some of them while it is imported."""
     wanted = {name: value for name, value in CLIENT_SETTINGS.items() if name not in os.environ}
-    try:
-        Path.home()
-    except RuntimeError:  # without a home folder MLflow cannot be imported; it writes nothing there
-        wanted["HOME"] = _NO_HOME
+    wanted |= home_setting()
     os.environ.update(wanted)
     _SET.update(wanted)
     # What a database refuses is raised too, and told in a line; this would be its traceback.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+
+
+def home_setting() -> dict[str, str]:
+    """A `HOME` for who has none: without one MLflow cannot be imported; it writes nothing there."""
+    try:
+        Path.home()
+    except RuntimeError:
+        return {"HOME": _NO_HOME}
+    return {}
 
 
 def give_settings_back() -> None:

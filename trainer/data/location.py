@@ -187,9 +187,12 @@ def _among_temporary_files(place: str, why: str) -> CacheFolder:
 
 def torch_hub_folder() -> Path:
     """Where torch keeps what it fetched (`torch.hub.get_dir`), read without torch."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    home = os.environ.get("TORCH_HOME") or Path(base) / "torch"
-    return Path(home).expanduser() / "hub"
+    named = os.environ.get("TORCH_HOME")
+    if not named:
+        xdg = os.environ.get("XDG_CACHE_HOME")
+        base = Path(xdg) if xdg else _users_caches() or choose_cache_folder().path
+        named = str(base / _LIBRARIES["TORCH_HOME"])
+    return Path(named).expanduser() / "hub"
 
 
 @contextmanager

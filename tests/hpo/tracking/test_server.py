@@ -172,3 +172,14 @@ def _await(condition, seconds=90.0):
             return
         time.sleep(0.2)
     raise AssertionError("it has not happened")
+
+
+@pytest.mark.parametrize("has_home", [True, False])
+def test_the_server_of_a_user_without_a_home_is_given_one(monkeypatch, tmp_path, has_home):
+    """Without one MLflow cannot be imported."""
+    monkeypatch.setattr("pwd.getpwuid", lambda uid: {}[uid])
+    monkeypatch.delenv("HOME")
+    if has_home:
+        monkeypatch.setenv("HOME", str(tmp_path))
+    wanted = str(tmp_path) if has_home else "/nonexistent"
+    assert server._environment()["HOME"] == wanted

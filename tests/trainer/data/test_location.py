@@ -13,6 +13,7 @@ from trainer.data.location import (
     choose_cache_folder,
     exclusive,
     exclusive_if_free,
+    torch_hub_folder,
     why_not_writable,
 )
 from trainer.errors import SpecError
@@ -48,6 +49,13 @@ def no_home(monkeypatch, tmp_path):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
     monkeypatch.setattr(location, "_told", set())
     return tmp_path / "tmp" / f"hpo-cache-{os.geteuid()}"
+
+
+def test_a_user_without_a_home_may_still_have_weights_at_hand(monkeypatch, tmp_path):
+    folder = no_home(monkeypatch, tmp_path)
+    assert torch_hub_folder() == Path("/set/hub")
+    monkeypatch.delenv("TORCH_HOME")
+    assert torch_hub_folder() == folder / "torch" / "hub"
 
 
 def test_a_user_without_a_home_gets_a_folder_of_his_own_and_one_warning(
