@@ -8,6 +8,7 @@ range (Latin hypercube sampling: McKay, Beckman, Conover 1979).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,24 @@ def draw_column(
             column += [rng.choice(labels) for _ in range(times)]
         return column
     return [dimension.from_unit((stratum + rng.random()) / count) for stratum in range(count)]
+
+
+def cover(labels_by_option: Sequence[Sequence[Any]], taken: Sequence[Any], rest: list[Any]) -> None:
+    """Let options that occur nowhere take the places of those in the rest that occur twice.
+
+    Args:
+        labels_by_option: the labels that stand for each option.
+        taken: what stands in the first places.
+        rest: labels in all others; changed.
+    """
+    owner = {label: k for k, labels in enumerate(labels_by_option) for label in labels}
+    counts = Counter(owner[label] for label in (*taken, *rest))
+    for missing in [k for k in range(len(labels_by_option)) if not counts[k]]:
+        row = max(range(len(rest)), key=lambda r: counts[owner[rest[r]]], default=None)
+        if row is None or counts[owner[rest[row]]] < 2:
+            return
+        counts[owner[rest[row]]] -= 1
+        rest[row], counts[missing] = labels_by_option[missing][0], 1
 
 
 def apportion(shares: Sequence[float], count: int) -> list[int]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from search_spaces.design import draw_column
+from search_spaces.design import cover, draw_column
 from search_spaces.dimensions import Choice, Dimension, Integer, Real
 from search_spaces.domains.number import Number
 from search_spaces.domains.options import Options
@@ -69,18 +69,30 @@ class SearchSpace:
             latents[dimension.name] = dimension.from_unit(rng.random())
         return self.decode(latents)
 
-    def design(self, count: int, rng: random.Random) -> list[dict[str, Any]]:
+    def design(
+        self, count: int, rng: random.Random, *, taken: Sequence[Mapping[str, Any]] = ()
+    ) -> list[dict[str, Any]]:
         """Return latents of `count` points that cover the space, for a search to begin with.
 
         Every option occurs once `count` allows it, weighted ones in their shares, and every number
         is spread over its range (see `search_spaces.design`).
+
+        Args:
+            count: of the points.
+            rng: draws them.
+            taken: other points that take the places of the first ones, which are not returned; an
+                option that is then in none is put in place of one that occurs twice.
         """
         columns: dict[str, list[Any]] = {}
         for parameter in self.parameters:
             for dimension in parameter.dimensions:
-                columns[dimension.name] = draw_column(parameter, dimension, count, rng)
-                rng.shuffle(columns[dimension.name])
-        points: list[dict[str, Any]] = [{} for _ in range(count)]
+                column = draw_column(parameter, dimension, count, rng)
+                rng.shuffle(column)
+                columns[dimension.name] = rest = column[len(taken) :]
+                if taken and isinstance(parameter.domain, Options):
+                    own = [p[dimension.name] for p in taken if dimension.name in p]
+                    cover(parameter.domain.labels_by_option, own, rest)
+        points: list[dict[str, Any]] = [{} for _ in range(count - len(taken))]
         for row, latents in enumerate(points):
             for dimension in self.active_dimensions(latents):
                 latents[dimension.name] = columns[dimension.name][row]

@@ -14,7 +14,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from hpo.algorithms.brackets import Bracket
-from hpo.algorithms.unit_points import again, default_latents, latents_at, point_of, suggest
+from hpo.algorithms.unit_points import (
+    again,
+    default_latents,
+    first_points,
+    latents_at,
+    point_of,
+    suggest,
+)
 from hpo.core.seeds import derive_seed
 from hpo.core.trial import (
     CONTINUE,
@@ -101,9 +108,8 @@ class EvolvingBrackets:
         self._sign = Direction(direction).sign
         self._seed, self._rounds = seed, rounds
         size = brackets[0].sizes[0]
-        start = space.design(size, random.Random(derive_seed(seed, "design")))
         # The default is trained in full beside the brackets, and is where evolution begins too.
-        self._start = [default_latents(space), *first, *start][:size]
+        self._start = first_points(space, size, seed, first[: size - 1], offset=1)
         self._members: dict[int, Member] = {}
         self._populations: dict[int, list[Member]] = {}
         self._default: int | None = None

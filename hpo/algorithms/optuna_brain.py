@@ -31,7 +31,7 @@ from hpo.algorithms.chooser import (
 from hpo.algorithms.narrowing import inside, narrowed
 from hpo.algorithms.optuna_points import StudyKeeper, draw_point, frozen_point, to_distribution
 from hpo.algorithms.pruning import Pruner
-from hpo.algorithms.unit_points import default_latents, find_untried, is_twin
+from hpo.algorithms.unit_points import find_untried, first_points, is_twin
 from hpo.core.protocols import BackgroundAlgorithm, Emit, GroupedPruning, Narrowable
 from hpo.core.seeds import derive_seed
 from hpo.core.trial import (
@@ -111,9 +111,7 @@ class OptunaAlgorithm(StudyKeeper):
         self._num_epochs = num_epochs
         self._seed = seed
         self._is_finite = not recipe.can_repeat and any(space.points(random.Random(0)))
-        start = space.for_trial(0)
-        rng = random.Random(derive_seed(seed, "design"))
-        self._designed = start.design(recipe.num_designed, rng) if recipe.num_designed else []
+        self._designed = first_points(space, recipe.num_designed, seed, recipe.first)
         self._sign = Direction(direction).sign
         goal = StudyDirection[Direction(direction).name]
         self._study = optuna.create_study(direction=goal, study_name="study")
@@ -390,8 +388,4 @@ class OptunaAlgorithm(StudyKeeper):
 
         Those to start with and the default take the first places of the design.
         """
-        if index == 0:
-            return default_latents(self._space)
-        if index <= len(self._recipe.first):
-            return dict(self._recipe.first[index - 1])
-        return self._designed[index] if index < len(self._designed) else None
+        return dict(self._designed[index]) if index < len(self._designed) else None

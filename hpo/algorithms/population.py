@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hpo.algorithms.unit_points import again, default_latents, suggest
+from hpo.algorithms.unit_points import again, default_latents, first_points, suggest
 from hpo.core.seeds import derive_seed
 from hpo.core.trial import (
     CONTINUE,
@@ -120,8 +120,7 @@ class Population:
         self._space, self._moves, self._ends = space, moves, tuple(ends)
         self._size, self._seed = size, seed
         self._sign = Direction(direction).sign
-        start = space.for_trial(0).design(size, random.Random(derive_seed(seed, "design")))
-        self._start = [default_latents(space), *first, *start][:size]
+        self._start = first_points(space, size, seed, first[: size - 1], offset=1)
         self._default: int | None = None
         self._stages: dict[int, Stage] = {}
         self._newest: dict[int, Stage] = {}

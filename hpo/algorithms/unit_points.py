@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from hpo.core.seeds import derive_seed
 from hpo.core.trial import Suggestion
 
 if TYPE_CHECKING:
@@ -81,6 +82,35 @@ def again(
 def default_latents(space: SearchSpace) -> dict[str, Any]:
     """Return the latents of the default configuration."""
     return dict(space.encode(space.default()))
+
+
+def first_points(
+    space: SearchSpace,
+    count: int,
+    seed: int,
+    first: Sequence[Mapping[str, Any]],
+    *,
+    offset: int = 0,
+) -> list[dict[str, Any]]:
+    """Return latents to begin with: the default, those given, and a design for the rest of `count`.
+
+    In a short search the early ones are designed within narrower ranges (`SearchSpace.for_trial`).
+
+    Args:
+        space: what is searched.
+        count: points of the design, whose first places the default and those given take.
+        seed: the study's.
+        first: those given.
+        offset: number of the first one's trial.
+    """
+    taken = [default_latents(space), *map(dict, first)]
+    early = max(0, space.early_trials - offset - len(taken))
+
+    def designed(within: SearchSpace) -> list[dict[str, Any]]:
+        rng = random.Random(derive_seed(seed, "design"))
+        return within.design(count, rng, taken=taken)
+
+    return [*taken, *designed(space.for_trial(0))[:early], *designed(space)[early:]]
 
 
 def is_new(latents: Mapping[str, Any], seen: Sequence[Observation]) -> bool:

@@ -3,7 +3,7 @@ from collections import Counter
 
 import pytest
 
-from search_spaces.design import apportion
+from search_spaces.design import apportion, cover
 from tests.search_spaces.building import number, space_of
 
 NODES = {
@@ -44,6 +44,33 @@ def test_every_option_and_every_stratum_occurs():
     assert Counter(point["a.count"] for point in points) == dict.fromkeys(range(1, 9), 2)
     strata = {int(16 * space.to_unit(point)[0]) for point in points}
     assert strata == set(range(16))
+
+
+@pytest.mark.parametrize(
+    ("taken", "rest", "covered"),
+    [
+        ("aab", "ca", "ca"),
+        ("aa", "bab", "bcb"),  # one of those that are there most often gives way
+        ("a", "bbbb", "cbbb"),
+        ("", "ab", "ab"),  # each is needed
+        ("bc", "", ""),
+        ("c", "xx", "bx"),  # another slot of the first option
+    ],
+)
+def test_an_option_that_has_lost_its_place_gets_another(taken, rest, covered):
+    rest = list(rest)
+    cover([["a", "x"], ["b"], ["c"]], taken, rest)
+    assert "".join(rest) == covered
+
+
+def test_points_that_stand_first_change_nothing_but_what_is_missing():
+    space = space_of(NODES)
+    whole = space.design(12, random.Random(4))
+    assert space.design(12, random.Random(4), taken=whole[:3]) == whole[3:]
+    often = [dict(whole[0], **{"b.name": "often#0"})] * 8
+    for seed in range(20):
+        rest = space.design(12, random.Random(seed), taken=often)
+        assert {space.decode(p)["b.name"] for p in rest} >= {"some", "few", "rare"}
 
 
 def test_conditional_dimensions_are_left_out_where_inactive():

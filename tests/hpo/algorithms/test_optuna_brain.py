@@ -363,6 +363,42 @@ def test_a_short_search_starts_from_narrower_ranges():
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("tpe", {}), ("pbt", {"population_size": 7}), ("dehb", {"epoch_multiplier": 1})],
+)
+def test_ranges_are_narrower_for_the_first_half_of_a_short_search_alone(name, options):
+    rates = {f"a.rate{n}": building.number(1e-6, 1.0, 1e-3) for n in range(30)}
+    space = building.space_of(rates, num_trials=8)
+    ends = {d.name: (d.low, d.high) for d in space.for_trial(0).dimensions}
+    for seed in range(3):
+        algorithm = create_algorithm(
+            name, space, direction="maximize", num_epochs=EPOCHS, seed=seed, options=options
+        )
+        asked = [algorithm.ask(number).latents for number in range(8)]
+        outside = [
+            sum(not ends[name][0] <= value <= ends[name][1] for name, value in row.items())
+            for row in asked
+        ]
+        assert outside[:4] == [0] * 4
+        assert min(outside[4:]) > 0
+
+
+def test_every_option_occurs_among_the_first_trials_whatever_is_given_to_begin_with():
+    """The default and what others found take places in which an option may have stood."""
+    option = {"type": "categorical", "enum": ["a", "b", "c"], "default": "a"}
+    space = building.space_of({"o.name": option, "o.rate": building.number(0.0, 1.0, 0.5)})
+    given = ({"o.name": "a", "o.rate": 0.1},)
+    for seed in range(20):
+        algorithm = create_algorithm(
+            "tpe", space, direction="maximize", num_epochs=EPOCHS, seed=seed,
+            context=Context(first=given),
+        )  # fmt: skip
+        asked = [algorithm.ask(number) for number in range(4)]
+        assert asked[1].latents == given[0]
+        assert {suggestion.params["o.name"] for suggestion in asked} == {"a", "b", "c"}
+
+
 def test_a_value_that_is_moved_into_limits_may_make_another_parameter_active():
     def inactive(spec):
         return {"b.extra": "a.rate is large"} if spec["a"]["rate"] > 0.1 else {}
@@ -390,7 +426,13 @@ def test_what_a_trial_carries_from_another_stage_makes_no_new_configuration_of_i
     space = building.space_of(nodes)
     going, resumed = (
         create_algorithm(
-            "bfbo", space, pruner="none", direction="maximize", num_epochs=EPOCHS, seed=2
+            "bfbo",
+            space,
+            pruner="none",
+            direction="maximize",
+            num_epochs=EPOCHS,
+            seed=2,
+            context=Context(has_parents=True),
         )
         for _ in range(2)
     )
