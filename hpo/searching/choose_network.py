@@ -42,7 +42,7 @@ class Settings(Placement, Protocol):
 
 
 def plan_completed(
-    study: StudySpec, trainer: Trainer, settings: Settings, out: Path
+    study: StudySpec, trainer: Trainer, settings: Settings, out: Path, kept: Path | None = None
 ) -> tuple[StudySpec, StudyPlan]:
     """Let trainer and earlier searches choose what the user left open; screen where that is asked.
 
@@ -53,6 +53,7 @@ def plan_completed(
         trainer: the study's.
         settings: of this start.
         out: where runs are made; earlier ones are looked for there too.
+        kept: as of `plan_study`.
 
     Raises:
         HpoError: for anything that cannot be searched.
@@ -63,7 +64,7 @@ def plan_completed(
     def planned(start: Start) -> StudyPlan:
         slots = place_trials(start.study, trainer, settings)
         return plan_study(
-            start.study, trainer, slots=slots.count, reasons=start.reasons, given=given
+            start.study, trainer, slots=slots.count, reasons=start.reasons, given=given, kept=kept
         )
 
     if settings.progress is not None:

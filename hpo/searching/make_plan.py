@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo.core.averager import Averager
@@ -45,6 +46,7 @@ def plan_study(
     reasons: Sequence[str] = (),
     given: Mapping[str, Any] | None = None,
     route_style: str | None = None,
+    kept: Path | None = None,
 ) -> StudyPlan:
     """Resolve data, spec, space and algorithm of a study, and look at all its images.
 
@@ -55,6 +57,7 @@ def plan_study(
         reasons: what the trainer has chosen to start from, a line each.
         given: what the user has set of the spec, nested; None is all that the study does.
         route_style: see `StudyPlan`.
+        kept: as of `resolve_sources`.
     """
     from hpo.algorithms.for_study import build_algorithm
     from hpo.algorithms.registry import check_options, refuse_secrets, resolve_names
@@ -90,7 +93,7 @@ def plan_study(
         trainer=study.trainer,
         network=load_skill(trainer.skill_dir).network_arch,
     )
-    sources = resolve_sources(study, trainer)
+    sources = resolve_sources(study, trainer, kept)
     full = build_base_spec(study, trainer, sources)
     base_spec, space = settle_space(study, trainer, full, num_trials=budget)
     with as_user_errors():

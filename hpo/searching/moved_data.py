@@ -25,7 +25,7 @@ from hpo.run.run_dir import RunDir
 from hpo.searching.resume import settle_origin
 from hpo.study.arguments import PathLike, place_of
 from hpo.study.gone_data import demand_data, find_gone, with_sources
-from hpo.study.plan import StudyPlan
+from hpo.study.plan import StudyPlan, kept_folder
 from hpo.study.spec import StudySpec, parse_study
 from hpo.study.spec_paths import anchored_path
 
@@ -44,6 +44,9 @@ class Given(Protocol):
     @property
     def moved(self) -> Mapping[str, PathLike]:
         """As of `_take_moved`."""
+
+    def kept_below(self, out: Path) -> Path | None:
+        """Where pictures that are split lie; None means the trainer's own folder."""
 
 
 def settle_run(
@@ -67,7 +70,8 @@ def settle_run(
     """
     moved = {place_of("moved", old): _whole("moved", new) for old, new in given.moved.items()}
     study, found = _take_moved(study, plan, moved)
-    study, found = _take_places(run, study, found, trainer, given.places)
+    kept = given.kept_below(run.path.parent.parent)
+    study, found = _take_places(run, study, found, trainer, given.places, kept)
     settled = settle_origin(run, study, found, trainer, force=given.force)
     if found is not plan:
         _remember_places(run, study, plan, settled, moved)
@@ -126,7 +130,12 @@ def _names(error: Exception, path: str) -> bool:
 
 
 def _take_places(
-    run: RunDir, study: StudySpec, plan: StudyPlan, trainer: Trainer, places: Mapping[str, PathLike]
+    run: RunDir,
+    study: StudySpec,
+    plan: StudyPlan,
+    trainer: Trainer,
+    places: Mapping[str, PathLike],
+    kept: Path | None,
 ) -> tuple[StudySpec, StudyPlan]:
     """Return study and plan with the pictures at their new places; nothing is written yet.
 
@@ -139,6 +148,7 @@ def _take_places(
         trainer: makes, splits and names sources.
         places: new ones by name: `data`, `train`, `reference`, `query`, `test_reference`,
             `test_query`; may be empty.
+        kept: as of `resolve_sources`; what lies in the trainer's own folder is made anew there.
 
     Raises:
         DataError: a place is none, or one of another kind than the run has.
@@ -149,9 +159,11 @@ def _take_places(
         study = replace(study, data=replace(study.data, **given))
     now = replace(plan, sources=study.data.splits) if places else plan
     demand_data(run, study, now, trainer)
-    if not places and not find_gone(run, study, plan, trainer):
+    own = kept_folder(trainer)
+    is_unseen = kept is not None and any(own in Path(at).parents for at in plan.sources.values())
+    if not places and not is_unseen and not find_gone(run, study, plan, trainer):
         return study, plan
-    return study, with_sources(study, plan, trainer)
+    return study, with_sources(study, plan, trainer, kept)
 
 
 def _remember_places(

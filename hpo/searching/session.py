@@ -63,11 +63,13 @@ def start_search(study: StudySpec, out: Path, settings: SearchSettings) -> Searc
         HpoError: for anything the user can mend, before the run directory appears where possible.
     """
     trainer = find_startable(study.trainer, is_route=settings.make_session is not None)
-    plan = None
+    plan, kept = None, settings.kept_below(out)
     if settings.completes:
-        study, plan = plan_completed(study, trainer, settings, settings.runs or out)
+        study, plan = plan_completed(study, trainer, settings, settings.runs or out, kept)
     slots = place_trials(study, trainer, settings)  # what cannot run here is refused at once
-    plan = plan or plan_study(study, trainer, slots=slots.count, route_style=settings.route_style)
+    plan = plan or plan_study(
+        study, trainer, slots=slots.count, route_style=settings.route_style, kept=kept
+    )
 
     def fill(folder: Path) -> None:
         (folder / STUDY_FILE).write_text(to_yaml(study.to_dict()), encoding="utf-8")

@@ -16,6 +16,9 @@ from hpo.study.arguments import PathLike
 from hpo.study.plan import StudyPlan
 from hpo.study.spec import StudySpec
 
+KEPT = ".data"
+"""Below a folder of runs; see `SearchSettings.kept_below`."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchSettings:
@@ -62,6 +65,13 @@ class SearchSettings:
         if self.executor == "inprocess":
             return ("--in-process",)
         return ("--ray-address", self.ray_address) if self.ray_address else ()
+
+    def kept_below(self, out: Path) -> Path | None:
+        """Where pictures that are drawn or split are kept: on a cluster every node reads them.
+
+        None means the trainer's own folder, which may be another one on each node.
+        """
+        return out.resolve() / KEPT if self.ray_address else None
 
 
 @dataclass(slots=True, kw_only=True)

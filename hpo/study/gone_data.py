@@ -29,9 +29,18 @@ def with_gallery(run: RunDir, study: StudySpec, plan: StudyPlan, trainer: Traine
     return with_sources(study, plan, trainer)
 
 
-def with_sources(study: StudySpec, plan: StudyPlan, trainer: Trainer) -> StudyPlan:
-    """Return the plan with the pictures of its study; a split that is gone is made anew."""
-    sources = {**plan.sources, **resolve_sources(study, trainer)}
+def with_sources(
+    study: StudySpec, plan: StudyPlan, trainer: Trainer, kept: Path | None = None
+) -> StudyPlan:
+    """Return the plan with the pictures of its study; a split that is gone is made anew.
+
+    Args:
+        study: of a run.
+        plan: of the run.
+        trainer: of the study.
+        kept: as of `resolve_sources`.
+    """
+    sources = {**plan.sources, **resolve_sources(study, trainer, kept)}
     base_spec = merged(plan.base_spec, nest(trainer.data_overrides(sources)))
     return replace(plan, sources=sources, base_spec=base_spec)
 

@@ -152,19 +152,26 @@ def kept_folder(trainer: Trainer) -> Path:
     return make_own(temporary_place("hpo-data"))
 
 
-def resolve_sources(study: StudySpec, trainer: Trainer) -> dict[str, str]:
-    """Say where the images are; make or split them where the study asks for that."""
+def resolve_sources(study: StudySpec, trainer: Trainer, kept: Path | None = None) -> dict[str, str]:
+    """Say where the images are; make or split them where the study asks for that.
+
+    Args:
+        study: which names them.
+        trainer: makes and splits them.
+        kept: where it keeps what it makes; None means its `kept_folder`.
+    """
     data = study.data
+    kept = kept or kept_folder(trainer)
     with as_user_errors():
         if data.is_default:
-            folder = kept_folder(trainer) / "demo" / f"seed-{study.search.seed}"
+            folder = kept / "demo" / f"seed-{study.search.seed}"
             return dict(trainer.demo_data(folder, study.search.seed))
         if data.group_by:
             demand(trainer, SourceSettler)
         if data.folder:
             name = f"{Path(data.folder).name}-{study.search.seed}"
             name = f"{name}-disjoint" if data.class_disjoint else name
-            out = kept_folder(trainer) / "splits" / name
+            out = kept / "splits" / name
             return dict(
                 trainer.split_data(
                     anchored_path(data.folder, Path.cwd()),
@@ -178,7 +185,7 @@ def resolve_sources(study: StudySpec, trainer: Trainer) -> dict[str, str]:
     if not isinstance(trainer, SourceSettler):
         return sources
     with as_user_errors():
-        out = kept_folder(trainer) / "splits" / "lists"
+        out = kept / "splits" / "lists"
         return dict(trainer.settle_sources(sources, out, group_by=data.group_by))
 
 

@@ -13,9 +13,13 @@ from hpo.core.budget import Budget
 from hpo.core.errors import DataError, HpoError, RunError, SpecError
 from hpo.core.yaml_io import read_yaml
 from hpo.results.export import export_run
+from hpo.searching.moved_data import settle_run
 from hpo.searching.session import resume_search, start_search
+from hpo.searching.settings import SearchSettings
+from hpo.study.plan import read_plan
 from hpo.study.provenance import describe_source
 from hpo.study.sections import DataSources
+from hpo.study.spec import load_study
 from tests.hpo.results.test_export import FORMED
 from tests.quick_runs import Ear, quick_study
 from tests.quick_trainer import QuickTrainer
@@ -279,6 +283,17 @@ def listed(request, tmp_path, monkeypatch):
     study = replace(quick_study(budget=Budget(trials=2)), data=data, trainer=trainer)
     run = start_search(study, tmp_path / "runs", Ear().settings()).run
     return run, old, places, lambda folder, photos=None: lay_lists(folder, request.param, photos)
+
+
+def test_splits_of_this_machine_are_made_anew_where_a_cluster_sees_them(listed, tmp_path):
+    run, old, places, _ = listed
+    study, plan = load_study(run.study_file), read_plan(run.path)
+    _, local = settle_run(run, study, plan, WITH_LISTS, SearchSettings())
+    assert local == plan
+    _, found = settle_run(run, study, plan, WITH_LISTS, SearchSettings(ray_address="h:1"))
+    shared = old if "train" in places and "list" not in places["train"] else tmp_path / "runs/.data"
+    assert all(shared in Path(place).parents for place in found.sources.values())
+    assert read_plan(run.path).sources == found.sources
 
 
 def test_lists_and_their_pictures_at_a_new_place_are_gone_on_with(listed, tmp_path):

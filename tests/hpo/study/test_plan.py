@@ -255,14 +255,16 @@ def names_in(source):
 
 
 @pytest.mark.parametrize("whole", [True, False])
-def test_a_list_with_splits_gives_each_source_its_rows(listed, whole):
+def test_a_list_with_splits_gives_each_source_its_rows(listed, tmp_path, whole):
     names = ("train", "reference", "query", "test_query")
     data = (
         DataSources(folder=str(listed), group_by="day")
         if whole
         else DataSources(**dict.fromkeys(names, str(listed)), group_by="day")
     )
-    found = resolve_sources(replace(quick_study(), data=data), find_trainer("ml_recog"))
+    kept = tmp_path / "kept"  # of a cluster, whose nodes have caches of their own
+    found = resolve_sources(replace(quick_study(), data=data), find_trainer("ml_recog"), kept)
+    assert all(kept in Path(place).parents for place in found.values())
     assert {name: names_in(found[name]) for name in names} == {
         "train": {"a0.png", "a1.png", "a5.png", "b0.png", "b1.png", "b5.png"},
         "reference": {"a2.png", "b2.png"},
