@@ -32,7 +32,8 @@ def quota_cores() -> int | None:
 
 
 def _given_cores() -> int:
-    return len(os.sched_getaffinity(0))
+    given = getattr(os, "sched_getaffinity", None)  # macOS does not tell
+    return len(given(0)) if given else os.cpu_count() or 1
 
 
 def _folders() -> Iterator[Path]:

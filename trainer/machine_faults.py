@@ -15,6 +15,7 @@ _MAKE_ROOM = "make room there (`df -h` and `df -i` show bytes and inodes), or us
 _RIGHTS = "give this user the right to write there, or use another folder"
 _MOUNT = "see that the disk is mounted and answers"
 _LOCKS = "use a disk that has file locks (Lustre has them where it is mounted with `-o flock`)"
+_REMOTE_IO = getattr(errno, "EREMOTEIO", errno.EIO)  # Linux alone has it
 _REMEDIES: Mapping[int, str] = {
     errno.ENOSPC: _MAKE_ROOM,
     errno.EDQUOT: _MAKE_ROOM,
@@ -29,7 +30,7 @@ _REMEDIES: Mapping[int, str] = {
     errno.ENAMETOOLONG: "use a shorter path",
     errno.ELOOP: "mend the link, which leads back to itself",
     **dict.fromkeys((errno.EIO, errno.ESTALE, errno.ENODEV, errno.ENXIO), _MOUNT),
-    **dict.fromkeys((errno.ENOTCONN, errno.EREMOTEIO, errno.EHOSTDOWN), _MOUNT),
+    **dict.fromkeys((errno.ENOTCONN, _REMOTE_IO, errno.EHOSTDOWN), _MOUNT),
     errno.ENOLCK: _LOCKS,
     errno.ENOSYS: _LOCKS,
     errno.EOPNOTSUPP: _LOCKS,

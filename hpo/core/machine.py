@@ -43,9 +43,14 @@ def this_machine() -> Machine:
 
 def count_cpus() -> int:
     """Cores this process may use; a container's quota counts."""
-    cores = len(os.sched_getaffinity(0))
-    quota = cpu_quota()
+    cores, quota = _given_cores(), cpu_quota()
     return cores if quota is None else max(1, min(cores, round(quota)))
+
+
+def _given_cores() -> int:
+    """Cores that the system lets this process run on; macOS does not tell, and has all for all."""
+    given = getattr(os, "sched_getaffinity", None)
+    return len(given(0)) if given else os.cpu_count() or 1
 
 
 def bound_threads() -> None:
@@ -55,7 +60,7 @@ def bound_threads() -> None:
     for time. What the environment says, stays; a torch that is loaded already is told, too.
     """
     cores = count_cpus()
-    if cores < len(os.sched_getaffinity(0)) and "OMP_NUM_THREADS" not in os.environ:
+    if cores < _given_cores() and "OMP_NUM_THREADS" not in os.environ:
         os.environ["OMP_NUM_THREADS"] = str(cores)
         if torch := sys.modules.get("torch"):
             torch.set_num_threads(min(torch.get_num_threads(), cores))

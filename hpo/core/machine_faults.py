@@ -21,6 +21,7 @@ _MAKE_ROOM = "make room there (`df -h` and `df -i` show bytes and inodes)"
 _RIGHTS = "give this user the right to write there"
 _MOUNT = "see that the disk is mounted and answers"
 _LOCKS = "use a disk that has file locks (Lustre has them where it is mounted with `-o flock`)"
+REMOTE_IO = getattr(errno, "EREMOTEIO", errno.EIO)  # Linux alone has it
 REMEDIES: Mapping[int, str] = {
     errno.ENOSPC: _MAKE_ROOM,
     errno.EDQUOT: _MAKE_ROOM,
@@ -39,7 +40,7 @@ REMEDIES: Mapping[int, str] = {
     errno.ENODEV: _MOUNT,
     errno.ENXIO: _MOUNT,
     errno.ENOTCONN: _MOUNT,
-    errno.EREMOTEIO: _MOUNT,
+    REMOTE_IO: _MOUNT,
     errno.EHOSTDOWN: _MOUNT,
     errno.ENOLCK: _LOCKS,
     errno.ENOSYS: _LOCKS,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hpo.core.errors import HpoError, RunError
 from hpo.core.events import TrialSuspended
-from hpo.core.machine_faults import find_fault
+from hpo.core.machine_faults import REMOTE_IO, find_fault
 from hpo.core.protocols import Emit
 from hpo.core.trial import TrialRecord
 from hpo.run.next_commands import resume_command
@@ -21,7 +21,7 @@ from hpo.run.run_dir import RunDir
 OUT_OF_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 REFUSED = (
     *(errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE),
-    *(errno.ENOTDIR, errno.ENODEV, errno.ENXIO, errno.ENOTCONN, errno.EREMOTEIO, errno.EHOSTDOWN),
+    *(errno.ENOTDIR, errno.ENODEV, errno.ENXIO, errno.ENOTCONN, REMOTE_IO, errno.EHOSTDOWN),
 )
 _PROBE_FILE = ".probe"
 PROBE_BYTES = 1 << 16

@@ -91,8 +91,9 @@ def new_array(path: Path, dtype: type[np.generic], shape: tuple[int, ...]) -> Ma
     A store to a map that finds no room, as within a user's quota, ends the process by a signal.
     """
     array: Mapped = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
-    with path.open("r+b") as file:
-        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    if allocate := getattr(os, "posix_fallocate", None):  # macOS has none
+        with path.open("r+b") as file:
+            allocate(file.fileno(), 0, path.stat().st_size)
     return array
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import traceback
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,6 +20,8 @@ def explain_missing(error: ModuleNotFoundError) -> str:
     """
     name = (error.name or "").partition(".")[0]
     is_ours = not name or name in PACKAGES
+    if name in sys.stdlib_module_names:
+        return f"{name}, a part of Python, is not there on this system; use Linux (on Windows, WSL)"
     is_needed = name in NEEDED or (not is_ours and _asked_for_by_us(error))
     return f"{name} is not installed; {_INSTALL}" if is_needed else ""
 

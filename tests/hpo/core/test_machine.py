@@ -1,4 +1,5 @@
 import os
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -31,6 +32,21 @@ def test_a_quota_bounds_the_threads_of_libraries(monkeypatch, tmp_path, quota, g
     monkeypatch.setitem(sys.modules, "torch", torch)
     bound_threads()
     assert (os.environ.get("OMP_NUM_THREADS"), seen[-1]) == (told, torchs)
+
+
+def test_what_only_linux_has_is_not_needed_to_begin():
+    """macOS has no such error number, affinity or allocation."""
+    lacking = (
+        "import errno, os\n"
+        "del errno.EREMOTEIO, os.sched_getaffinity, os.posix_fallocate\n"
+        "import hpo.run.disk_errors, trainer.machine_faults\n"
+        "from hpo.core.machine import count_cpus\n"
+        "from trainer.cores import usable_cores\n"
+        "print(0 < count_cpus() <= os.cpu_count(), 0 < usable_cores() <= os.cpu_count())\n"
+    )
+    command = [sys.executable, "-c", lacking]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("True True\n", "")
 
 
 @pytest.mark.parametrize(

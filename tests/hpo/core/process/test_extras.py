@@ -170,6 +170,11 @@ def test_a_package_that_a_file_of_ours_asks_for_is_needed_whatever_its_name():
     assert explain_missing(caught.value) == ""
 
 
+def test_a_part_of_python_is_no_package_to_install():
+    said = explain_missing(ModuleNotFoundError("x", name="fcntl"))  # as on Windows
+    assert said.startswith("fcntl, a part of Python, is not there on this system; use Linux")
+
+
 def test_a_module_of_the_users_is_no_package_of_ours():
     assert explain_missing(ModuleNotFoundError("x", name="my_trainer")) == ""
     assert "torch is not installed" in explain_missing(ModuleNotFoundError("x", name="torch.nn"))
