@@ -239,8 +239,8 @@ class Calibration:
             )
         return ""
 
-    def threshold(self, rate: float) -> Threshold:
-        """Return the threshold for an asked rate of false acceptances.
+    def limit(self, rate: float) -> float:
+        """Return the score above which pictures are unknown, for a rate of false acceptances.
 
         Raises:
             DataError: the rate is not between 0 and 1, or there are too few classes or queries.
@@ -249,7 +249,15 @@ class Calibration:
             raise DataError(f"unknown_at: must be above 0 and below 1, got {rate:g}")
         if why := self.refusal(rate):
             raise DataError(f"no threshold for unknown pictures: {why}")
-        limit = _quantile(self.outside_Q, np.ones(len(self.outside_Q)), rate)
+        return _quantile(self.outside_Q, np.ones(len(self.outside_Q)), rate)
+
+    def threshold(self, rate: float) -> Threshold:
+        """Return the threshold for an asked rate of false acceptances, with what it costs.
+
+        Raises:
+            DataError: as `limit`.
+        """
+        limit = self.limit(rate)
         return Threshold(
             rate=rate,
             limit=limit,

@@ -79,11 +79,12 @@ def run(args: argparse.Namespace) -> int:
     with machine_output():  # the trainer runs here, and its libraries may print
         service = PictureService(chosen, args.unknown_at)
         service.warm_up()
-        counts = service.classes()
+        counts, price = service.classes(), service.unknown_price()
     listener = _listen(args.host, args.port)
     host = f"[{args.host}]" if ":" in args.host else args.host
     url = f"http://{host}:{listener.getsockname()[1]}"
     shown = {"url": url, "run": str(chosen), "classes": len(counts)}
+    shown |= {"unknown": price} if price else {}
     if args.json:
         print(json.dumps(shown if is_given else {**shown, "token": token}), flush=True)
     else:
@@ -91,6 +92,8 @@ def run(args: argparse.Namespace) -> int:
         pictures = count_of(sum(counts.values()), "picture")
         classes = count_of(len(counts), "class", "classes")
         print(f"run     {chosen}: {pictures} of {classes}")
+        if price:
+            print(price)
         if not is_given:
             print(f"token   {token}   (changes need it: Authorization: Bearer TOKEN)")
         sys.stdout.flush()

@@ -24,6 +24,7 @@ from hpo.core.trainer_extras import GalleryEditor, PictureLabeller
 from hpo.results.export import trainer_of_export
 from hpo.results.gallery import extend_gallery, list_gallery, shrink_gallery, undo_gallery
 from hpo.results.label_files import is_unknown
+from hpo.results.predict import price_of
 from hpo.run.run_dir import RunDir
 from hpo.study.plan import as_user_errors, read_plan
 from hpo.study.trainers import demand
@@ -120,6 +121,14 @@ class PictureService:
         unknown = {} if self._unknown_at is None else {"unknown": is_unknown(row)}
         return {"label": row.get("label", row["labels"][0]), **unknown, "matches": matches}
 
+    def unknown_price(self) -> str:
+        """What the threshold for unknown pictures costs, in one line; empty where there is none."""
+        if self._unknown_at is None:
+            return ""
+        with as_user_errors():
+            labeller = demand(self._trainer, PictureLabeller)
+            return price_of(labeller.describe_threshold(self.run.best_dir, self._unknown_at))
+
     def classes(self) -> dict[str, int]:
         """Return class -> number of pictures."""
         return list_gallery(self.run)
@@ -128,7 +137,8 @@ class PictureService:
         """Add one picture to a class, which may be new; one that is there already changes nothing.
 
         Returns:
-            `classes` and `pictures` now, `new_classes`, `new_pictures`, `known_pictures`.
+            `classes` and `pictures` now, `new_classes`, `new_pictures`, `known_pictures`, and
+            `notes` where there is something to say, such as of names that differ in spelling alone.
 
         Raises:
             ConflictError: it is there under another class.
@@ -149,7 +159,7 @@ class PictureService:
             reason = str(result["errors"][0]["error"])
             kind = ConflictError if reason.startswith("is in the gallery as") else DataError
             raise kind(f"{name}: {reason}")
-        return {key: value for key, value in result.items() if key not in {"errors", "notes"}}
+        return {k: v for k, v in result.items() if k != "errors" and (k != "notes" or v)}
 
     def remove(self, label: str) -> dict[str, Any]:
         """Take a class out; return what is left, and how much went.

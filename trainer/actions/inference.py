@@ -36,7 +36,7 @@ from trainer.errors import DataError, ImageError, SpecError
 from trainer.gallery import GalleryIndex, build_gallery
 from trainer.isolation import memory_errors_named, released
 from trainer.spec import action_dir
-from trainer.unknowns import Queries
+from trainer.unknowns import Queries, Threshold
 
 if TYPE_CHECKING:
     from trainer.config.root import Spec
@@ -60,8 +60,10 @@ def infer(spec: Spec) -> dict[str, Any]:
 
     Returns:
         `results` and `table` (the two files), `num_images`, `gallery` (the index file),
-        `gallery_reused`, and `accuracy` (share of pictures whose first label is their class
-        folder's name) for `classification_folder`.
+        `gallery_reused`, with `inference.unknown_at` also `threshold` (the fields of
+        `trainer.unknowns.Threshold`: what it costs, and whether it is of trained classes), and
+        `accuracy` (share of pictures whose first label is their class folder's name) for
+        `classification_folder`.
 
     Raises:
         ImageError: pictures cannot be read; the results of the others are written before.
@@ -80,7 +82,8 @@ def infer(spec: Spec) -> dict[str, Any]:
         del file  # what it holds beside the weights is not needed any more
         _check_topk(inference.topk, gallery)
         rate = inference.unknown_at
-        limit = gallery.threshold(rate).limit if rate else None
+        threshold = gallery.threshold(rate) if rate else None
+        limit = None if threshold is None else _logged(threshold).limit
         depth = inference.topk if limit is None else max(inference.topk, _SCORED_WITHIN)
         depth = min(depth, gallery.num_entries)
         found: dict[int, dict[str, Any]] = {}
@@ -103,6 +106,7 @@ def infer(spec: Spec) -> dict[str, Any]:
         "num_images": len(files),
         "gallery": str(folder / GALLERY),
         "gallery_reused": is_reused,
+        **({} if threshold is None else {"threshold": dataclasses.asdict(threshold)}),
     }
     if inference.inference_input_type != "classification_folder":
         return result
@@ -112,6 +116,16 @@ def infer(spec: Spec) -> dict[str, Any]:
         name_key(row["labels"][0]) == name_key(name) for row, name in zip(rows, own, strict=True)
     ]
     return result | {"accuracy": float(np.mean(right))}
+
+
+def _logged(threshold: Threshold) -> Threshold:
+    more = "; all classes here were trained on, so that more of others may pass"
+    logger.info(
+        "unknown at %g: about %.0f %% of pictures of known classes become unknown too, by the "
+        "validation queries%s",
+        threshold.rate, 100 * threshold.rejected, more if threshold.is_of_trained else "",
+    )  # fmt: skip
+    return threshold
 
 
 def list_images(input_type: str, source: str) -> list[tuple[Path, str | None]]:

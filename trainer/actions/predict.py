@@ -64,7 +64,7 @@ def label_pictures(
             nothing to calibrate `unknown_at` by.
     """
     model, gallery = open_export(folder)
-    limit = None if unknown_at is None else gallery.threshold(unknown_at).limit
+    limit = None if unknown_at is None else gallery.scored().limit(unknown_at)
     errors: dict[int, str] = {}
     done = 0
     for places, emb_ND, _ in embed_readable(model, images, errors):

@@ -17,6 +17,7 @@ from hpo.serving.service import THUMBNAIL_PX, PictureService
 from tests.hpo.serving.conftest import picture
 from trainer.gallery import model_digest
 from trainer.session import RecognitionTrainer
+from trainer.unknowns import Calibration
 
 
 @pytest.mark.parametrize("scheme", ["", "file://"])
@@ -163,6 +164,25 @@ def test_another_models_gallery_is_refused_every_time(run, calibrated):
                 request()
         assert file.read_bytes() == swapped
         np.savez(file, **own)
+
+
+def test_what_unknown_costs_is_told_once_and_not_measured_for_each_picture(
+    run, calibrated, monkeypatch
+):
+    service = PictureService(run, unknown_at=0.1)
+    assert service.unknown_price().startswith("unknown at 0.1: by the validation queries, about ")
+    assert PictureService(run).unknown_price() == ""
+    monkeypatch.delattr(Calibration, "_rate_interval")
+    assert service.label(picture((0, 130, 200)), "a.png", 1)["label"] == "hue5"
+
+
+def test_a_class_whose_name_differs_in_spelling_alone_is_added_with_a_note(run):
+    service = PictureService(run)
+    assert "notes" not in service.add("lemon", picture((250, 240, 9)), "a.png")
+    told = service.add("Lemon", picture((240, 250, 9)), "a.png")
+    assert told["new_classes"] == 1
+    assert len(told["notes"]) == 1
+    assert all(name in told["notes"][0] for name in ("lemon", "Lemon", "spelling"))
 
 
 REQUESTS = """

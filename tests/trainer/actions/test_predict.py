@@ -304,7 +304,9 @@ def test_pictures_of_no_class_are_unknown_with_the_nearest_beside(trained, tmp_p
     far = sum(row["label"] == "unknown" for row in rows)
     assert far / len(rows) == pytest.approx(told["rejected"], abs=0.02)
     asked = {"inference.checkpoint": checkpoint, "inference.input_path": splits["query"]}
-    infer(parse_spec(spec | asked | {"inference.unknown_at": 0.3}, "inference"))
+    done = infer(parse_spec(spec | asked | {"inference.unknown_at": 0.3}, "inference"))
+    assert done["threshold"]["limit"] == pytest.approx(told["limit"], abs=1e-4)
+    assert (done["threshold"]["rate"], done["threshold"]["is_of_trained"]) == (0.3, True)
     inferred = json.loads((tmp_path / "inference" / "result.json").read_text())
     assert [row["unknown"] for row in inferred] == [row["label"] == "unknown" for row in rows]
     bare = {"dataset.val_dataset.query": None, "inference.unknown_at": 0.3}
