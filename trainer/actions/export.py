@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from trainer.actions.export_check import ExportError, Parity, compare
+from trainer.config.tree import keys_that_hold
 from trainer.cross_fit import with_unseen
 from trainer.data.batches import build_data
 from trainer.data.class_map import read_class_map
@@ -33,6 +34,7 @@ from trainer.following import start_weights
 from trainer.gallery import GalleryIndex, build_gallery, model_digest, picture_digest
 from trainer.gallery_file import begin
 from trainer.isolation import memory_errors_named, released
+from trainer.models.weight_sources import without_folders
 from trainer.onnx_model import INPUT, OUTPUT, OnnxModel, add_metadata, refuse_large
 from trainer.spec import action_dir, flatten
 from trainer.unknowns import Queries
@@ -48,8 +50,6 @@ NEWEST_TRACED_OPSET = 20
 """Up to here the tracing exporter serves every opset as asked; the other one starts at 18."""
 
 _CHECK_BATCH = 32
-_PLACES = ("_path", "_dir", "_dataset", "_map")
-"""How keys end that hold a place on the machine."""
 _GENERATED_IMAGES = 16
 _MODEL_FACTS = ("backbone", "input_height", "input_width", "input_channels")
 _DATASET_FACTS = ("interpolation", "crop_share", "matching", "flip_average")
@@ -167,9 +167,15 @@ def _facts(spec: Spec, content: Mapping[str, Any], data: RecognitionData) -> dic
         "classes": classes,
         **({"class_map": class_map} if class_map else {}),
         "trained_classes": list(content.get("class_names") or []),
-        "weights": start_weights(spec),
+        "weights": _weights(spec),
         "trained_with": _trained_with(content.get("spec")),
     }
+
+
+def _weights(spec: Spec) -> dict[str, Any] | None:
+    """What training started from; the address without folders, as the file is handed to others."""
+    told = start_weights(spec)
+    return told and {**told, "address": without_folders(told["address"] or "")}
 
 
 def _trained_with(spec: Any) -> dict[str, Any]:
@@ -180,10 +186,11 @@ def _trained_with(spec: Any) -> dict[str, Any]:
     if not isinstance(spec, Mapping):
         return {}
     kept = {name: spec[name] for name in ("model", "dataset", "train") if name in spec}
+    places, weights = {*keys_that_hold("path"), "train.results_dir"}, keys_that_hold("weights")
     return {
-        key: value
+        key: without_folders(value) if key in weights and value else value
         for key, value in flatten(kept).items()
-        if not (isinstance(value, str) and key.endswith(_PLACES)) and ".val_dataset" not in key
+        if key not in places and ".val_dataset" not in key
     }
 
 

@@ -23,6 +23,7 @@ from trainer.matching import make_entries
 from trainer.metrics import class_mean, class_mean_interval
 from trainer.models.recognizer import Recognizer
 from trainer.models.trunk import timm_facts
+from trainer.models.weight_sources import without_folders
 from trainer.retrieval import search
 
 LEAST_COSINE = 0.99
@@ -153,6 +154,7 @@ def _figures(exported: Exported) -> dict[str, Any]:
 def _card(exported: Exported, name: str, config: dict[str, Any], found: dict[str, Any]) -> str:
     facts = exported.onnx.facts
     weights, framing = facts.get("weights") or {}, config["pretrained_cfg"]
+    start = without_folders(weights.get("address") or "")
     lines = []
     if "precision_at_1" in found:
         low, high = found["interval"]
@@ -168,7 +170,7 @@ def _card(exported: Exported, name: str, config: dict[str, Any], found: dict[str
         f"{framing['crop_pct']:g}; mean {framing['mean']}, std {framing['std']}",
         f"Loaded by timm and compared with the exported ONNX file on {found['num_images_checked']} "
         f"pictures: cosine {math.floor(found['min_cosine'] * 1e5) / 1e5:.5f} or more",
-        f"Training started from: {weights.get('address') or 'random weights'} (licence: "
+        f"Training started from: {start or 'random weights'} (licence: "
         f"{weights.get('licence') or 'not known'})",
     ]
     return _CARD.format(

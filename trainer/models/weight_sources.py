@@ -94,6 +94,13 @@ def is_address(text: str) -> bool:
     )
 
 
+def without_folders(address: str) -> str:
+    """Return an address as others are told it: of a file or folder here its own name alone."""
+    if is_address(address) and not address.startswith(FOLDER):
+        return address
+    return Path(address.removeprefix(FOLDER)).name
+
+
 def resolve(address: str, *, fetch: bool, may_be_elsewhere: bool = False) -> WeightSource:
     """Find out what an address of weights means.
 

@@ -1,5 +1,6 @@
 import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -8,7 +9,7 @@ import pytest
 import torch
 
 from trainer.actions import export as module
-from trainer.actions.export import export
+from trainer.actions.export import _trained_with, _weights, export
 from trainer.actions.export_check import ExportError, compare
 from trainer.encoders import load_model
 from trainer.errors import SpecError
@@ -85,6 +86,35 @@ def test_the_file_says_what_it_was_trained_with_and_names_no_place(trained, expo
     assert told["train.num_epochs"] == spec["train"]["num_epochs"]
     assert told["dataset.num_instance"] == spec["dataset"]["num_instance"]
     assert not [value for value in told.values() if isinstance(value, str) and value[:1] == "/"]
+
+
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        ("/home/ann/w.pth", "w.pth"), ("local-dir:/home/ann/net", "net"),
+        ("hf-hub:timm/net.in1k", "hf-hub:timm/net.in1k"), ("timm://net", "timm://net"),
+    ],
+)  # fmt: skip
+def test_of_what_training_started_from_no_folder_is_told(trained, tmp_path, address, told):
+    spec = trained.spec(tmp_path, export__checkpoint=str(trained.checkpoint))
+    model = parse_spec(spec, "export").model
+    weights = replace(model.weights, address=address, sha256="5" * 64)
+    with_weights = replace(parse_spec(spec, "export"), model=replace(model, weights=weights))
+    assert _weights(with_weights) == {
+        "address": told, "sha256": "5" * 64, "licence": None,
+    }  # fmt: skip
+    kept = {
+        "model": {"pretrained_trunk_path": address, "weights": {"address": address}},
+        "train": {
+            "head_checkpoint": "/home/ann/best.ckpt",
+            "num_epochs": 7,
+            "results_dir": "/home/ann",
+        },
+        "dataset": {"train_dataset": ["/home/ann/a"], "val_dataset": {"query": "/home/ann/q"}},
+    }
+    assert _trained_with(kept) == {
+        "model.pretrained_trunk_path": told, "model.weights.address": told, "train.num_epochs": 7,
+    }  # fmt: skip
 
 
 def test_the_gallery_holds_every_reference_picture(exported):
