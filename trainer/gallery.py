@@ -163,8 +163,10 @@ class GalleryIndex:
         return FaissIndex.of(self.vectors, self.kind, self.graph)
 
     def hnsw_graph(self) -> NDArray[np.uint8] | None:
-        """Return the graph that a file holds; None for other kinds, and without faiss."""
-        return self._faiss.graph() if self.kind == HNSW and self._faiss is not None else None
+        """Return the graph that a file holds: where none can be made, that of the first vectors."""
+        if self.kind != HNSW:
+            return None
+        return self.graph if self._faiss is None else self._faiss.graph()
 
     @cached_property
     def calibration(self) -> Calibration | None:

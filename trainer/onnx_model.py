@@ -66,6 +66,11 @@ class OnnxModel:
         )
         metadata = self._session.get_modelmeta().custom_metadata_map
         self.facts: dict[str, Any] = {key: _decoded(text) for key, text in metadata.items()}
+        if self.facts.get("preprocessing") == "inside":
+            raise CheckpointError(
+                f"{path}: takes uint8 pictures as they are, N x H x W x C; name the file of the "
+                "same export that takes normalised ones (model.onnx)"
+            )
 
     def run(self, images_NCHW: NDArray[Any]) -> NDArray[np.float32]:
         """Embed a batch; one that is smaller than the file demands is filled up, none is dropped.

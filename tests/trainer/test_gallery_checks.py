@@ -139,6 +139,20 @@ def test_a_damaged_graph_is_made_anew(tmp_path, change):
     assert found.tolist() == [[3], [31]]
 
 
+@pytest.mark.skipif(not has_faiss(), reason="needs faiss")
+def test_a_graph_outlives_a_change_where_there_is_no_faiss(tmp_path, monkeypatch):
+    index_of(NAMES, LABELS * 5, dim=12).kept_as("hnsw").save(file := tmp_path / "gallery.npz")
+    graph = GalleryIndex.load(file).graph
+    with monkeypatch.context() as patch:
+        patch.setattr("trainer.gallery.has_faiss", lambda: False)
+        GalleryIndex.load(file).extended(index_of(NAMES, LABELS, dim=12, seed=1)).save(file)
+    grown = GalleryIndex.load(file)
+    assert np.array_equal(grown.graph, graph)
+    last = len(grown) - 1
+    assert grown.nearest(grown.emb_GD[[3, last]], 1)[0].tolist() == [[3], [last]]
+    assert len(grown.hnsw_graph()) > len(graph)
+
+
 def test_entries_of_one_class_in_place_of_the_nearest_ones_are_not_gone_on_from(gallery):
     whole = GalleryIndex.load(gallery("kind", lambda kind: kind))
     assert whole.measured.near_QK is not None

@@ -9,8 +9,10 @@ from PIL import Image
 
 from trainer.data.decode import decode_image
 from trainer.data.framing import framing_of, input_size
+from trainer.errors import CheckpointError
 from trainer.forms.exported import Exported, FormError
 from trainer.forms.pixels import write_pixel_onnx
+from trainer.onnx_model import OnnxModel
 
 
 @pytest.mark.parametrize("name", ["squashed", "cut", "cut_wide"])
@@ -46,6 +48,8 @@ def test_a_batch_gives_what_single_pictures_give(cut, tmp_path):
     (whole,) = session.run(None, {"image": batch})
     single = np.concatenate([session.run(None, {"image": p[None]})[0] for p in batch])
     assert np.allclose(whole, single, atol=1e-4)
+    with pytest.raises(CheckpointError, match=r"m\.onnx: takes uint8 pictures as they are, N x H"):
+        OnnxModel(tmp_path / "m.onnx")
 
 
 def with_spec(export, folder, section, **changes):
