@@ -127,7 +127,8 @@ class PictureService:
             return ""
         with as_user_errors():
             labeller = demand(self._trainer, PictureLabeller)
-            return price_of(labeller.describe_threshold(self.run.best_dir, self._unknown_at))
+            told = labeller.describe_threshold(self.run.best_dir, self._unknown_at)
+            return price_of(told, self.run)
 
     def classes(self) -> dict[str, int]:
         """Return class -> number of pictures."""
