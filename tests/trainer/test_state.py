@@ -19,6 +19,7 @@ def write(path, entries, *, batch=0):
     """A checkpoint after these epochs, and after so many batches of the next."""
     content = {"format": checkpoints.FORMAT, "version": checkpoints.VERSION, "history": entries}
     progress = {"epoch": len(entries), "batch": batch}
+    path.parent.parent.mkdir(exist_ok=True)
     checkpoints.save(content | {"progress": progress, "marker": path.name}, [path])
     return checkpoints.load(path)
 
