@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from hpo.cli.main import main
+from hpo.run.next_commands import resume_command
 from hpo.run.run_dir import Holder
 from tests.hpo.tracking.test_registry import COLORS
 from tests.trainer.deep_files import png
@@ -72,7 +73,7 @@ def test_a_change_tells_how_it_gets_into_mlflows_registry(
             (run.store_dir / "mlflow.db").touch()
         assert main(["gallery", str(run), "--kind", "16-bit"]) == 0
         err = capsys.readouterr().err
-        assert (f"`hpo resume {run}` registers this one" in err) == (is_mirrored and is_told)
+        assert (f"`{resume_command(run)}` registers this one" in err) == (is_mirrored and is_told)
     assert main(["gallery", str(run)]) == 0
     assert capsys.readouterr().err == ""
 
