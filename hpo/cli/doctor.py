@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo.cli.run_flags import add_group_argument, add_output_arguments, print_json
+from hpo.core.process.streams import can_color, can_draw
 from hpo.core.text import count_of, printable
 from hpo.study.sections import SPLITS
 
@@ -173,8 +173,8 @@ class _Screen:
 
     def __init__(self, *, quiet: bool) -> None:
         self._quiet = quiet
-        self._live = sys.stderr.isatty() and not quiet
-        self._color = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+        self._live = can_draw(sys.stderr) and not quiet
+        self._color = can_color(sys.stdout)
 
     def line(self, text: str) -> None:
         """Print a line."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpo.cli.run_flags import add_json_argument, add_out_argument, model_run, print_json, print_run
 from hpo.core.errors import DataError, RunError, SpecError
+from hpo.core.process.streams import can_draw
 from hpo.core.text import count_of, printable, shell_word
 
 if TYPE_CHECKING:
@@ -178,7 +179,7 @@ def _watched(labelling: Labelling) -> Iterator[dict[str, Any]]:
     """Pass rows on, and show how far they are where somebody looks on."""
     import time
 
-    is_shown = sys.stderr.isatty() and labelling.total > 100
+    is_shown = can_draw(sys.stderr) and labelling.total > 100
     began = told = time.monotonic()
     for number, row in enumerate(labelling.rows, 1):
         yield row

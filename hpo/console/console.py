@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import textwrap
 import time
@@ -17,6 +16,7 @@ from hpo.console.progress_words import describe_left, describe_use, split_runnin
 from hpo.console.review_lines import render_review
 from hpo.core import events
 from hpo.core.budget import render_seconds
+from hpo.core.process.streams import can_color, can_draw
 from hpo.core.trial_counts import state_word
 
 if TYPE_CHECKING:
@@ -54,8 +54,7 @@ class Console:
         stops_at_once: bool = False,
     ) -> None:
         self._stream, self._now, self._stops_at_once = stream, now, stops_at_once
-        self._live = stream.isatty() and os.environ.get("TERM") != "dumb"
-        self._color = self._live and "NO_COLOR" not in os.environ
+        self._live, self._color = can_draw(stream), can_color(stream)
         self._last_status = now()
         self._progress = Progress(now)
         self._view: LiveView | None = None

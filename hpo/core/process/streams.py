@@ -6,7 +6,7 @@ import errno
 import io
 import os
 import sys
-from typing import Any
+from typing import Any, TextIO
 
 _GONE = (errno.EPIPE, errno.EIO)
 NAMES = {1: "standard output", 2: "standard error"}
@@ -25,6 +25,16 @@ class _Output(io.FileIO):
                 raise
         _drop(self.fileno())
         return len(data)
+
+
+def can_draw(stream: TextIO) -> bool:
+    """Whether a stream is a terminal on which lines may be drawn anew."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def can_color(stream: TextIO) -> bool:
+    """Whether it is one that shows colours, and nobody wants it without (https://no-color.org)."""
+    return can_draw(stream) and not os.environ.get("NO_COLOR")
 
 
 def open_output(descriptor: int, *, by_line: bool, encoding: str = "utf-8") -> io.TextIOWrapper:

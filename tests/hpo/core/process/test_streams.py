@@ -11,10 +11,33 @@ import pytest
 
 from hpo.core.process import children
 from hpo.core.process.signals import ending_signals, handling
-from hpo.core.process.streams import open_output
+from hpo.core.process.streams import can_color, can_draw, open_output
 
 pytestmark = pytest.mark.usefixtures("sighup_as_in_a_terminal")
 HPO = str(children.COMMANDS / "hpo")
+
+
+@pytest.mark.parametrize(
+    ("is_terminal", "term", "no_color", "draws", "colors"),
+    [
+        (True, "xterm", None, True, True),
+        (True, "xterm", "", True, True),
+        (True, "xterm", "1", True, False),
+        (True, "dumb", None, False, False),
+        (False, "xterm", None, False, False),
+    ],
+)
+def test_lines_are_drawn_and_coloured_where_a_terminal_can(
+    monkeypatch, is_terminal, term, no_color, draws, colors
+):
+    monkeypatch.setenv("TERM", term)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    if no_color is not None:
+        monkeypatch.setenv("NO_COLOR", no_color)
+    reading, writing = pty.openpty() if is_terminal else os.pipe()
+    with os.fdopen(writing, "w") as stream:
+        assert (can_draw(stream), can_color(stream)) == (draws, colors)
+    os.close(reading)
 
 
 def test_what_nobody_reads_is_dropped():
