@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from trainer.amounts import size_text
 from trainer.cores import quota_cores
-from trainer.errors import CheckpointError, SpecError
+from trainer.errors import CheckpointError, InfrastructureError, SpecError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -116,6 +117,20 @@ def _decoded(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return text
+
+
+def demand_packages() -> None:
+    """Look for the packages that an export needs, without importing one.
+
+    Raises:
+        InfrastructureError: naming those that are missing.
+    """
+    names = ("onnx", "onnxruntime", "onnxscript")
+    if missing := [name for name in names if find_spec(name) is None]:
+        raise InfrastructureError(
+            f"{', '.join(missing)}: not installed, and a model is exported with it at the end; pip "
+            "install 'hpo-recognition[all]'"
+        )
 
 
 def refuse_large(model: nn.Module, backbone: str) -> None:

@@ -17,7 +17,7 @@ from trainer.distributed import Rank
 from trainer.embedding import embed
 from trainer.features.data import FeatureData
 from trainer.models.recognizer import has_pretrained_weights
-from trainer.onnx_model import refuse_large
+from trainer.onnx_model import demand_packages, refuse_large
 from trainer.receipt import device_name, peak_memory_mib
 from trainer.state import checkpoint_bytes
 from trainer.training import build_parts, check_growth, checked_spec, isolated, load_features
@@ -50,11 +50,12 @@ def probe(spec: Spec | Mapping[str, Any]) -> dict[str, Any]:
         (what the measurement itself took).
 
     Raises:
-        TrainerError: as `trainer.training.fit`, and where the network is too large to be exported.
+        TrainerError: as `trainer.training.fit`, and where the network could not be exported.
     """
     began = time.perf_counter()
     checked = checked_spec(spec)
     check_growth(checked)
+    demand_packages()  # its training would be for nothing without an export
     device = pick_device(*checked.train.gpu_ids)
     free, total = _memory_mib(device)
     with isolated(checked, device):
@@ -62,7 +63,7 @@ def probe(spec: Spec | Mapping[str, Any]) -> dict[str, Any]:
         # Small pictures of early epochs say little of memory, and of time by their area alone.
         full = replace(checked, dataset=replace(checked.dataset, first_size=1.0))
         data, module = build_parts(full, device, share=rank)
-        refuse_large(module.model, checked.model.backbone)  # its training would be for nothing
+        refuse_large(module.model, checked.model.backbone)
         use_bf16 = wants_bf16(checked.train.precision, device)
         load_features(data, module, use_bf16=use_bf16)
         step_s = _time_steps(module, data, device, use_bf16=use_bf16)

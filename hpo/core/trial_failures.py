@@ -8,6 +8,7 @@ from pathlib import Path
 
 from hpo.core.errors import HpoError
 from hpo.core.machine_faults import describe_fault
+from hpo.core.process.extras import explain_missing
 from hpo.core.trial import FAILURE_KINDS, Measurement, TrialRecord
 
 _MAX_SAME_FAILURES = 3
@@ -42,9 +43,10 @@ def describe_failure(error: BaseException, folder: Path | None = None) -> dict[s
     if kind not in FAILURE_KINDS:
         kind = _guess_kind(error)
     fault = describe_fault(error, [] if folder is None else [folder])
-    text = (fault or str(error)).strip().splitlines()
+    missing = explain_missing(error) if isinstance(error, ModuleNotFoundError) else ""
+    text = (fault or missing or str(error)).strip().splitlines()
     message = text[0] if text else type(error).__name__
-    if kind == "code":
+    if kind == "code" and not missing:
         message = f"{type(error).__name__}: {message}"
     return {"kind": kind, "message": message[:500]}
 

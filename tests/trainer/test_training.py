@@ -857,6 +857,13 @@ def test_a_trunk_that_does_not_learn_is_refused_nothing_that_only_learning_needs
     assert module.frozen == [module.model.trunk]
 
 
+def test_a_search_that_could_not_export_its_winner_does_not_begin(splits, tmp_path, monkeypatch):
+    for name in ("onnxruntime", "onnxscript"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(InfrastructureError, match=r"^onnxruntime, onnxscript: not installed.*pip "):
+        probe(train_spec(splits, tmp_path))
+
+
 def test_probe_counts_the_mean_area_of_growing_pictures(splits, tmp_path):
     """Two epochs, 32 and 80 px: their steps cost about the mean area of those of a whole one."""
     sides = {"model__input_height": 80, "model__input_width": 80, "train__num_epochs": 2}

@@ -89,6 +89,13 @@ def test_nothing_but_refused_proposals_is_a_cause_of_its_own():
     assert not is_infeasible(trial(0, 0.0, "m", "data"))
 
 
+def test_a_package_that_is_missing_is_told_with_what_to_install():
+    told = describe_failure(ModuleNotFoundError("No module named 'onnx'", name="onnx"))
+    assert told["message"].startswith("onnx is not installed; pip install 'hpo-recognition")
+    other = describe_failure(ModuleNotFoundError("No module named 'theirs'", name="theirs"))
+    assert other["message"] == "ModuleNotFoundError: No module named 'theirs'"
+
+
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
