@@ -103,13 +103,13 @@ def _sync_tree(folder: Path) -> None:
         _sync(path)
 
 
-def _sync(path: Path, how: Callable[[int], object] = os.fsync) -> None:
-    """Wait until a file, or the names in a folder, are on the disk."""
+def _sync(path: Path, how: Callable[[int], object] | None = None) -> None:
+    """Wait until a file, or the names in a folder, are on the disk; `how` in place of fsync."""
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except OSError:  # not every platform opens folders; a link may lead nowhere
         return
     try:
-        how(descriptor)
+        (how or os.fsync)(descriptor)
     finally:
         os.close(descriptor)

@@ -3,7 +3,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from trainer import durable_files
 from trainer.durable_files import beside, link_or_copy, write_atomically, write_text
 
 
@@ -67,7 +66,6 @@ def test_all_of_a_folder_is_on_the_disk_before_it_has_its_name(tmp_path, monkeyp
     monkeypatch.setattr("os.fsync", note)
     monkeypatch.setattr("ctypes.CDLL", lambda _: SimpleNamespace(syncfs=note))
     monkeypatch.setattr(Path, "rename", lambda *a: (steps.append("renamed"), rename(*a))[1])
-    monkeypatch.setattr(durable_files._sync, "__defaults__", (note,))
     with beside(tmp_path / "set") as draft:
         (draft / "sub").mkdir()
         for number in range(count):
