@@ -38,7 +38,8 @@ def measure_sizes(gallery: GalleryIndex) -> list[dict[str, Any]]:
     Returns:
         Rows, the first of them the gallery with all pictures and 32 bits a value: `kind`,
         `matching`, `length`, `shortened` (`no`, `first values` or `PCA`), `precision_at_1` (mean
-        over classes), `same` (share of queries with the same nearest class as in the first row),
+        over classes), `num_queries` that it is of (those that the gallery keeps, of many a random
+        part), `same` (share of queries with the same nearest class as in the first row),
         `bytes` (of what queries are compared with: embeddings and graph, or prototypes),
         `file_bytes` (of embeddings and graph in the file, which keeps all pictures) and
         `milliseconds` (one query, one at a time).
@@ -60,6 +61,7 @@ def measure_sizes(gallery: GalleryIndex) -> list[dict[str, Any]]:
                 **facts,
                 "length": index.vectors.length,
                 "precision_at_1": precision_at_1(found_Q == labels_Q, labels_Q)[CLASS_MEAN],
+                "num_queries": len(labels_Q),
                 "same": float((found_Q == first).mean()),
                 "bytes": _searched_bytes(index),
                 "file_bytes": _num_bytes(index),

@@ -244,7 +244,8 @@ def _best_of(screened: Sequence[Screened]) -> tuple[str, str]:
     level = [row for row in usable if row["value"] >= best["value"] - LEVEL]
     chosen = min(level, key=lambda row: row["params"])
     told = ", ".join(f"{row['weights']} {row['value']:.3f}" for row in usable)
-    why = f"P@1 of untrained features on validation pictures: {told}"
+    queries, gallery = usable[0]["num_queries"], usable[0]["num_reference"]
+    why = f"P@1 of untrained features, {queries} queries in {gallery} gallery pictures: {told}"
     if chosen is not best:
         why += f"; the smallest of those within {LEVEL:g} of the best"
     failed = [f"{row['weights']} could not be compared" for row in screened if "error" in row]

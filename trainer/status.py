@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -30,11 +31,13 @@ class StatusFiles:
     Args:
         folder: the run's own folder.
         num_epochs: epochs that the run is to have.
+        areas: share of a whole picture that each epoch's have, where pictures grow.
     """
 
-    def __init__(self, folder: Path, num_epochs: int) -> None:
+    def __init__(self, folder: Path, num_epochs: int, areas: Sequence[float] = ()) -> None:
         self._folder = folder
         self._num_epochs = num_epochs
+        self._areas = areas
 
     def begin(self, history: list[dict[str, Any]]) -> None:
         """Start both files with the lines of epochs that a resumed run already had."""
@@ -54,7 +57,11 @@ class StatusFiles:
         self._append(_PUBLISHED_STATUS, _dated(status, message))
 
     def _published(self, entry: dict[str, Any]) -> dict[str, Any]:
-        left = (self._num_epochs - entry["epoch"]) * entry["seconds"]
+        done = entry["epoch"]
+        left = float(self._num_epochs - done)
+        if self._areas:
+            left = sum(self._areas[done:]) / self._areas[done - 1]
+        left *= entry["seconds"]
         return {
             **_dated("RUNNING", "Training loop in progress."),
             "epoch": entry["epoch"],

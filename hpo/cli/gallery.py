@@ -155,12 +155,13 @@ def _measure(args: argparse.Namespace) -> int:
         return 0
     heads = ["KIND", "MATCHING", "LENGTH", "SHORTENED", "P@1", "SAME", "BYTES", "IN FILE", "MS"]
     print_table(heads, [_cells(row) for row in rows])
+    queries = count_of(rows[0]["num_queries"], "validation query", "validation queries")
     print(
-        "\nP@1 of the validation queries, mean over classes; same: share of queries with the first "
-        "row's answer;\nbytes of what a query is compared with (embeddings and graph, or a mean "
-        "per class), and in the gallery's\nfile, which keeps all pictures; milliseconds of one "
-        "query. --kind and --matching set a row of the whole\nlength; a shorter one is trained "
-        "with model.feat_dim."
+        f"\nP@1 of {queries} (of many, a random part), mean over classes; same: share of queries "
+        "with the\nfirst row's answer; bytes of what a query is compared with (embeddings and "
+        "graph, or a mean per class),\nand in the gallery's file, which keeps all pictures; "
+        "milliseconds of one query. --kind and --matching set\na row of the whole length; a "
+        "shorter one is trained with model.feat_dim."
     )
     return 0
 

@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from hpo.console.review_lines import render_front, render_outcome
-from hpo.core.budget import CONVERGED, early_end, gave_up, render_seconds
+from hpo.core.budget import CONVERGED, early_end, gave_up, render_seconds, was_foreseen
 from hpo.core.bytes import render_bytes
 from hpo.core.events import Finished
 from hpo.core.expected import expected_words
 from hpo.core.forecast import Forecast
 from hpo.core.held_out import held_out_words
 from hpo.core.text import count_of, metric_word, shell_word
-from hpo.core.ties import FOUND
+from hpo.core.ties import FOUND, over_words
+from hpo.core.trial import Direction
 
 BESIDE = " " * 10
 """Stands under a line's label."""
@@ -114,7 +115,8 @@ def _gain(best: Mapping[str, Any]) -> str:
         return ""
     if best.get("is_default", best["trial"] == 0):  # earlier releases told of the trial alone
         return ", the default configuration"
-    return f" ({best['value'] - default:+z.4f} over the default)"
+    words = over_words(best["value"] - default, best.get("direction", Direction.MAXIMIZE))
+    return f", {words}" if words.endswith(")") else f" ({words})"
 
 
 def _checked(best: Mapping[str, Any]) -> str:
@@ -133,7 +135,7 @@ def _search(event: Finished, seen: Seen) -> Iterator[str]:
         rest = f"; {since} {render_seconds(took)}"
     yield (
         f"finished  {counts or 'no trials'}{repeats} in {render_seconds(whole)}{rest}"
-        f"{render_outcome(seen.expected, took)}"
+        f"{render_outcome(seen.expected, took) if was_foreseen(event.ended_because) else ''}"
     )
     if event.ended_because.startswith(CONVERGED):
         yield f"converged {event.ended_because.removeprefix(CONVERGED)}"

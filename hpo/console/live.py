@@ -17,6 +17,7 @@ from hpo.console.progress import Progress, RunningTrial
 from hpo.console.progress_words import describe_left, describe_use, split_running, whose_value
 from hpo.core.budget import render_seconds
 from hpo.core.text import count_of
+from hpo.core.ties import over_words
 
 REFRESHES_A_SECOND = 4
 MOST_ROWS = 8
@@ -132,7 +133,8 @@ class LiveView:
             at = progress.best.epoch
             when = f" by epoch {at}" if 0 < at < progress.epochs_per_trial else ""
             style = "green" if gain * progress.sign > 0 else ""
-            text.append(f"  {gain:+z.4f} over the default{when}", style=style)
+            words = over_words(gain, progress.leading.direction, f"the default{when}")
+            text.append(f"  {words}", style=style)
         for state in ("pruned", "failed"):
             if progress.counts[state]:
                 text.append("  ")

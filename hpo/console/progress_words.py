@@ -56,8 +56,14 @@ def describe_left(progress: Progress) -> str:
     elif left is not None and progress.running and progress.fraction() >= 1:
         parts.append("used up, finishing the running epochs")
     if progress.running or progress.fraction() < 1:
-        parts += [f"{pace:.0f} {name}/h" for name, pace in progress.paces().items()]
+        parts += [_an_hour(pace, name) for name, pace in progress.paces().items()]
     return ", ".join(parts)
+
+
+def _an_hour(pace: float, name: str) -> str:
+    """How many trials of a stage end in an hour; few of them with what is behind the point."""
+    number = f"{pace:.0f}" if pace >= 10 else f"{pace:.2g}"
+    return f"{number} {name.removesuffix('s') if number == '1' else name}/h"
 
 
 def _rounded(seconds: float) -> float:

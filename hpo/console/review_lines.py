@@ -95,10 +95,15 @@ def _measured(probe: Mapping[str, Any]) -> list[str]:
     if probe.get("seconds_per_epoch"):  # not every trainer can be measured beforehand
         speed, memory = probe.get("images_per_s", 0), probe.get("peak_memory_mib", 0)
         lines.append(
-            f"measured  {probe['seconds_per_epoch']:.1f} s an epoch, {speed:.0f} pictures/s, "
+            f"measured  {_few(probe['seconds_per_epoch'])} s an epoch, {speed:.0f} pictures/s, "
             f"{memory:.0f} MiB on {probe.get('device', 'cpu')}"
         )
     return lines
+
+
+def _few(number: float) -> str:
+    """One place behind the point, or two digits below 1."""
+    return f"{number:.1f}" if number >= 1 else f"{number:.2g}"
 
 
 def _features(views: int) -> str:
@@ -153,11 +158,11 @@ def _budget(review: Review) -> list[str]:
 
 def render_outcome(expected: Forecast | None, took_s: float) -> str:
     """How the expectation compares with what came, as words behind the time."""
-    if not expected or took_s <= 0 or expected.seconds <= 0:
+    if not expected or took_s <= 0 or expected.charged_s <= 0:
         return ""
-    off = took_s / expected.seconds - 1.0
+    off = took_s / expected.charged_s - 1.0
     word = "longer" if off > 0 else "shorter"
-    span = f"{render_seconds(expected.seconds)} expected"
+    span = f"{render_seconds(expected.charged_s)} expected"
     return f" ({span})" if abs(off) < 0.05 else f" ({span}, {abs(off):.0%} {word})"
 
 

@@ -243,6 +243,11 @@ def gave_up(because: str) -> str:
     return "" if because in ends or because.startswith(CONVERGED) else because
 
 
+def was_foreseen(because: str) -> bool:
+    """Whether a search ended by what its forecast counts on: its budget, or the algorithm."""
+    return not gave_up(because) and not because.startswith(CONVERGED)
+
+
 def early_end(because: str) -> str:
     """Say why a search ended although its budget was not used up; empty where a limit ended it.
 

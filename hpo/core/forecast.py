@@ -11,6 +11,8 @@ class Forecast:
     """How long a search is expected to take, and what is in it."""
 
     seconds: float
+    after_s: float = 0.0
+    """Of these for the comparison of finalists and the average, which no budget is charged for."""
     low_s: float
     high_s: float
     """Four of five rehearsals end between these."""
@@ -31,8 +33,13 @@ class Forecast:
     only_default: bool = False
     """Whether other trials begin, but none that goes as far as the default, so none can win."""
 
+    @property
+    def charged_s(self) -> float:
+        """Seconds that the search's clock is expected to count."""
+        return self.seconds - self.after_s
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data, rounded to what is known."""
-        digits = {"seconds": 1, "low_s": 1, "high_s": 1, "busy_share": 3}
+        digits = {"seconds": 1, "after_s": 1, "low_s": 1, "high_s": 1, "busy_share": 3}
         facts = asdict(self)
         return facts | {name: round(facts[name], places) for name, places in digits.items()}

@@ -8,7 +8,8 @@ from typing import Any
 
 from hpo.core.event_json import from_dict
 from hpo.core.text import metric_word
-from hpo.core.ties import may_be_chance
+from hpo.core.ties import less_words, may_be_chance
+from hpo.core.trial import Direction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +25,8 @@ class HeldOut:
     gain: float | None = None
     """What the winner is better by, on the same queries; above 0 is better."""
     gain_interval: tuple[float, float] | None = None
+    direction: str = "maximize"
+    """Of the metric. Differences are told as they are, below 0 where a loss has become less."""
 
     def words(self, name: str) -> str:
         """Say it in a sentence without its full stop, the metric under a name."""
@@ -34,12 +37,14 @@ class HeldOut:
         if self.default is None or self.gain is None:
             return ""
         figure = figure_words(self.default, self.default_interval)
-        text = f"; {other} {figure}: {self.gain:+z.4f}"
-        if self.gain_interval is None:
-            return text
-        low, high = self.gain_interval
-        chance = ", which may be chance" if may_be_chance(self.gain_interval) else ""
-        return f"{text} ({low:+z.4f} to {high:+z.4f}){chance}"
+        sign = Direction(self.direction).sign
+        text = f"; {other} {figure}: {sign * self.gain:+z.4f}"
+        if self.gain_interval is not None:
+            low, high = sorted(sign * end for end in self.gain_interval)
+            text += f" ({low:+z.4f} to {high:+z.4f})"
+            text += ", which may be chance" if may_be_chance(self.gain_interval) else ""
+        less = less_words(self.direction)
+        return f"{text} ({less})" if less else text
 
 
 def figure_words(value: float, interval: Sequence[float] | None, sign: float = 1.0) -> str:

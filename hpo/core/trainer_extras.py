@@ -380,7 +380,8 @@ class GalleryMeter(Protocol):
 
         Returns:
             Rows of `kind`, `matching`, `length` (of an embedding), `shortened` (`no`, or how),
-            `precision_at_1`, `same` (share with the first row's answer), `bytes`, `milliseconds`.
+            `precision_at_1` (of `num_queries`), `same` (share with the first row's answer),
+            `bytes`, `milliseconds`.
         """
 
 

@@ -107,12 +107,12 @@ def whole_ticks(numbers: Sequence[int]) -> dict[str, Any]:
 
 def _best_so_far(facts: RunData) -> tuple[list[int], list[float]]:
     """Best value among trials that went as far as the longest, as the winner is chosen."""
-    longest = max((t.epochs for t in facts.searched), default=0)
+    longest = max((t.epochs for t in facts.measured), default=0)
     numbers: list[int] = []
     best: list[float] = []
-    for trial in facts.searched:
+    for trial in facts.measured:
         value = facts.value_of(trial)
-        if value is not None and not trial.error and trial.epochs == longest:
+        if value is not None and trial.epochs == longest:
             best.append(Direction(facts.direction).best([*best[-1:], value]))
             numbers.append(trial.number)
     if numbers:

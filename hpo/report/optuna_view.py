@@ -54,7 +54,7 @@ def shown_trials(facts: RunData, *, until_epoch: int | None = None) -> list[Froz
 
 def _comparable_epoch(facts: RunData) -> int:
     """The latest epoch that enough trials reached to be compared there: ten, or all there are."""
-    reached = sorted((t.epochs for t in facts.searched if t.measurements), reverse=True)
+    reached = sorted((t.epochs for t in facts.measured), reverse=True)
     return reached[min(len(reached), 10) - 1] if reached else 0
 
 

@@ -15,6 +15,7 @@ from hpo.core.errors import HpoError
 from hpo.core.protocols import Executor
 from hpo.core.text import count_of, method_words, storable
 from hpo.core.thumbnails import thumbnail
+from hpo.core.ties import less_words
 from hpo.core.trial import Direction, TrialState
 from hpo.core.unknown_calibrator import UnknownCalibrator
 from hpo.report import charts, mistakes, parameter_charts, slot_chart, summary
@@ -133,7 +134,9 @@ def _cards(facts: RunData) -> list[tuple[str, str, str]]:
     if is_compared:  # like with like: means over new seeds, or the runs of the search
         value, default = mean, own
     if default is not None:
-        gain = "" if value is None else f"{value - default:+z.3f} gained{over * is_compared}"
+        less, seeds = less_words(facts.direction), over * is_compared
+        how = f"{seeds} ({less})" if less else f" gained{seeds}"
+        gain = "" if value is None else f"{value - default:+z.3f}{how}"
         if facts.is_default_best:
             gain = "it is the best"
         cards.append((f"default {word}", f"{default:.3f}", gain))

@@ -22,7 +22,7 @@ from hpo.core.held_out import figure_words
 from hpo.core.protocols import Emit, Executor, Trainer
 from hpo.core.selection import distinct, finalists, repeats_of
 from hpo.core.text import count_of, is_number
-from hpo.core.ties import tie_words, trial_name
+from hpo.core.ties import over_words, tie_words, trial_name
 from hpo.core.trial import Direction, TrialRecord, TrialState
 from hpo.core.trial_failures import describe_failure
 from hpo.results.compare import Finalist, Standing, class_means, decide
@@ -286,5 +286,6 @@ def describe(
 def _against_default(default: Standing, best: Standing, sign: float) -> str:
     gain = sign * (best.value - default.value)
     figure = figure_words(default.value, default.interval, sign)
-    text = f"{gain:+z.4f} over the default, {figure}"
+    direction = Direction.MAXIMIZE if sign > 0 else Direction.MINIMIZE
+    text = f"{over_words(gain, direction)}, {figure}"
     return f"{text}, which may be chance" if default.is_level else text

@@ -177,6 +177,7 @@ def winner_facts(
     return {
         "trial": best.number,
         "metric": trainer.monitoring_metric,
+        "direction": str(ledger.direction),
         "value": reached and reached.value,
         "epoch": reached and reached.epoch,
         "params": best.params,

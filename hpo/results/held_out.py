@@ -110,7 +110,7 @@ def weigh(outcomes: Sequence[Mapping[str, Any]], metric: str, direction: str) ->
     ]
     standings = compare(found, classes or None)
     by_number = {s.number: s for s in standings}
-    own = HeldOut(value=float(values[0]), interval=by_number[0].interval)
+    own = HeldOut(value=float(values[0]), interval=by_number[0].interval, direction=str(direction))
     if len(outcomes) == 1:
         return own
     gain, interval = gain_of(0, standings)

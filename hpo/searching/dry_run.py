@@ -98,8 +98,9 @@ def _with_more_slots(session: Session, probe: Mapping[str, Any]) -> Forecast | N
         total_gpus=2 * slots.total_gpus,
     )
     return forecast(
-        session.study, session.plan, session.space, session.trainer, doubled, probe=probe
-    )
+        session.study, session.plan, session.space, session.trainer, doubled,
+        spent=session.spent_before, probe=probe,
+    )  # fmt: skip
 
 
 def _batch_in_memory(session: Session, probe: Mapping[str, Any]) -> int | None:

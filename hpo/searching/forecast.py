@@ -125,14 +125,14 @@ def forecast(
     elif not math.isfinite(factor):
         return None
     compared_s = COMPARED_S + COMPARED_COST * seconds_per_epoch
-    times = [start_s + run.total_s(factor) + compared_s * len(run.repeated) for run in runs]
+    after = [compared_s * len(run.repeated) for run in runs]
     if plan.averages:
         added = AVERAGE_COST * seconds_per_epoch
         averaged = [
             added * len(best_trained(run.ledger.trials(), trainer.direction)) for run in runs
         ]
-        times = [time + own for time, own in zip(times, averaged, strict=True)]
-
+        after = [time + own for time, own in zip(after, averaged, strict=True)]
+    times = [start_s + run.total_s(factor) + own for run, own in zip(runs, after, strict=True)]
     times, tenth = sorted(times), len(times) // 10
 
     def typical(count: Callable[[_Rehearsal], float], scale: float = factor) -> int:
@@ -140,6 +140,7 @@ def forecast(
 
     return Forecast(
         seconds=statistics.fmean(times),
+        after_s=statistics.fmean(after),
         low_s=times[tenth],
         high_s=times[-1 - tenth],
         trials=typical(lambda run: len(run.searched)),

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from hpo.core.budget import was_foreseen
 from hpo.core.edges import find_edges
 from hpo.core.event_json import to_plain
 from hpo.core.events import (
@@ -84,7 +85,7 @@ class StateWriter:
         if self._closed or isinstance(event, Finished):
             return
         if isinstance(event, Review) and event.forecast:
-            self._expected_s = event.forecast.seconds
+            self._expected_s = event.forecast.charged_s
         if isinstance(event, TrialProgress):
             self._doing[event.trial] = event.text
         elif isinstance(event, Epoch | TrialEnded | TrialSuspended):
@@ -116,7 +117,8 @@ class StateWriter:
         took_s = self._engine.spent().seconds - self._began_at
         if status == "finished":
             note_run(kept_folder(self._trainer), self._run)
-        if status == "finished" and self._expected_s and took_s > 0:
+        is_foreseen = status == "finished" and was_foreseen(self._engine.ended_because)
+        if is_foreseen and self._expected_s and took_s > 0:
             told = {"expected_s": round(self._expected_s, 1), "took_s": round(took_s, 1)}
             self._forecasts.append(told)
             self._expected_s = None  # waiting for room, the same end is written again

@@ -57,6 +57,6 @@ def parse_limits(max_latency: str, max_params: str) -> ModelLimits:
 def render_count(count: float) -> str:
     """A number of parameters for people: `11.2M`, `372k`."""
     for unit, size in (("B", 1e9), ("M", 1e6), ("k", 1e3)):
-        if count >= size:
+        if count >= 0.9995 * size:  # which is rounded up
             return f"{count / size:.3g}{unit}"
     return f"{count:g}"

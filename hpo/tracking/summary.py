@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from hpo.core.selection import best_trial, default_trial, of_last_stage, ranked, shown_role
 from hpo.core.text import count_of, markdown_table, shell_word
+from hpo.core.ties import less_words
 from hpo.core.trial import Measurement, TrialRecord, TrialState
 from hpo.core.trial_counts import REFUSED, state_word
 from hpo.results.story import read_story
@@ -134,7 +135,8 @@ def _outcome(
     if compared or before is None:
         return f"{words}."
     gain = reached.value - before.value
-    return f"{words}, {gain:+z.4f} against the default configuration ({before.value:.4f})."
+    less = f"; {less}" if (less := less_words(study.direction)) else ""
+    return f"{words}, {gain:+z.4f} against the default configuration ({before.value:.4f}{less})."
 
 
 def _table(records: list[TrialRecord], best: TrialRecord) -> list[str]:

@@ -38,7 +38,8 @@ def choose(given=None, *, gpus=0, budget_s=None, screened=()):
 
 
 def row(weights, value, params):
-    return {"weights": weights, "value": value, "params": params}
+    asked = {"num_queries": 70, "num_reference": 90}
+    return {"weights": weights, "value": value, "params": params, **asked}
 
 
 @needs_weights
@@ -92,7 +93,10 @@ def test_the_best_screened_weights_are_taken_and_said():
     start = choose(screened=rows)
     assert start["spec"]["model.pretrained_trunk_path"] == "lite1"
     assert start["candidates"] == []
-    assert "lite0 0.538, lite1 0.550" in start["reasons"][0]
+    assert (
+        "features, 70 queries in 90 gallery pictures: lite0 0.538, lite1 0.550"
+        in (start["reasons"][0])
+    )
     assert "lite2 could not be compared" in start["reasons"][0]
     assert "hpo screen" in start["reasons"][0]
 

@@ -11,7 +11,7 @@ import yaml
 from tests.trainer.tiny import make_splits, train_spec
 from trainer import cli
 from trainer.errors import DeviceMemoryError
-from trainer.status import reason
+from trainer.status import StatusFiles, reason
 
 
 @pytest.fixture(scope="module")
@@ -92,3 +92,15 @@ def test_lack_of_memory_is_named():
     error = DeviceMemoryError("train.batch_size 64 of resnet_50: not enough\nmemory")
     said = "train.batch_size 64 of resnet_50: not enough memory"
     assert reason(error) == f"out of memory: DeviceMemoryError: {said}"
+
+
+@pytest.mark.parametrize(
+    ("areas", "left"), [((), "0:00:30"), ((0.25, 0.5, 1.0, 1.0, 1.0), "0:01:00")]
+)
+def test_what_is_left_grows_with_the_pictures(tmp_path, areas, left):
+    """Three epochs: of ten seconds each, or of twenty where they took ten for half the area."""
+    files = StatusFiles(tmp_path, 5, areas)
+    files.begin([])
+    files.add({"epoch": 2, "value": 0.5, "seconds": 10.0})
+    line = json.loads((tmp_path / "status.json").read_text().splitlines()[-1])
+    assert line["eta"] == left

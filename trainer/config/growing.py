@@ -42,7 +42,12 @@ def _side(whole: int, share: float) -> int:
     return whole if share == 1.0 else min(whole, max(LEAST, round(whole * share / STEP) * STEP))
 
 
-def mean_area(spec: Spec) -> float:
-    """Return the mean share of the input's pixels that a training picture has over the epochs."""
+def areas(spec: Spec) -> list[float]:
+    """Return the share of the input's pixels that a training picture has in each epoch."""
     sizes = picture_sizes(spec)
-    return fmean(tall * wide for tall, wide in sizes) / (sizes[-1][0] * sizes[-1][1])
+    return [tall * wide / (sizes[-1][0] * sizes[-1][1]) for tall, wide in sizes]
+
+
+def mean_area(spec: Spec) -> float:
+    """Return the mean of `areas`."""
+    return fmean(areas(spec))

@@ -301,6 +301,8 @@ def test_sizes_are_measured_and_nothing_is_changed(run, capsys):
     assert {row["kind"] for row in rows} == {"flat", "16-bit", "8-bit", "hnsw"}
     assert file.read_bytes() == before
     assert main(["gallery", str(run), "--sizes"]) == 0
-    assert capsys.readouterr().out.splitlines()[1].split()[:2] == ["flat", "nearest"]
+    told = capsys.readouterr().out
+    assert told.splitlines()[1].split()[:2] == ["flat", "nearest"]
+    assert "\nP@1 of 4 validation queries (of many, a random part)" in told
     assert main(["gallery", str(run), "--sizes", "--kind", "8-bit"]) == 2
     assert "--sizes: changes nothing" in capsys.readouterr().err

@@ -86,9 +86,10 @@ def test_what_to_expect_stands_before_the_held_out_figure():
 
 def test_a_search_that_had_ended_is_told_by_its_result_alone():
     test = {"held_out": {"value": 1.25, "interval": [1.0, 1.5]}}
-    lines = page(Seen(), best=BEST | {"metric": "val_loss", "test": test, "num_images_checked": 9})
+    told = {"metric": "val_loss", "direction": "minimize", "test": test, "num_images_checked": 9}
+    lines = page(Seen(), best=BEST | told | {"default_value": 1.0})
     assert lines[:2] == [
-        "best      trial 2: val_loss 0.7500 (+0.2500 over the default)",
+        "best      trial 2: val_loss 0.7500, -0.2500 against the default (less is better)",
         "held out  val_loss 1.2500 (1.0000 to 1.5000)",
     ]
     assert "onnx      /r/best/model.onnx (checked on 9 pictures)" in lines
@@ -112,8 +113,12 @@ def test_no_result():
 
 def test_what_was_expected_and_why_it_ended():
     expected = Forecast(seconds=50.0, low_s=40.0, high_s=60.0, trials=4, epochs=20, pruned=2)
+    whole = replace(expected, seconds=90.0, after_s=40.0)  # which nobody's clock counts
+    for told in (expected, whole):
+        lines = page(Seen(expected=told), ended_because="algorithm")
+        assert "finished  3 complete, 1 failed in 1m 05s (50s expected, 30% longer)" in lines
     lines = page(Seen(expected=expected), ended_because="converged: nothing gained in 8 trials")
-    assert "finished  3 complete, 1 failed in 1m 05s (50s expected, 30% longer)" in lines
+    assert "finished  3 complete, 1 failed in 1m 05s" in lines  # the forecast knew nothing of it
     assert lines[-1] == "converged nothing gained in 8 trials"
     nothing = replace(expected, seconds=0.0)  # where no trial can begin
     assert page(Seen(expected=nothing))[-1] == "finished  3 complete, 1 failed in 1m 05s"

@@ -303,3 +303,13 @@ def test_heads_tell_nothing_of_epochs_in_full_and_share_a_gpu():
     assert progress.spent.epochs == 7
     progress.budget = parse_budget("100epochs")
     assert progress.remaining() == pytest.approx((93 * 60,) * 2)
+
+
+def test_few_trials_an_hour_are_told_with_what_is_behind_the_point():
+    progress, clock = progress_of("5trials", epochs=1)
+    for number, hours, said in ((0, 4, "0.25 trials/h"), (1, 0, "0.5 trials/h")):
+        run_trial(progress, clock, number, [0.5], seconds=3600.0 * hours)
+        assert describe_left(progress).endswith(said)
+    run_trial(progress, clock, 2, [0.5], seconds=0.0)
+    run_trial(progress, clock, 3, [0.5], seconds=0.0)
+    assert describe_left(progress).endswith(", 1 trial/h")

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 from hpo.core.held_out import HeldOut
 
 
@@ -11,6 +13,14 @@ def test_words():
         "(-0.0100 to +0.1100), which may be chance"
     )
     assert HeldOut(value=0.5).words("loss") == "loss 0.5000"
+
+
+def test_of_a_loss_the_difference_is_told_as_it_is():
+    less = HeldOut(
+        value=0.25, default=0.375, gain=0.125, gain_interval=(0.0625, 0.25), direction="minimize"
+    )
+    assert less.beside("it") == "; it 0.3750: -0.1250 (-0.2500 to -0.0625) (less is better)"
+    assert replace(less, gain_interval=None).beside("it") == "; it 0.3750: -0.1250 (less is better)"
 
 
 def test_a_difference_of_nothing_has_no_minus():

@@ -2,6 +2,7 @@
 
 import json
 import math
+import random
 from dataclasses import replace
 from itertools import pairwise
 
@@ -15,7 +16,7 @@ from hpo.core.trial import (
 )
 from hpo.core.yaml_io import to_yaml
 from hpo.report import charts, parameter_charts, slot_chart, summary
-from hpo.report.optuna_view import short_names, shown_trials
+from hpo.report.optuna_view import importances, short_names, shown_trials
 from hpo.report.run_data import load_run_data
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import RunDir
@@ -49,6 +50,23 @@ def test_best_so_far_only_counts_the_longest(facts):
             wanted.append(best)
     assert line["y"][:-1] == wanted
     assert line["y"] == sorted(line["y"])
+
+
+def test_failed_trials_are_no_measure_of_how_long_the_others_were_trained(facts):
+    rng = random.Random(0)
+    ends = [("failed", 9)] * 6 + [("complete", 8)] * 4 + [("pruned", 3)] * 9
+    trials = [
+        TrialRecord(
+            number=number, state=TrialState(state), latents={}, until_epoch=9,
+            params=facts.trials[number % len(facts.trials)].params,
+            measurements=[Measurement(epoch=e, value=rng.random()) for e in range(1, epochs + 1)],
+            error={"kind": "out_of_memory", "message": "full"} if state == "failed" else None,
+        )
+        for number, (state, epochs) in enumerate(ends)
+    ]  # fmt: skip
+    known = replace(facts, trials=tuple(trials))
+    assert charts.history(known)["data"][-1]["x"][:-1] == [6, 7, 8, 9]
+    assert importances(known)[1:] == (3, 13)
 
 
 def test_curves_hold_every_epoch_and_end_with_the_winner(facts):

@@ -180,14 +180,16 @@ def test_cards_compare_means_with_means(facts, direction, sign):
     told = {"winner": best, "default": default, "words": [], "standings": standings}
     given = replace(facts, handed_on={"confirmation": told}, direction=direction)
     words = words_of(given)
+    before, after = (" gained", "") if sign > 0 else ("", " (less is better)")
+    gained = f"default P@1 0.625 +0.125{before} over 2 new seeds{after}"
     assert f"confirmed P@1 0.750 trial {best} over 2 new seeds" in words
-    assert "default P@1 0.625 +0.125 gained over 2 new seeds" in words
+    assert gained in words
     # The default's repeats stand by a twin of its trial; where all have failed, by none.
     told["default"] = standings[1]["number"] = 99
-    assert "default P@1 0.625 +0.125 gained over 2 new seeds" in words_of(given)
+    assert gained in words_of(given)
     told["default"] = None
-    found, before = (given.value_of(t) for t in (given.best, given.default))
-    assert f"default P@1 {before:.3f} {found - before:+.3f} gained trials" in words_of(given)
+    found, other = (given.value_of(t) for t in (given.best, given.default))
+    assert f"default P@1 {other:.3f} {found - other:+.3f}{before}{after} trials" in words_of(given)
     same = replace(facts, best=facts.default, handed_on={})
     assert "it is the best" in " ".join(" ".join(read(render(same, {}, None, None)).words).split())
 

@@ -52,6 +52,7 @@ def test_means_over_classes_are_drawn_within_their_class():
 def test_without_hits_there_are_no_intervals_and_losses_are_turned():
     plain = [{"metrics": {METRIC: 0.3}}, {"metrics": {METRIC: 0.5}}]
     found = weigh(plain, METRIC, "minimize")
+    assert found.words("loss") == "loss 0.3000; the default 0.5000: -0.2000 (less is better)"
     assert (found.value, found.default, found.gain, found.gain_interval) == (
         0.3,
         0.5,

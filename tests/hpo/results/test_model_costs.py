@@ -173,8 +173,8 @@ def test_wrong_limits_are_one_line(latency, params, words):
 
 
 def test_counts_for_people():
-    assert [render_count(n) for n in (372_416, 11.2e6, 1.5e9, 12)] == [
-        "372k", "11.2M", "1.5B", "12",
+    assert [render_count(n) for n in (372_416, 11.2e6, 1.5e9, 12, 999_400, 999_600)] == [
+        "372k", "11.2M", "1.5B", "12", "999k", "1M",
     ]  # fmt: skip
 
 

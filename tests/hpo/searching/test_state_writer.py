@@ -20,6 +20,7 @@ from hpo.core.events import (
 from hpo.core.forecast import Forecast
 from hpo.core.trial import Ended, Measurement, TrialState
 from hpo.run.run_dir import RunDir
+from hpo.searching.engine import Engine
 from hpo.searching.state_writer import StateWriter, describe_end, describe_start
 from tests.quick_runs import (
     Listed,
@@ -213,7 +214,9 @@ def test_forecasts_are_kept_over_starts_and_compared_with_what_this_start_took(t
     run, spent = RunDir(tmp_path), [Spent(seconds=100.0)]
     run.write_state({"forecasts": [{"expected_s": 90.0, "took_s": 100.0}]})
     engine.spent = lambda: spent[-1]
-    expected = Forecast(seconds=40.0, low_s=30.0, high_s=50.0, trials=2, epochs=9, pruned=0)
+    expected = Forecast(
+        seconds=65.0, after_s=25.0, low_s=30.0, high_s=50.0, trials=2, epochs=9, pruned=0
+    )
     writer = StateWriter(run, STUDY, engine, engine.ledger)
     writer.handle(Review(epochs_per_trial=9, forecast=expected))
     spent.append(Spent(seconds=150.0))
@@ -224,10 +227,22 @@ def test_forecasts_are_kept_over_starts_and_compared_with_what_this_start_took(t
     ]  # fmt: skip
 
 
-def test_a_search_that_was_paused_says_nothing_of_its_forecast(tmp_path):
+@pytest.mark.parametrize(
+    ("because", "status"),
+    [
+        ("", "interrupted"), ("converged: nothing gained", "finished"),
+        ("data: no pictures", "finished"),
+    ],
+)  # fmt: skip
+def test_a_search_that_was_paused_or_ended_early_says_nothing_of_its_forecast(
+    tmp_path, monkeypatch, because, status
+):
     engine = make_engine(tmp_path, Listed([0.1, 0.2]), budget=Budget(trials=2))
+    spent = iter([Spent(seconds=5.0)])
+    engine.spent = lambda: next(spent, Spent(seconds=50.0))
+    monkeypatch.setattr(Engine, "ended_because", because)
     expected = Forecast(seconds=40.0, low_s=30.0, high_s=50.0, trials=2, epochs=9, pruned=0)
     writer = StateWriter(RunDir(tmp_path), STUDY, engine, engine.ledger)
     writer.handle(Review(epochs_per_trial=9, forecast=expected))
-    writer.close_as("interrupted")
+    writer.close_as(status)
     assert RunDir(tmp_path).read_state()["forecasts"] == []
