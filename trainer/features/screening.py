@@ -19,7 +19,7 @@ from trainer.features.source import FeatureSource
 from trainer.features.thinning import thin_out
 from trainer.matching import NEAREST, PROTOTYPES, make_entries, mean_of_views
 from trainer.measuring import measure
-from trainer.metrics import CLASS_MEAN, mean_intervals, precision_at_1
+from trainer.metrics import CLASS_MEAN, QUERY_MEAN, mean_intervals, precision_at_1
 from trainer.models.recognizer import build_recognizer, has_pretrained_weights
 from trainer.onnx_model import refuse_large
 from trainer.retrieval import search
@@ -59,7 +59,8 @@ def screen(
     Returns:
         `nearest` and `prototypes` (the values of `dataset.matching`), each with `query_mean`,
         `class_mean` and, for both, `<name>_interval` (95 %, by bootstrap over the queries, within
-        each class); `value` and `interval`, the class mean under the spec's own matching;
+        each class); `value` and `interval`, the mean that training goes by under the spec's own
+        matching (`train.report_accuracy_per_class`);
         `trunk`, `height` and `width`; `params`, `num_features`, `num_queries`, `num_reference`,
         `weights_digest` (of the trunk's) and `random_weights`; with cost, `latency_ms` and
         `device` as `trainer.measuring.measure`, and `export_bytes` (of the ONNX file of trunk and
@@ -83,10 +84,11 @@ def screen(
         )  # fmt: skip
         matched = _matched(checked, folders, source)
         own = matched[checked.dataset.matching]
+        mean = CLASS_MEAN if checked.train.report_accuracy_per_class else QUERY_MEAN
         return {
             **matched,
-            "value": own[CLASS_MEAN],
-            "interval": own[f"{CLASS_MEAN}_interval"],
+            "value": own[mean],
+            "interval": own[f"{mean}_interval"],
             "trunk": checked.model.backbone,
             "height": checked.model.input_height,
             "width": checked.model.input_width,

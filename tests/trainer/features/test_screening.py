@@ -1,8 +1,11 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from tests.trainer.features.test_source import one_by_one
+from tests.trainer.tiny import make_splits
 from trainer.data.folder import scan_folder
 from trainer.errors import SpecError
 from trainer.features.screening import _intervals
@@ -38,6 +41,19 @@ def test_screening_matches_like_a_loop_over_the_files(frozen, splits):
     assert found["params"] == sum(p.numel() for p in model.parameters())
     assert found["latency_ms"] > 0
     assert found["random_weights"]
+
+
+@pytest.mark.parametrize(("per_class", "mean"), [(True, "class_mean"), (False, "query_mean")])
+def test_the_value_is_the_mean_that_training_goes_by(frozen, tmp_path, per_class, mean):
+    splits = make_splits(tmp_path / "pictures", classes=3, images=2)
+    for number in (0, 1):
+        (Path(splits["query"]) / "class_01" / f"{number:02d}.png").unlink()
+    places = {f"dataset.val_dataset.{name}": splits[name] for name in ("reference", "query")}
+    given = {"train.report_accuracy_per_class": per_class, "train.seed": 1}
+    found = TRAINER.screen(frozen() | places | given, with_cost=False)
+    own = found["nearest"]
+    assert own["class_mean"] != own["query_mean"]
+    assert (found["value"], found["interval"]) == (own[mean], own[f"{mean}_interval"])
 
 
 def test_the_size_is_that_of_the_exported_file(frozen, tmp_path):
