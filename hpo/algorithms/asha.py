@@ -55,7 +55,7 @@ ENTRY = AlgorithmEntry(
         ),
     ),
     brings_pruning=True,
-    num_trials=lambda _options, _epochs, _style: None,
+    num_trials=lambda _options, _length, _style: None,
     paper="Li et al. 2020",
     when="many slots and many short trials",
 )

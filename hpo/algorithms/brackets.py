@@ -6,7 +6,7 @@ Logarithms of floats lose a halving where the length is a power of the reduction
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hpo.core.errors import SpecError
 
@@ -17,6 +17,31 @@ class Bracket:
 
     rungs: tuple[int, ...]
     sizes: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Length:
+    """Of a full trial: its epochs, and how many lie between two validations."""
+
+    epochs: int
+    every: int = 1
+
+    def within(self, epochs: int) -> Length:
+        """The same for a trial of so many epochs."""
+        return Length(epochs, self.every)
+
+    @property
+    def validations(self) -> int:
+        """How often it is validated, at its last epoch too."""
+        return self.count(self.epochs)
+
+    def count(self, epochs: int) -> int:
+        """How many validations it takes to train for at least so many epochs."""
+        return -(-epochs // self.every)
+
+    def epoch_of(self, validation: int) -> int:
+        """The epoch of a validation, counted from 1."""
+        return min(self.epochs, validation * self.every)
 
 
 def num_halvings(longest: int, shortest: int, factor: int) -> int:
@@ -62,6 +87,12 @@ def hyperband_brackets(longest: int, shortest: int, factor: int) -> tuple[Bracke
         sizes = tuple(max(1, start // factor**k) for k in range(halvings + 1))
         brackets.append(Bracket(_rungs(longest, halvings, factor), sizes))
     return tuple(brackets)
+
+
+def validated_brackets(length: Length, shortest: int, factor: int) -> tuple[Bracket, ...]:
+    """As `hyperband_brackets`, with every rung at a validated epoch."""
+    brackets = hyperband_brackets(length.validations, length.count(shortest), factor)
+    return tuple(replace(b, rungs=tuple(map(length.epoch_of, b.rungs))) for b in brackets)
 
 
 def first_rung(epochs: int) -> int:

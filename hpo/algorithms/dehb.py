@@ -15,7 +15,7 @@ def build(setting: Setting) -> Algorithm:
     options = setting.options
     return EvolvingBrackets(
         setting.space,
-        brackets_of(options, setting.num_epochs),
+        brackets_of(options, setting.length, "rungs"),
         Evolution(options["mutation_factor"], options["crossover_prob"]),
         direction=setting.direction,
         seed=setting.seed,
@@ -49,7 +49,7 @@ ENTRY = AlgorithmEntry(
         ),
     ),
     brings_pruning=True,
-    num_trials=lambda options, epochs, _style: bracket_trials(options, epochs, "rungs"),
+    num_trials=lambda options, length, _style: bracket_trials(options, length, "rungs"),
     paper="Awad, Mallik, Hutter 2021",
     when="many short trials in many dimensions, options among them",
 )

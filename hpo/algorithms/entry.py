@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from hpo.algorithms.brackets import Length
 from hpo.algorithms.options import Option
 from hpo.core.errors import SpecError
 from hpo.core.protocols import Algorithm
@@ -28,6 +29,8 @@ class Context:
     value of each.
     """
 
+    validated_every: int = 1
+    """Epochs between two validations; of searches that earlier releases have begun, 1."""
     planned_trials: int | None = None
     """The budget of trials that the study began with."""
     slots: int = 1
@@ -75,6 +78,11 @@ class Setting:
         """Whether every rung is a trial of its own."""
         return self.context.style == "rungs"
 
+    @property
+    def length(self) -> Length:
+        """Of a full trial."""
+        return Length(self.num_epochs, self.context.validated_every)
+
     def can_change(self, name: str) -> bool:
         """Whether a parameter may change when a trial goes on from a checkpoint."""
         return not any(f"{name}.".startswith(f"{key}.") for key in self.context.restart_keys)
@@ -98,10 +106,10 @@ class AlgorithmEntry:
     paper: str = ""
     when: str = ""
     """When to choose it, one line."""
-    fit: Callable[[Mapping[str, Any], int, int | None], dict[str, Any]] | None = None
-    """Those of its options that depend on the epochs of a full trial and the budget of trials: as
+    fit: Callable[[Mapping[str, Any], Length, int | None], dict[str, Any]] | None = None
+    """Those of its options that depend on the length of a full trial and the budget of trials: as
     they were given, else fitted to these."""
-    num_trials: Callable[[Mapping[str, Any], int, Style], int | None] | None = None
-    """How many trials it takes to its end, from its complete options, the epochs of a full trial
+    num_trials: Callable[[Mapping[str, Any], Length, Style], int | None] | None = None
+    """How many trials it takes to its end, from its complete options, the length of a full trial
     and the style; it returns None where only the search can tell, and is None where the budget
     decides."""

@@ -61,6 +61,7 @@ def build_algorithm(
         seed=algorithm_seed(study.search.seed, plan.first),
         options={**options, **(secrets or {})},
         context=Context(
+            validated_every=plan.validated_every,
             planned_trials=plan.planned_trials,
             slots=slots,
             style=plan.route_style or "running",

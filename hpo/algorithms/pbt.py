@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from hpo.algorithms.brackets import Length
 from hpo.algorithms.entry import AlgorithmEntry, Setting, Style
 from hpo.algorithms.options import Option
 from hpo.algorithms.recipes import longest_of
@@ -16,7 +17,7 @@ def build(setting: Setting) -> Algorithm:
     from hpo.algorithms.population import Moves, Population
 
     given = setting.options
-    options = {**given, **fit(given, setting.num_epochs, setting.context.planned_trials)}
+    options = {**given, **fit(given, setting.length, setting.context.planned_trials)}
     return Population(
         setting.space,
         Moves(
@@ -26,39 +27,42 @@ def build(setting: Setting) -> Algorithm:
             can_change=setting.can_change,
         ),
         size=options["population_size"],
-        ends=_ends(options, setting.num_epochs),
+        ends=_ends(options, setting.length),
         direction=setting.direction,
         seed=setting.seed,
         first=setting.context.first,
     )
 
 
-def fit(options: Mapping[str, Any], num_epochs: int, trials: int | None) -> dict[str, Any]:
+def fit(options: Mapping[str, Any], length: Length, trials: int | None) -> dict[str, Any]:
     """Let members and generations fit a budget of trials, as far as they were not given.
 
     Ten members, or as many as a small budget takes through three generations; a generation is a
     ninth of a whole trial, or longer where the budget would end before the last one.
     """
-    epochs = longest_of(options, num_epochs)
+    length = length.within(longest_of(options, length.epochs))
     size = options.get("population_size")
     size = size or (10 if trials is None else min(10, max(4, (trials - 1) // 3)))
-    generations = min(9, epochs)
+    generations = min(9, length.validations)
     if trials is not None:
         generations = min(generations, max(1, (trials - 1) // size))
-    interval = options.get("eval_interval") or -(-epochs // generations)
-    most = options.get("max_generations") or -(-epochs // interval)
+    interval = options.get("eval_interval")
+    interval = interval or length.every * -(-length.validations // generations)
+    most = options.get("max_generations") or -(-length.epochs // interval)
     return {"population_size": size, "eval_interval": interval, "max_generations": most}
 
 
-def _ends(options: Mapping[str, Any], num_epochs: int) -> tuple[int, ...]:
-    """The last epoch of each generation."""
-    epochs, interval = longest_of(options, num_epochs), options["eval_interval"]
-    return (*range(interval, epochs, interval), epochs)[: options["max_generations"]]
+def _ends(options: Mapping[str, Any], length: Length) -> tuple[int, ...]:
+    """The last epoch of each generation, which is validated."""
+    length = length.within(longest_of(options, length.epochs))
+    step = length.count(options["eval_interval"])
+    ends = range(step, length.validations + step, step)
+    return tuple(map(length.epoch_of, ends))[: options["max_generations"]]
 
 
-def num_trials(options: Mapping[str, Any], num_epochs: int, _style: Style) -> int:
+def num_trials(options: Mapping[str, Any], length: Length, _style: Style) -> int:
     """Every generation of every member, and the default beside them."""
-    return 1 + int(options["population_size"]) * len(_ends(options, num_epochs))
+    return 1 + int(options["population_size"]) * len(_ends(options, length))
 
 
 ENTRY = AlgorithmEntry(

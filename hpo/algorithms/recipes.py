@@ -10,7 +10,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from hpo.algorithms.brackets import Bracket, first_rung, hyperband_brackets
+from hpo.algorithms.brackets import (
+    Bracket,
+    Length,
+    first_rung,
+    hyperband_brackets,
+    validated_brackets,
+)
 from hpo.algorithms.entry import Setting, Style
 from hpo.algorithms.options import Option
 from hpo.core.errors import SpecError
@@ -159,7 +165,7 @@ def with_brackets(setting: Setting, recipe: Recipe, *, early: Pruner | None = No
     from hpo.algorithms.rung_policies import SynchronousBrackets
 
     factor, rounds = setting.options["reduction_factor"], setting.options.get("rounds")
-    brackets = brackets_of(setting.options, setting.num_epochs)
+    brackets = brackets_of(setting.options, setting.length, setting.context.style)
     if setting.is_rungs:
         return over_rungs(setting, recipe, SynchronousBrackets(brackets, rounds), early)
     pruner = BracketPruner(brackets, factor, setting.direction)
@@ -213,16 +219,21 @@ def _shortest_of(options: Mapping[str, Any], num_epochs: int) -> int:
 
 def rungs_for(setting: Setting) -> tuple[int, ...]:
     """The rungs of the one bracket of successive halving."""
-    return brackets_of(setting.options, setting.num_epochs)[0].rungs
+    return brackets_of(setting.options, setting.length, setting.context.style)[0].rungs
 
 
-def brackets_of(options: Mapping[str, Any], num_epochs: int) -> tuple[Bracket, ...]:
-    """Hyperband's brackets by the options of `HALVING`."""
-    longest, shortest = longest_of(options, num_epochs), _shortest_of(options, num_epochs)
+def brackets_of(options: Mapping[str, Any], length: Length, style: Style) -> tuple[Bracket, ...]:
+    """Hyperband's brackets by the options of `HALVING`.
+
+    Rungs that are trials end at validated epochs; a trial that runs on is judged at the next one.
+    """
+    longest, shortest = longest_of(options, length.epochs), _shortest_of(options, length.epochs)
+    if style == "rungs":
+        return validated_brackets(length.within(longest), shortest, options["reduction_factor"])
     return hyperband_brackets(longest, shortest, options["reduction_factor"])
 
 
-def bracket_trials(options: Mapping[str, Any], num_epochs: int, style: Style) -> int | None:
+def bracket_trials(options: Mapping[str, Any], length: Length, style: Style) -> int | None:
     """How many trials all rounds of Hyperband's brackets are; None of rounds without a limit.
 
     The default has a place of the brackets, but stands beside rungs that are trials.
@@ -230,7 +241,7 @@ def bracket_trials(options: Mapping[str, Any], num_epochs: int, style: Style) ->
     rounds = options.get("rounds")
     if rounds is None:
         return None
-    brackets = brackets_of(options, num_epochs)
+    brackets = brackets_of(options, length, style)
     if style == "rungs":
         return 1 + int(rounds) * sum(sum(bracket.sizes) for bracket in brackets)
     return int(rounds) * sum(bracket.sizes[0] for bracket in brackets)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from hpo.algorithms.brackets import Length
 from hpo.algorithms.pruners import PRUNERS
 from hpo.algorithms.registry import AUTO, find_algorithm
 from hpo.automl.command_trainer import full_template
@@ -39,7 +40,7 @@ from hpo.jobs.spec_formats import demand_command
 from hpo.run.checkpoint_retention import ALL
 from hpo.study.batches import adjust_batch
 from hpo.study.overrides import Overrides, resolve_overrides
-from hpo.study.plan import as_user_errors, num_epochs_of
+from hpo.study.plan import as_user_errors, num_epochs_of, validated_every
 from hpo.study.sections import SearchOptions
 from hpo.study.sharing import check_sharing
 from hpo.study.skill_address import TrainerFacts, trainer_name
@@ -148,9 +149,11 @@ class _Planner:
             nest(start_weights(self.request, self.overrides, trainer)),
             nest(self._epochs(options)),
         )
-        length = num_epochs_of(trainer.validate(given), trainer)
-        total = self._fit(options, length)
         given, adjustments = self._adjust(trainer, given, options)
+        full = trainer.validate(given)
+        every = validated_every(full, trainer, style=self._style())
+        length = Length(num_epochs_of(full, trainer), every)
+        total = self._fit(options, length)
         if self.script is not None:
             check_script_spec(self.skill.schema_file(self.request.action), trainer.validate(given))
         study = StudySpec(
@@ -353,7 +356,7 @@ class _Planner:
             return {"concurrent": concurrent}
         return {"trials_per_gpu": check_sharing(sharing, concurrent, "trials_per_gpu")}
 
-    def _fit(self, options: dict[str, Any], num_epochs: int) -> int | None:
+    def _fit(self, options: dict[str, Any], length: Length) -> int | None:
         """Fit options that were not given; return how many trials there will be, if that is known.
 
         A published default gives way where the search could not be finished with it.
@@ -364,7 +367,7 @@ class _Planner:
         entry = find_algorithm(self.settings.algorithm)
         if entry.fit is not None:
             given = {name: options[name] for name in options.keys() & self.settings.given}
-            options |= entry.fit(given, num_epochs, asked)
+            options |= entry.fit(given, length, asked)
         if asked is not None or entry.num_trials is None:
             return asked
-        return entry.num_trials(options, num_epochs, self._style())
+        return entry.num_trials(options, length, self._style())

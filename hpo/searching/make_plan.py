@@ -27,6 +27,7 @@ from hpo.study.plan import (
     num_reports_of,
     resolve_sources,
     settle_space,
+    validated_every,
 )
 from hpo.study.skill import load_skill
 from hpo.study.spec import StudySpec
@@ -123,6 +124,7 @@ def plan_study(
         space_digest=space.digest,
         num_epochs=num_epochs_of(base_spec, trainer),
         planned_trials=budget,
+        validated_every=validated_every(base_spec, trainer, style=route_style),
         first=[{"latents": start.latents, "source": start.source} for start in first],
         learned=list(learned.latents),
         versions=installed_versions(),

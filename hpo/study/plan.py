@@ -62,6 +62,9 @@ class StudyPlan:
     num_epochs: int
     planned_trials: int | None
     """The budget of trials that the space was compiled for; an extension leaves it as it was."""
+    validated_every: int = 1
+    """Epochs between two validations, which rungs and generations keep to; of searches that earlier
+    releases have begun, 1."""
     first: list[dict[str, Any]] = field(default_factory=list)
     """Configurations to begin with, after the default one: `latents` and `source` of each."""
     learned: list[dict[str, Any]] = field(default_factory=list)
@@ -368,14 +371,26 @@ def num_epochs_of(base_spec: Mapping[str, Any], trainer: Trainer) -> int:
 
 def num_reports_of(base_spec: Mapping[str, Any], trainer: Trainer) -> int:
     """How often a full trial is validated."""
+    return -(-num_epochs_of(base_spec, trainer) // validated_every(base_spec, trainer))
+
+
+def validated_every(
+    base_spec: Mapping[str, Any], trainer: Trainer, *, style: str | None = None
+) -> int:
+    """Epochs between two validations; a job of the AutoML route has one wherever it ends.
+
+    Args:
+        base_spec: full spec of a trial.
+        trainer: for the key that says it.
+        style: see `StudyPlan.route_style`.
+    """
     key = "train.validation_interval"
     if isinstance(trainer, SparseValidation):
         key = trainer.validation_key
-    epochs = num_epochs_of(base_spec, trainer)
     try:
-        return -(-epochs // max(1, int(lookup(base_spec, key))))
+        return 1 if style == "rungs" else max(1, int(lookup(base_spec, key)))
     except KeyError:
-        return epochs
+        return 1
 
 
 def held_out_sources(sources: Mapping[str, str]) -> dict[str, str] | None:

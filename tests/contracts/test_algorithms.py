@@ -13,6 +13,7 @@ import sys
 import pytest
 
 from hpo.algorithms import ALGORITHMS
+from hpo.algorithms.brackets import Length
 from hpo.algorithms.options import resolve_options
 from hpo.core.selection import best_trial
 from hpo.core.trial import TrialState
@@ -266,8 +267,28 @@ def test_it_ends_by_itself(name, style):
 def test_it_takes_as_many_trials_as_it_says(name, style):
     options = SMALL.get(name, {}) | {"max_epochs": EPOCHS}
     complete = resolve_options(name, ALGORITHMS[name].options, options, route=True)
-    told = ALGORITHMS[name].num_trials(complete, EPOCHS, style)
+    told = ALGORITHMS[name].num_trials(complete, Length(EPOCHS), style)
     assert len(finished(name, style).records) == told
+
+
+@pytest.mark.parametrize(
+    ("name", "ends"),
+    [
+        # Validated at 4, 8 and 9. A ninth of a trial would be an epoch, a third three.
+        ("pbt", {4, 8, 9}),
+        ("dehb", {4, 9}),
+        ("hyperband", {4, 9}),
+        ("asha", {4, 9}),
+    ],
+)
+def test_trials_end_where_they_are_validated(name, ends):
+    """One that was to end before would go on to there, and the next begin beyond its own end."""
+    style = {} if name in ("pbt", "dehb") else {"style": "rungs"}
+    options = {"pbt": {"population_size": 4}, "asha": {"max_trials": 9}}.get(name, {})
+    made = search(name, context={"validated_every": 4, **style}, options=options, route=False)
+    records = made.run().records
+    assert {record.until_epoch for record in records} == ends
+    assert {record.start_from[1] for record in records if record.start_from} == ends - {9}
 
 
 def test_a_population_that_ends_early_is_compared_with_a_default_that_ends_with_it():

@@ -3,11 +3,13 @@ import re
 import pytest
 
 from hpo.algorithms.brackets import (
+    Length,
     early_rungs,
     first_rung,
     hyperband_brackets,
     num_halvings,
     rung_epochs,
+    validated_brackets,
 )
 from hpo.algorithms.pruners import PRUNERS
 from hpo.algorithms.pruning import BracketPruner, halving
@@ -111,3 +113,18 @@ def test_trials_are_stopped_at_the_rungs_that_are_told_and_at_no_other(make, epo
 def test_trials_that_are_validated_seldom_are_judged_at_their_first_value():
     pruner = PRUNERS["successive_halving"][0](30, "maximize")
     assert stops(pruner, 30, (10, 20, 30)) == {10, 30}
+
+
+@pytest.mark.parametrize(
+    ("epochs", "every", "shortest", "expected"),
+    [
+        (30, 1, 3, [((3, 9, 30), (9, 3, 1)), ((10, 30), (5, 1)), ((30,), (3,))]),
+        (30, 10, 3, [((10, 30), (3, 1)), ((30,), (2,))]),
+        (30, 7, 3, [((7, 30), (3, 1)), ((30,), (2,))]),  # at 7, 14, 21, 28 and the end
+        (30, 3, 3, [((3, 9, 30), (9, 3, 1)), ((9, 30), (5, 1)), ((30,), (3,))]),
+        (30, 40, 3, [((30,), (1,))]),
+    ],
+)
+def test_rungs_lie_at_validated_epochs(epochs, every, shortest, expected):
+    brackets = validated_brackets(Length(epochs, every), shortest, 3)
+    assert [(b.rungs, b.sizes) for b in brackets] == expected
