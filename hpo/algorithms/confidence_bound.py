@@ -19,6 +19,7 @@ from hpo.algorithms.unit_points import IDLE, latents_at, point_of
 from hpo.core.seeds import derive_seed
 from hpo.core.trial import Direction, TrialState
 from search_spaces import Choice, SearchSpace
+from search_spaces.domains.options import Options
 
 KAPPA, KAPPA_DECAY, KAPPA_LEAST = 2.0, 0.95, 0.5
 _RADIUS = 0.1
@@ -123,7 +124,7 @@ class ConfidenceBound(ProcessChooser):
 def points_of(space: SearchSpace, trials: Sequence[Observation]) -> Array:
     """Points of the unit cube, one row each; there may be none."""
     points = [point_of(space, o.latents) for o in trials]
-    return np.array(points).reshape(len(points), len(space.dimensions))
+    return _at_options(space, np.array(points).reshape(len(points), len(space.dimensions)))
 
 
 def normalised(known: Sequence[Observation], *, sign: float) -> Array:
@@ -147,6 +148,7 @@ def as_drawn(space: SearchSpace, points_MD: Array) -> Array:
 
     Otherwise points of one configuration would differ in what it has no part in.
     """
+    points_MD = _at_options(space, points_MD)
     if all(dimension.condition is None for dimension in space.dimensions):
         return points_MD
     active = [latents_at(space, point).keys() for point in points_MD]
@@ -156,16 +158,46 @@ def as_drawn(space: SearchSpace, points_MD: Array) -> Array:
 
 def features_of(space: SearchSpace, points_ND: Array) -> Array:
     """What a process sees of points: numbers as the cube has them, options side by side."""
-    columns = []
+    columns, options = [], _options_of(space)
     for index, dimension in enumerate(space.dimensions):
         column_N = points_ND[:, index]
         if isinstance(dimension, Choice):
-            num = len(dimension.choices)
-            chosen_N = np.minimum((column_N * num).astype(int), num - 1)
-            columns += [(chosen_N == k) / np.sqrt(2.0) for k in range(num)]
+            option_S = options[dimension.name]
+            chosen_N = option_S[_slots(column_N, len(option_S))]
+            columns += [(chosen_N == k) / np.sqrt(2.0) for k in range(option_S[-1] + 1)]
         else:
             columns.append(column_N)
     return np.stack(columns, axis=1).astype(float)
+
+
+def _at_options(space: SearchSpace, points_ND: Array) -> Array:
+    """Return points with options of several slots in their first one, as all mean the same."""
+    options = _options_of(space)
+    for index, dimension in enumerate(space.dimensions):
+        option_S = options.get(dimension.name, np.arange(1))
+        if option_S[-1] + 1 < len(option_S):
+            first_S = np.searchsorted(option_S, option_S)
+            at_N = (first_S[_slots(points_ND[:, index], len(option_S))] + 0.5) / len(option_S)
+            points_ND = np.column_stack([points_ND[:, :index], at_N, points_ND[:, index + 1 :]])
+    return points_ND
+
+
+def _options_of(space: SearchSpace) -> dict[str, Any]:
+    """Of each choice which option its slots stand for, in order."""
+    found = {}
+    for parameter in space.parameters:
+        for dimension in parameter.dimensions:
+            if isinstance(parameter.domain, Options):
+                sizes = [len(labels) for labels in parameter.domain.labels_by_option]
+                found[dimension.name] = np.repeat(np.arange(len(sizes)), sizes)
+            elif isinstance(dimension, Choice):
+                found[dimension.name] = np.arange(len(dimension.choices))
+    return found
+
+
+def _slots(column_N: Array, num: int) -> Any:
+    """The slots that hold positions in [0, 1]."""
+    return np.minimum((column_N * num).astype(int), num - 1)
 
 
 def climb(

@@ -377,13 +377,7 @@ def num_reports_of(base_spec: Mapping[str, Any], trainer: Trainer) -> int:
 def validated_every(
     base_spec: Mapping[str, Any], trainer: Trainer, *, style: str | None = None
 ) -> int:
-    """Epochs between two validations; a job of the AutoML route has one wherever it ends.
-
-    Args:
-        base_spec: full spec of a trial.
-        trainer: for the key that says it.
-        style: see `StudyPlan.route_style`.
-    """
+    """Epochs between two validations; where rungs are jobs, one is validated where it ends."""
     key = "train.validation_interval"
     if isinstance(trainer, SparseValidation):
         key = trainer.validation_key

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hpo.algorithms.chooser import InTurns, Observation
-from hpo.algorithms.confidence_bound import ConfidenceBound, as_drawn
+from hpo.algorithms.confidence_bound import ConfidenceBound, as_drawn, features_of, points_of
 from hpo.algorithms.curve_model import CurveModel, log_improvement
 from hpo.algorithms.unit_points import latents_at, point_of
 from hpo.core.trial import TrialState
@@ -168,6 +168,24 @@ def test_points_of_one_configuration_are_one_point():
         assert row.tolist() == expected.tolist()
     assert 0 < (drawn[:, names.index("o.momentum")] == 0.5).sum() < 40
     assert as_drawn(quick_space(), points) is points
+
+
+def test_slots_of_one_option_are_one_point_with_one_column():
+    """Weights 1, 3, 1 make five slots, of which the middle ones mean the same."""
+    option = {"type": "categorical", "enum": ["x", "y", "z"], "option_weights": [1, 3, 1]}
+    space = space_of({"a.rate": number(0.0, 1.0, 0.5), "a.kind": option | {"default": "x"}})
+    assert len(space.dimensions[1].choices) == 5
+    drawn = np.array([[0.3, slot / 5 + 0.1] for slot in range(5)])
+    found = features_of(space, drawn) * math.sqrt(2.0)
+    assert found[:, 1:].round(9).tolist() == [[1, 0, 0], *[[0, 1, 0]] * 3, [0, 0, 1]]
+    points = as_drawn(space, drawn)
+    assert (points[1:4] == points[1]).all()
+    assert points[[0, 1, 4]] == pytest.approx(drawn[[0, 1, 4]])
+    trials = [
+        Observation(number=n, params={}, latents=latents_at(space, row), state=TrialState.RUNNING)
+        for n, row in enumerate(drawn)
+    ]
+    assert points_of(space, trials) == pytest.approx(points)
 
 
 def test_the_same_trials_give_the_same_choice():
