@@ -1,9 +1,11 @@
 # A search, with everything it can use; a GPU is used where the container is given one.
 #
 #   docker build -f docs/docker/search.Dockerfile -t hpo .
-#   docker run --gpus all --shm-size 8g -v "$PWD:/work" hpo search --data photos --budget 2h --yes
+#   docker run --gpus all --shm-size 8g -v "$PWD:/work" -v hpo-cache:/cache \
+#     hpo search --data photos --budget 2h --yes
 #
-# Runs lie in the mounted folder (`runs/`); pictures are decoded once into the volume /cache.
+# Runs lie in the mounted folder (`runs/`). What is decoded or split lies in /cache: in a volume with
+# a name (`-v hpo-cache:/cache`), so that later containers find it.
 # `train.compile` builds its kernels with gcc and g++; `ray[default]` and wget are what jobs and
 # probes of KubeRay need (studies/clusters/kuberay.yaml).
 FROM python:3.11-slim

@@ -156,7 +156,8 @@ def _lint(args: argparse.Namespace, source: SpaceSource) -> int:
         print_json([asdict(finding) for finding in findings])
         return 0
     if not findings:
-        print("nothing suspicious")
+        whose = args.schema or args.skill or getattr(source.trainer, "name", "")
+        print(f"nothing suspicious in the schema of {whose}")
     for finding in findings:
         print(f"{finding.name}: {finding.kind}: {finding.message}")
     return 0

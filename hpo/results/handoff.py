@@ -58,6 +58,10 @@ class HandoffError(Exception):
     """The winner could not be exported; without an ONNX file a search has not succeeded."""
 
 
+class NoExportError(RunError, HandoffError):
+    """The skill has no action that exports."""
+
+
 class NoCheckpointError(RunError, HandoffError):
     """The checkpoint of a trial was removed, by a search that needed it no more or by somebody."""
 
@@ -265,7 +269,7 @@ def export_trial(
     checkpoint = model or find_checkpoint(run, trial, trainer.direction)
     skill = load_skill(trainer.skill_dir)
     if "export" not in skill.actions:
-        raise RunError(
+        raise NoExportError(
             f"trial {trial.number}: {skill.path}: skill_info.yaml has no action `export`, so there "
             f"is nothing to export it with; its checkpoint is {checkpoint}"
         )

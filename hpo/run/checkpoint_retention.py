@@ -17,7 +17,7 @@ from hpo.core.bytes import folder_bytes
 from hpo.core.errors import SpecError
 from hpo.core.protocols import WarmStarter
 from hpo.core.selection import best_trial, finalists, ranked, repeats_of
-from hpo.core.text import quoted
+from hpo.core.text import quoted, shell_word
 from hpo.core.trial import TrialRecord
 from hpo.run.run_dir import RunDir
 
@@ -27,8 +27,8 @@ MARK = "removed.txt"
 """Stands in the place of removed checkpoints and says why."""
 _MARKED = (
     "The checkpoints of this trial were removed after it had ended, as nothing could need them\n"
-    "any more (keep: best). To have one again, train spec.yaml in the folder above; to keep them\n"
-    "all, search with `hpo search --keep all`.\n"
+    "any more (keep: best). To have one again, train spec.yaml in the folder above, with that\n"
+    "folder as results_dir; to keep them all, search with `hpo search --keep all`.\n"
 )
 
 
@@ -132,8 +132,10 @@ def was_removed(run: RunDir, number: int) -> bool:
 
 def describe_removed(run: RunDir, number: int) -> str:
     """Say of a trial that its checkpoints are gone, and what to do."""
-    spec = run.trial_dir(number) / "spec.yaml"
+    folder = run.trial_dir(number)
+    spec, place = shell_word(folder / "spec.yaml"), shell_word(f"results_dir={folder}")
     return (
         f"trial {number}: its checkpoints were removed once nothing in the search could need them "
-        f"(`keep: best`); train {spec} again to have them, and search with --keep all to keep all"
+        f"(`keep: best`); train it again in its folder to have them (`ml_recog train -e {spec} "
+        f"{place}`, or its trainer's own command), and search with --keep all to keep all"
     )

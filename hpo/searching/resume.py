@@ -22,6 +22,7 @@ from hpo.study.plan import (
     settle_space,
 )
 from hpo.study.provenance import MOST_NAMED, find_changes, take_origin, write_origin
+from hpo.study.skill import demand_handoff
 from hpo.study.skill_address import ELSEWHERE
 from hpo.study.spec import StudySpec, load_study
 from hpo.study.stages import digests_of, planned_stages
@@ -46,22 +47,26 @@ def load_run_study(run: RunDir) -> StudySpec:
     return study
 
 
-def find_startable(name: str, *, is_route: bool) -> Trainer:
+def find_startable(study: StudySpec, *, is_route: bool) -> Trainer:
     """The trainer of a search that begins here.
 
     Args:
-        name: as the study has it.
-        is_route: whether the AutoML route starts it.
+        study: what is searched.
+        is_route: whether the AutoML route starts it, which hands the best on without a model, too.
 
     Raises:
-        SpecError: when its trials are started by other calls alone, so that each would fail.
+        SpecError: when its trials are started by other calls alone, so that each would fail, or
+            the best of them could not be handed on.
     """
-    trainer = find_trainer(name)
+    trainer, data = find_trainer(study.trainer), study.data
     if not is_route and getattr(trainer, "is_elsewhere", False):
         raise SpecError(
             "trainer.is_elsewhere: must be left out of a study that is searched here, or "
             "AutoMLRunner(platform_sdk=...) or AutoML(...) must start it; got true"
         )
+    if not is_route:
+        has_test = data.folder or data.is_default or "test_query" in data.splits
+        demand_handoff(trainer, evaluates=bool(study.search.confirm or has_test))
     return trainer
 
 

@@ -62,7 +62,7 @@ def start_search(study: StudySpec, out: Path, settings: SearchSettings) -> Searc
     Raises:
         HpoError: for anything the user can mend, before the run directory appears where possible.
     """
-    trainer = find_startable(study.trainer, is_route=settings.make_session is not None)
+    trainer = find_startable(study, is_route=settings.make_session is not None)
     plan, kept = None, settings.kept_below(out)
     if settings.completes:
         study, plan = plan_completed(study, trainer, settings, settings.runs or out, kept)

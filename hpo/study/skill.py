@@ -27,6 +27,12 @@ NAMES = ("network_arch", "name", "aliases", "model_aliases", "data_format", "con
 SECTIONS = ("actions", "spec_params")
 """Of a metadata file; each holds one mapping an action."""
 
+_HANDED_ON = {
+    "export": ("parent_model", "create_onnx_file", "output_dir"),
+    "evaluate": ("parent_model", "output_dir"),
+}
+"""Action -> what `spec_params` must name of it, so that the best trial can be handed on."""
+
 
 CORE_PARAMS: Mapping[str, Mapping[str, str]] = {
     "gen_trt_engine": {
@@ -261,6 +267,30 @@ class Skill:
         """
         filled = {"parent_model": model, "output_dir": folder}
         return merged(spec, *(self.fill("evaluate", *item) for item in filled.items()))
+
+
+def demand_handoff(trainer: Trainer, *, evaluates: bool) -> None:
+    """Refuse, before a search, a skill whose best trial could not be handed on.
+
+    Args:
+        trainer: of the search.
+        evaluates: whether models are evaluated too: finalists, or the best on held-out pictures.
+
+    Raises:
+        SpecError: naming all that its metadata lack.
+    """
+    skill, lacks = load_skill(trainer.skill_dir), []
+    for action in _HANDED_ON if evaluates else ("export",):
+        if action not in skill.actions:
+            lacks.append(f"actions.{action}")
+        missing = [what for what in _HANDED_ON[action] if not skill.fields(action, what)]
+        if missing:
+            lacks.append(f"a field for {', '.join(missing)} in spec_params.{action}")
+    if lacks:
+        raise SpecError(
+            f"{skill.path / INFO_FILE}: lacks {'; '.join(lacks)}: without it the best trial "
+            f"cannot be {'evaluated and ' if evaluates else ''}exported; add it"
+        )
 
 
 def _files(fields: Mapping[str, Any]) -> list[str]:

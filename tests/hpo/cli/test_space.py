@@ -163,6 +163,11 @@ def test_lint_finds_the_faults(capsys, tmp_path):
     assert "a.y: unbounded" in out
     _, out, _ = run(capsys, "--schema", path, "--lint", "--json")
     assert {item["kind"] for item in json.loads(out)} == {"default", "unbounded"}
+    path.write_text(json.dumps(schema_of({"a.x": number(0.2, 1.0, 0.5)})))
+    assert (
+        run(capsys, "--schema", path, "--lint")[1]
+        == f"nothing suspicious in the schema of {path}\n"
+    )
 
 
 def test_space_of_a_study_knows_its_trainer_and_overlay(capsys, tmp_path):

@@ -2,6 +2,8 @@
 
 import os
 import random
+import shlex
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -18,6 +20,7 @@ from hpo.run.checkpoint_retention import (
     remove_checkpoints,
     was_removed,
 )
+from hpo.run.checkpoints import best_checkpoint
 from hpo.run.run_dir import RunDir
 
 
@@ -140,11 +143,17 @@ def test_checkpoints_go_and_the_rest_of_the_trial_stays(tmp_path):
     assert "keep: best" in (folder / MARK).read_text()
     assert (run.trial_dir(3) / "spec.yaml").read_text() == "lr: 1\n"
     assert was_removed(run, 3)
-    assert describe_removed(run, 3) == (
+    told = describe_removed(run, 3)
+    assert told.startswith(
         "trial 3: its checkpoints were removed once nothing in the search could need them (`keep: "
-        f"best`); train {run.trial_dir(3)}/spec.yaml again to have them, and search with --keep "
-        "all to keep all"
+        "best`); train it again in its folder to have them (`"
     )
+    words = shlex.split(told.split("`")[3])
+    assert words[:4] == ["ml_recog", "train", "-e", f"{run.trial_dir(3)}/spec.yaml"]
+    again = Path(words[4].removeprefix("results_dir=")) / "train/ckpt/best.ckpt"  # as it trains
+    again.parent.mkdir(parents=True)
+    again.touch()
+    assert best_checkpoint(run, trial(3, [0.5]), "maximize") == again
 
 
 @pytest.mark.parametrize("left", [("last.ckpt",), (), (MARK, "best.ckpt")])

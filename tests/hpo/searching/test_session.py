@@ -1,5 +1,6 @@
 """Whole searches in this process: what stands in the run directory at every end."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -23,10 +24,11 @@ from hpo.searching.make_plan import plan_study
 from hpo.searching.reviewing import look_at_data
 from hpo.searching.session import Session, resume_search, start_search
 from hpo.study.plan import read_plan
-from hpo.study.sections import SearchOptions
+from hpo.study.sections import DataSources, SearchOptions
 from hpo.study.spec import load_study
 from tests.quick_runs import Ear, quick_study
 from tests.quick_trainer import TRAINER as QUICK
+from tests.quick_trainer import QuickTrainer
 from trainer.session import TRAINER
 
 STUDY = quick_study(budget=Budget(trials=6))
@@ -278,6 +280,43 @@ def test_without_an_onnx_file_a_search_has_failed(tmp_path):
     (run,) = list_runs(tmp_path)
     assert not run.best_dir.exists()
     assert [row[1] for row in rows(run)][0] == "complete"
+
+
+class WithoutExport(QuickTrainer):
+    """Its skill folder is of a network that is only trained."""
+
+
+WITHOUT_EXPORT = WithoutExport()
+
+
+@pytest.mark.parametrize(
+    ("gone", "confirm", "told"),
+    [
+        ('  export: {command: ""}\n', 0, "lacks actions.export: "),
+        (
+            "    export.onnx_file: create_onnx_file\n",
+            0,
+            "for create_onnx_file in spec_params.export",
+        ),
+        (
+            "    evaluate.checkpoint: parent_model\n",
+            2,
+            "for parent_model in spec_params.evaluate: ",
+        ),
+        ("    evaluate.checkpoint: parent_model\n", 0, ""),
+    ],
+)
+def test_what_could_not_be_handed_on_is_not_searched(tmp_path, gone, confirm, told):
+    shutil.copytree(QuickTrainer.skill_dir, tmp_path / "skill")
+    info = tmp_path / "skill/references/skill_info.yaml"
+    info.write_text(info.read_text().replace(gone, ""))
+    WITHOUT_EXPORT.skill_dir = tmp_path / "skill"
+    data = DataSources(train="/t", reference="/r", query="/q")
+    study = quick_study(budget=Budget(trials=1), search=SearchOptions(confirm=confirm))
+    study = replace(study, data=data, trainer=f"{__name__}:WITHOUT_EXPORT")
+    with pytest.raises(SpecError, match=told) if told else contextlib.nullcontext():
+        start_search(study, tmp_path / "runs", Ear().settings())
+    assert (tmp_path / "runs").exists() == (not told)
 
 
 # Resume ----------------------------------------------------------------------------------------
