@@ -34,7 +34,7 @@ from hpo.automl.recommendation import Recommendation, metric_of
 from hpo.automl.route_settings import RouteSettings
 from hpo.automl.skill_trainer import SkillTrainer
 from hpo.automl.workspace import WorkspaceFacts, objectives_of
-from hpo.core.durable_files import write_atomically
+from hpo.core.durable_files import sync_tree, write_atomically
 from hpo.core.event_bus import EventBus
 from hpo.core.events import Evaluated, Exported
 from hpo.core.protocols import Executor, Trainer
@@ -218,6 +218,7 @@ def _hand_on(
     if checkpoint is not None and "onnx" not in exported:
         kept = folder / f"model{checkpoint.suffix}"
         shutil.copyfile(checkpoint, kept)
+        sync_tree(folder)
     decided = session.specs_for(session.run).decided_of(session.spec_of(best))
     result = {
         **winner_facts(best, session.ledger, session.trainer, decided, folder, exported),

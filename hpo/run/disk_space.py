@@ -227,7 +227,7 @@ class DiskSpace:
     def wait_for_space(self, work: Callable[[], T], place: Path | None = None) -> T:
         """Do something that writes, again and again until the disk has room for it.
 
-        What fails otherwise, or when the user wants to stop, is raised.
+        What fails otherwise, or when the user wants to stop, is raised, and that the run is gone.
 
         Args:
             work: does it.
@@ -240,6 +240,7 @@ class DiskSpace:
                 result = work()
                 break
             except Exception as error:
+                self._run.demand_here()
                 is_short = self._free(place) < SPARE_BYTES
                 words = out_of_room(error, is_short=is_short)
                 if not words:

@@ -420,24 +420,31 @@ def test_a_run_that_was_moved_while_paused_goes_on(tmp_path):
     assert not (tmp_path / "here" / "quick" / first.run.path.name).exists()
 
 
-@pytest.mark.parametrize("trial", [0, 1])
-def test_a_run_that_is_moved_while_it_is_searched_ends_in_one_line(tmp_path, trial):
-    """After an epoch, or as a trial begins: what came after would lie beside no ledger."""
+@pytest.mark.parametrize(
+    ("moment", "goes_on"),
+    [
+        ({"event": "epoch", "trial": 0}, {"trial": 0, "resumed_from_epoch": 1}),
+        ({"event": "trial_started", "trial": 1}, {"trial": 1, "resumed_from_epoch": None}),
+        ({"event": "preparing", "what": "export"}, {}),
+    ],
+)
+def test_a_run_that_is_moved_while_it_is_searched_ends_in_one_line(tmp_path, moment, goes_on):
+    """What came after would lie beside no ledger."""
     there = tmp_path / "baseline"
 
     class Mover(Ear):
         def handle(self, event):
             super().handle(event)
-            if event.name == ("epoch", "trial_started")[trial] and event.trial == trial:
+            if moment.items() <= self.events[-1].items():
                 list_runs(tmp_path)[0].path.rename(there)
 
     with pytest.raises(RunError, match="was moved or removed .* while its search went on; `hpo "):
         search(tmp_path, listeners=(lambda *_: Mover(),))
     assert list((tmp_path / "quick").iterdir()) == []
     again, ear = resume(RunDir(there))
-    first = ear.named("trial_started")[0]
-    assert (first["trial"], first["resumed_from_epoch"]) == (trial, (1, None)[trial])
+    assert goes_on.items() <= next(iter(ear.named("trial_started")), {}).items()
     assert sum(again.finished.trials.values()) == 6
+    assert again.finished.best["onnx"] == str(there / "best" / "model.onnx")
 
 
 def test_the_second_driver_changes_nothing(tmp_path):
