@@ -12,6 +12,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -110,6 +111,7 @@ def _of_one_trunk(
     device = pick_device(first.train.gpu_ids[0])
     heads: dict[int, HeadRun] = {}
     outcomes: dict[int, dict[str, Any] | TrainerError] = {}
+    began = time.perf_counter()
     try:
         with isolated(first, device):
             makers = _HeadMaker(first, device, progress)
@@ -120,6 +122,8 @@ def _of_one_trunk(
                     heads[n] = makers.make(n, spec, report)
                 except TrainerError as error:
                     outcomes[n] = error
+            for head in heads.values():  # features were made for all of them
+                head.reporter.unreported_s += time.perf_counter() - began
             if progress is not None:
                 progress("", 0, 0)
             most = STACKED_CUDA if device.type == "cuda" else STACKED_CPU

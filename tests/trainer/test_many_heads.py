@@ -104,6 +104,11 @@ def test_every_head_is_what_it_would_be_alone(folders, tmp_path):
                 torch.testing.assert_close(
                     found[part][key], value, rtol=1e-4, atol=1e-4, msg=f"{name}: {key}"
                 )
+        lines = (tmp_path / f"t{k}" / "status.jsonl").read_text().splitlines()
+        took = [json.loads(line)["seconds"] for line in lines]
+        first, *later = [entry["seconds"] for entry in told[name]]
+        assert first > took[0]  # features, and what else precedes the first epoch
+        assert later == took[1:]
         own_place = {"results_dir": ""}
         assert found["spec"] | own_place == expected["spec"] | own_place
         assert found["progress"]["step"] == expected["progress"]["step"]
