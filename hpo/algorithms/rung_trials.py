@@ -143,10 +143,12 @@ class RungTrials:
             climber.state = "done" if is_last else "waiting"
         else:
             climber.state = "dropped" if trial.state is TrialState.PRUNED else "failed"
+        if climber.state == "waiting":
+            self._tell_of_rung(climber)
         waiting = [c for c in self._climbers if c.state == "waiting"]
         self._policy.settle([c for c in self._climbers if c.bracket != DEFAULT])
         for other in (climber, *waiting):
-            self._close(other, trial)
+            self._close(other, trial, is_told=other in waiting)
 
     def _next_bracket(self) -> int | None:
         """Where the next new configuration belongs; the default one stands beside the brackets."""
@@ -177,13 +179,20 @@ class RungTrials:
         self._move(number, climber)
         return again(number, self._proposals[climber.number], rungs[climber.rung], start_from)
 
+    def _tell_of_rung(self, climber: Climber) -> None:
+        """Let the proposer learn from a configuration that waits; it is taken up again to climb."""
+        value = self._sign * climber.values[-1]
+        record = self._proposals[climber.number]
+        self._proposer.tell(replace(record, state=TrialState.PRUNED, value=value))
+
     def _move(self, number: int, climber: Climber) -> None:
+        self._proposer.restore(self._proposals[climber.number])
         climber.latest, climber.state = number, "running"
         climber.rung += 1
         self._by_trial[number] = climber
 
-    def _close(self, climber: Climber, trial: TrialRecord) -> None:
-        """Report a configuration that has come to its end to the proposer."""
+    def _close(self, climber: Climber, trial: TrialRecord, *, is_told: bool) -> None:
+        """Report a configuration that has come to its end to the proposer, unless it knows."""
         ends = {
             "done": TrialState.COMPLETE,
             "dropped": TrialState.PRUNED,
@@ -200,6 +209,7 @@ class RungTrials:
         if record.state is TrialState.COMPLETE:  # trained in full, over all of its trials
             last = Measurement(epoch=record.until_epoch, value=record.value or 0.0)
             record.measurements = [last]
-        self._proposer.tell(record)
+        if not is_told:
+            self._proposer.tell(record)
         if self._early is not None:
             self._early.end(climber.number, record.state, record.value)

@@ -334,6 +334,23 @@ def test_promoted_configurations_are_the_best_of_their_rung():
 # Learning --------------------------------------------------------------------------------------
 
 
+def test_a_model_learns_from_configurations_that_wait_at_a_rung():
+    """Of bohb's first bracket the design gives ten; the others go by what was told, in either order."""
+
+    def widths(sign):
+        made = search(
+            "bohb", slots=1, most=28, epochs=27, options={"rounds": 1}, context={"style": "rungs"},
+            values=lambda params, epoch: sign * params["train.margin"],
+        ).run()  # fmt: skip
+        bracket = [r for r in made.records[1:] if r.start_from is None and r.until_epoch == 1]
+        assert len(bracket) == 27
+        return [record.params["train.margin"] for record in bracket]
+
+    up, down = widths(1.0), widths(-1.0)
+    assert up[:9] == down[:9]
+    assert sum(up[9:]) / 18 > sum(down[9:]) / 18 + 0.3
+
+
 def line_space():
     return quick_space(quick_study(search=SearchOptions(over=("train.margin",))))
 
