@@ -56,7 +56,7 @@ HALVING = (
         route_default=1,
         low=1,
         aliases=("min_epochs",),
-        help="epochs of the first rung; by default a ninth of a trial, at least two of four or more",
+        help="epochs of the first rung; by default a ninth of all, at least two of four or more",
     ),
 )
 """Options of all that halve."""
