@@ -30,7 +30,7 @@ from hpo.report.run_data import RunData
 from hpo.run.checkpoint_retention import describe_removed, was_removed
 from hpo.run.disk_errors import find_problem
 from hpo.study.plan import held_out_sources
-from hpo.study.provenance import describe_source
+from hpo.study.provenance import describe_source, describe_written
 from hpo.study.skill import load_skill
 from hpo.study.start_files import describe_file
 
@@ -149,19 +149,14 @@ def _describe(sources: Sequence[str], trainer: Trainer) -> list[Any] | None:
 
 def _tell_of_lists(facts: RunData) -> None:
     """Warn of lists of which the search took rows of its own, and which were written since."""
-    data, taken = facts.study.data, facts.trials[0].started
-    with contextlib.suppress(OSError):  # a resume took them anew from where the list lies now
-        files = [Path(place).stat() for place in facts.plan.sources.values()]
-        taken = max([taken, *(file.st_mtime for file in files if S_ISREG(file.st_mode))])
-    for place in {data.folder, *data.splits.values()} - {"", *facts.plan.sources.values()}:
-        with contextlib.suppress(OSError):
-            found = Path(place).stat()
-            if S_ISREG(found.st_mode) and found.st_mtime > taken:
-                logger.warning(
-                    "%s was written after the search had begun, which keeps what it took from it; "
-                    "a new search takes what was corrected",
-                    place,
-                )
+    now, taken = describe_written(facts.study), facts.plan.written
+    for place in now.keys() & taken.keys() - set(facts.plan.sources.values()):
+        if now[place] != taken[place]:
+            logger.warning(
+                "%s was written after the search had begun, which keeps what it took from it; "
+                "a new search takes what was corrected",
+                place,
+            )
 
 
 def looked_up_by_both(

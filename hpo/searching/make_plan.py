@@ -29,6 +29,7 @@ from hpo.study.plan import (
     settle_space,
     validated_every,
 )
+from hpo.study.provenance import describe_written
 from hpo.study.skill import load_skill
 from hpo.study.spec import StudySpec
 from hpo.study.stages import check_stages, digests_of, planned_stages, refuse_unknown
@@ -94,6 +95,7 @@ def plan_study(
         trainer=study.trainer,
         network=load_skill(trainer.skill_dir).network_arch,
     )
+    written = describe_written(study)
     sources = resolve_sources(study, trainer, kept)
     full = build_base_spec(study, trainer, sources)
     base_spec, space = settle_space(study, trainer, full, num_trials=budget)
@@ -112,6 +114,7 @@ def plan_study(
     plan = StudyPlan(
         study_uuid=str(uuid.uuid4()),
         sources=sources,
+        written=written,
         base_spec=base_spec,
         algorithm=choice.algorithm,
         pruner=choice.pruner,

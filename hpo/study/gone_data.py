@@ -12,7 +12,7 @@ from hpo.core.spec_dicts import merged, nest
 from hpo.run.next_commands import resume_command
 from hpo.run.run_dir import RunDir
 from hpo.study.plan import StudyPlan, resolve_sources
-from hpo.study.provenance import NO_FILES, describe_source, read_origin
+from hpo.study.provenance import NO_FILES, describe_source, describe_written, read_origin
 from hpo.study.spec import StudySpec
 
 
@@ -40,9 +40,10 @@ def with_sources(
         trainer: of the study.
         kept: as of `resolve_sources`.
     """
+    written = describe_written(study)
     sources = {**plan.sources, **resolve_sources(study, trainer, kept)}
     base_spec = merged(plan.base_spec, nest(trainer.data_overrides(sources)))
-    return replace(plan, sources=sources, base_spec=base_spec)
+    return replace(plan, sources=sources, base_spec=base_spec, written=written)
 
 
 def find_gone(run: RunDir, study: StudySpec, plan: StudyPlan, trainer: Trainer) -> dict[str, str]:

@@ -60,6 +60,8 @@ class StudyPlan:
     """Why this algorithm and pruner."""
     space_digest: str
     num_epochs: int
+    written: dict[str, str] = field(default_factory=dict)
+    """Files that `sources` were taken from, as `provenance.describe_written` tells of them."""
     planned_trials: int | None
     """The budget of trials that the space was compiled for; an extension leaves it as it was."""
     validated_every: int = 1

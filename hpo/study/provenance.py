@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISREG
 from typing import TYPE_CHECKING, Any
 
 from hpo.core.durable_files import write_atomically
@@ -27,6 +28,7 @@ from hpo.run.run_dir import SPEC_FILE, RunDir
 from hpo.study.start_files import describe_start_files
 
 if TYPE_CHECKING:
+    from hpo.study.spec import StudySpec
     from search_spaces import SearchSpace
 
 ORIGIN_FILE = "origin.json"
@@ -177,6 +179,20 @@ def describe_source(address: str, trainer: Trainer | ListReader | None = None) -
     for _, path in files[:: max(1, len(files) // MOST_SAMPLES)]:
         digest.update(_beginning(path))
     return f"{len(files)} files, {sum(sizes.values())} bytes, digest {digest.hexdigest()[:12]}"
+
+
+def describe_written(study: StudySpec) -> dict[str, str]:
+    """Size and time of each file here that a study names for its pictures, such as a list.
+
+    Both are of the disk that holds it, whose clock need not be this machine's.
+    """
+    found = {}
+    for place in {study.data.folder, *study.data.splits.values()} - {""}:
+        with contextlib.suppress(OSError):
+            facts = Path(place).stat()
+            if S_ISREG(facts.st_mode):
+                found[place] = f"{facts.st_size} bytes, {facts.st_mtime_ns} ns"
+    return dict(sorted(found.items()))
 
 
 def _beginning(path: Path) -> bytes:

@@ -14,7 +14,9 @@ from PIL import Image
 from hpo.executors.inprocess import InProcessExecutor
 from hpo.report import mistakes
 from hpo.run.run_dir import RunDir
+from hpo.study.gone_data import with_sources
 from hpo.study.plan import resolve_sources
+from hpo.study.provenance import describe_written
 from hpo.study.sections import DataSources
 from tests.nobody import as_nobody
 from tests.quick_trainer import NAME, QuickTrainer
@@ -188,25 +190,22 @@ def test_a_list_of_which_the_search_has_rows_of_its_own_is_told_once_corrected(
     list_file.write_text("\n".join(",".join(row[: len(heads)]) for row in (heads, *rows)))
     data = DataSources(folder=str(list_file))
     study = replace(facts.study, data=data)
-    sources = resolve_sources(study, TRAINER)
-    own = replace(
-        facts, study=study, plan=replace(facts.plan, sources=sources), run=RunDir(tmp_path / "run"),
-        trials=(replace(facts.trials[0], started=time.time() + 1), *facts.trials[1:]),
-    )  # fmt: skip
+    os.utime(list_file, (time.time() + 600,) * 2)  # of a server whose clock is ahead
+    sources, run = resolve_sources(study, TRAINER), RunDir(tmp_path / "run")
+    plan = replace(facts.plan, sources=sources, written=describe_written(study))
+    own = replace(facts, study=study, plan=plan, run=run)
     executor = InProcessExecutor(NAME)
     caplog.clear()
     mistakes.look(own, own.best, executor, with_map=True)
     assert caplog.text == ""
     list_file.write_text(list_file.read_text().replace("2.png,pear", "2.png,plum"))
-    os.utime(list_file, (own.trials[0].started + 9,) * 2)
+    os.utime(list_file, (time.time() + 300,) * 2)
     for trial, count in ((own.best, 1), (own.trials[0], 0)):
         caplog.clear()
         mistakes.look(own, trial, executor, with_map=True)
         said = f"{list_file} was written after the search had begun, which keeps what it took"
         assert caplog.text.count(said) == count
-    moved = replace(own, plan=replace(own.plan, sources=resolve_sources(study, TRAINER)))
-    for place in moved.plan.sources.values():  # as a resume takes them, after the list was written
-        os.utime(place, (own.trials[0].started + 20,) * 2)
+    moved = replace(own, plan=with_sources(study, own.plan, TRAINER))  # as a resume takes them
     caplog.clear()
     mistakes.look(moved, moved.best, executor, with_map=True)
     assert caplog.text == "", "a resume took its rows from the list as it is now"
