@@ -253,8 +253,11 @@ def _same_queries(file: Path, gallery: GalleryIndex, names: tuple[str, ...]) -> 
 def _check(gallery: GalleryIndex, spec: Spec, classes: int, folds: int) -> None:
     if why := gallery.scored().refusal(1.0):
         raise DataError(f"no threshold for unknown pictures: {why}")
-    is_seen = gallery.queries is not None and gallery.queries.is_trained_Q.any()
-    if not (spec.train.train_trunk and is_seen):
+    queries = gallery.queries
+    is_seen = queries is not None and queries.is_trained_Q.any()
+    # An export calibrates heads where the training pictures are at hand.
+    is_told = queries is not None and queries.shift_Q is not None and not spec.train.train_trunk
+    if is_told or not is_seen:
         why = "its trunk was not trained" if is_seen else "it was trained on no class of a query"
         raise DataError(
             f"the export has calibrated unknown pictures of this model already, as {why}: there is "

@@ -230,12 +230,15 @@ class Calibration:
         """Why no threshold can be calibrated for a rate; empty where one can."""
         classes = len(np.unique(self.labels_Q))
         if classes < LEAST_CLASSES:
-            return f"{LEAST_CLASSES} classes with validation queries are needed, got {classes}"
+            return (
+                f"{LEAST_CLASSES} classes with validation queries are needed, got {classes}; of a "
+                "class-disjoint split these are a fifth of all classes, of another one all"
+            )
         least = math.ceil(2 / rate)
         if len(self.labels_Q) < least:
             return (
                 f"{least} validation queries are needed for a rate of {rate:g}, got "
-                f"{len(self.labels_Q)}"
+                f"{len(self.labels_Q)}; ask for a higher rate, or validate on more pictures"
             )
         return ""
 

@@ -91,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
             )
         return _run_action(jobs, args)
     if args.action != "ls" and not args.job_id:
-        raise SpecError(f"{args.action}: needs a job id; `hpo job ls` lists them")
+        raise SpecError(f"{args.action}: needs a job id; `{views.command(args, 'ls')}` lists them")
     return verb(jobs, args)
 
 
@@ -120,7 +120,8 @@ def _run_action(jobs: LocalJobs, args: argparse.Namespace) -> int:
         if args.json:
             print_json(job.to_dict())
         else:
-            print(f"{job.id}: started; `hpo job status {job.id}` tells how it stands")
+            status = views.command(args, "status", job.id)
+            print(f"{job.id}: started; `{status}` tells how it stands")
         return 0
     job = jobs.run(job, None if args.json else views.echo)
     if args.json:

@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from hpo.cli.run_flags import print_json, print_table
+from hpo.core.text import shell_word
 
 if TYPE_CHECKING:
     from hpo.jobs.job import Job
@@ -50,6 +51,12 @@ def exit_code(job: Job) -> int:
     return job.exit_code if job.exit_code in (0, 1, 2) else int(job.status == "failure")
 
 
+def command(args: argparse.Namespace, *words: str) -> str:
+    """A command on the jobs of the same root, to be copied into a shell."""
+    root = [] if args.root == "." else ["--root", shell_word(args.root)]
+    return " ".join(["hpo job", *words, *root])
+
+
 def show_list(jobs: LocalJobs, args: argparse.Namespace) -> int:
     """`hpo job ls`."""
     from hpo.jobs.job import list_jobs
@@ -59,7 +66,8 @@ def show_list(jobs: LocalJobs, args: argparse.Namespace) -> int:
         print_json([job.to_dict() for job in found])
         return 0
     if not found:
-        print(f"no jobs below {jobs.root / 'results'}; `hpo job train --data ROOT` makes one")
+        train = command(args, "train", "--data ROOT")
+        print(f"no jobs below {jobs.root / 'results'}; `{train}` makes one")
         return 0
     rows = [
         [job.id, job.action, job.status, job.parent_job_id or "-", _age(job), _headline(job)]

@@ -86,10 +86,11 @@ def test_a_threshold_lets_at_most_the_asked_share_through():
 
 
 def test_too_little_to_calibrate_by_is_said():
-    with pytest.raises(DataError, match="8 classes with validation queries are needed, got 7"):
+    with pytest.raises(DataError, match="8 classes with .* are needed, got 7; of a class-disj"):
         calibration(np.ones(100), labels=np.arange(100) % 7).threshold(0.05)
     with pytest.raises(
-        DataError, match=r"40 validation queries are needed for a rate of 0\.05, got 39"
+        DataError,
+        match=r"40 validation queries are needed for a rate of 0\.05, got 39; ask for a higher",
     ):
         calibration(np.ones(39)).threshold(0.05)
     for rate in (0.0, 1.0, -1.0, float("nan")):

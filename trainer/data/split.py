@@ -288,9 +288,12 @@ def _demand(source: ImageFolder, labels: range, least: int) -> None:
     counts = source.counts()
     few = [f"{source.classes[i]} ({counts[i]})" for i in labels if counts[i] < least]
     if few:
+        ways = "add pictures, or leave these classes out"
+        if least > (whole := _MIN_IMAGES_OF_AN_UNSEEN_CLASS):
+            ways += f", or keep classes whole (--class-disjoint), which takes {whole}"
         raise DataError(
             f"{source.shown}: every class needs {least} pictures or more to be split, "
-            f"{len(few)} of {len(source.classes)} have fewer: {name_list(few)}"
+            f"{len(few)} of {len(source.classes)} have fewer: {name_list(few)}; {ways}"
         )
 
 

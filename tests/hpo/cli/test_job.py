@@ -1,4 +1,5 @@
 import json
+import shlex
 import time
 
 import pytest
@@ -77,20 +78,25 @@ def test_a_dry_run_shows_the_spec_and_leaves_nothing(call, there):
 
 
 def test_a_detached_job_is_looked_at_later(call):
-    code, out, _ = call("train", "--data", "data", "--detach")
-    assert (code, out) == (0, "train-1: started; `hpo job status train-1` tells how it stands\n")
+    root = ["--root", "my jobs"]
+    code, out, _ = call("train", "--data", "data", "--detach", *root)
+    command = "hpo job status train-1 --root 'my jobs'"
+    assert (code, out) == (0, f"train-1: started; `{command}` tells how it stands\n")
     for _ in range(200):
-        status = json.loads(call("status", "train-1", "--json")[1])["status"]
+        status = json.loads(call(*shlex.split(command)[2:], "--json")[1])["status"]
         if status not in ("pending", "running"):
             break
         time.sleep(0.05)
     assert status == "success"
-    lines = call("logs", "train-1")[1].splitlines()  # of two streams, in the order of reading
+    lines = call("logs", "train-1", *root)[
+        1
+    ].splitlines()  # of two streams, in the order of reading
     assert "started_from: nothing" in lines
-    assert call("logs", "train-1", "--tail", "3")[1].splitlines() == lines[-3:]
-    assert json.loads(call("logs", "train-1", "--json")[1])["lines"][0] == "ready"
-    assert "best_value" in call("status", "train-1")[1]
-    assert call("stop", "train-1")[1] == "train-1: success\n"
+    assert call("logs", "train-1", "--tail", "3", *root)[1].splitlines() == lines[-3:]
+    assert json.loads(call("logs", "train-1", "--json", *root)[1])["lines"][0] == "ready"
+    assert call("ls")[1].endswith("`hpo job train --data ROOT` makes one\n"), "not those of here"
+    assert "best_value" in call("status", "train-1", *root)[1]
+    assert call("stop", "train-1", *root)[1] == "train-1: success\n"
 
 
 def test_a_training_is_resumed_in_its_folder(call):
