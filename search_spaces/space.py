@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from search_spaces.design import cover, draw_column
-from search_spaces.dimensions import Choice, Dimension, Integer, Real
+from search_spaces.dimensions import Choice, Dimension, Integer
 from search_spaces.domains.number import Number
 from search_spaces.domains.options import Options
 from search_spaces.errors import PointError, nearest
@@ -18,6 +18,10 @@ from search_spaces.parameter import Parameter, Pinned
 
 if TYPE_CHECKING:
     import random
+
+
+MOST_VALUES = 1000
+"""A number with more values is as good as continuous."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,12 +103,13 @@ class SearchSpace:
         return points
 
     def points(self, rng: random.Random) -> Iterator[dict[str, Any]]:
-        """Yield latents of every configuration, in a random order; nothing of a continuous space.
+        """Yield latents of every configuration in a random order; nothing where they are too many.
 
-        An option with several slots is taken by one of them.
+        They are with a dimension that is continuous, or has more than `MOST_VALUES`. An option with
+        several slots is taken by one of them.
         """
-        if not any(isinstance(dimension, Real) for dimension in self.dimensions):
-            values = {d.name: _values_of(p, d) for p in self.parameters for d in p.dimensions}
+        values = {d.name: _values_of(p, d) for p in self.parameters for d in p.dimensions}
+        if all(0 < len(some) <= MOST_VALUES for some in values.values()):
             yield from _completions(self, {}, values, rng)
 
     def for_trial(self, number: int) -> SearchSpace:
@@ -303,7 +308,7 @@ class _Walk:
 
 
 def _values_of(parameter: Parameter, dimension: Dimension) -> Sequence[Any]:
-    """Latents of a dimension of which each means something else."""
+    """Latents of a dimension of which each means something else; none where it is continuous."""
     if isinstance(parameter.domain, Options):
         return [labels[0] for labels in parameter.domain.labels_by_option]
     if isinstance(dimension, Integer):
