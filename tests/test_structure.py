@@ -1,4 +1,5 @@
-"""The structure of the packages: no import circles, and every module has its tests."""
+"""The structure of the packages: no import circles, every module has its tests, and messages name
+whole commands."""
 
 from __future__ import annotations
 
@@ -8,6 +9,8 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
+
+from tests.list_messages import texts_of
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("hpo", "trainer", "search_spaces")
@@ -193,3 +196,31 @@ def test_slow_tests_are_tests():
     }
     listed = (ROOT / "tests" / "slow_tests.txt").read_text(encoding="utf-8").splitlines()
     assert [name for name in listed if name.partition("[")[0] not in defined] == []
+
+
+VERBS = "best|export|gallery|logs|predict|report|resume|serve|status|stop|ui|why"
+OF_NO_RUN = {
+    ("hpo/cli/gallery.py", "predict"),  # help: what a flag is for
+    ("hpo/cli/stop.py", "stop"),  # who hears it
+    ("hpo/core/budget.py", "resume"),  # of a new search
+    ("hpo/serving/app.py", "serve"),  # where the token was printed
+    ("hpo/study/owned_keys.py", "resume"),  # of a study
+    ("hpo/study/trainers.py", "gallery"),  # which verb asks it of a trainer
+}
+"""Messages that name a verb without a run, as they are about none."""
+
+
+def test_messages_name_the_run_of_a_command():
+    """A command without RUN, copied from a message about one run, acts on the newest."""
+    found = set()
+    for file in sorted((ROOT / "hpo").rglob("*.py")):
+        text = file.read_text()
+        if not re.search(rf"hpo ({VERBS})\b", text):
+            continue
+        name = str(file.relative_to(ROOT))
+        for _, told in texts_of(ast.parse(text)):
+            assert "hpo resume {" not in told, f"{name}: compose it by hpo.run.next_commands"
+            if "\n" not in told:  # help with examples
+                alone = re.findall(rf"hpo ({VERBS})\b(?! (?:[{{\[]|[A-Z]))", told)
+                found |= {(name, verb) for verb in alone}
+    assert found == OF_NO_RUN

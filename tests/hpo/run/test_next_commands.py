@@ -1,8 +1,5 @@
 """What is named as the next command: it acts on its run, and as the start before it did."""
 
-import ast
-import re
-
 import pytest
 
 from hpo.core.budget import Budget, parse_budget
@@ -16,38 +13,11 @@ from hpo.run.next_commands import (
 )
 from hpo.run.plain_files import write_json
 from hpo.run.run_dir import AUTOML_FACTS, RunDir
-from tests.list_messages import ROOT, texts_of
-
-VERBS = "best|export|gallery|logs|predict|report|resume|serve|status|stop|ui|why"
-OF_NO_RUN = {
-    ("hpo/cli/gallery.py", "predict"),  # help: what a flag is for
-    ("hpo/cli/stop.py", "stop"),  # who hears it
-    ("hpo/core/budget.py", "resume"),  # of a new search
-    ("hpo/serving/app.py", "serve"),  # where the token was printed
-    ("hpo/study/owned_keys.py", "resume"),  # of a study
-    ("hpo/study/trainers.py", "gallery"),  # which verb asks it of a trainer
-}
 
 
 @pytest.fixture
 def run(tmp_path):
     return RunDir(tmp_path / "my runs" / "shop" / "20260101-101500")
-
-
-def test_messages_name_the_run_of_a_command(monkeypatch):
-    """A command without RUN, copied from a message about one run, acts on the newest."""
-    found = set()
-    for file in sorted((ROOT / "hpo").rglob("*.py")):
-        text = file.read_text()
-        if not re.search(rf"hpo ({VERBS})\b", text):
-            continue
-        name = str(file.relative_to(ROOT))
-        for _, told in texts_of(ast.parse(text)):
-            assert "hpo resume {" not in told, f"{name}: compose it by hpo.run.next_commands"
-            if "\n" not in told:  # help with examples
-                alone = re.findall(rf"hpo ({VERBS})\b(?! (?:[{{\[]|[A-Z]))", told)
-                found |= {(name, verb) for verb in alone}
-    assert found == OF_NO_RUN
 
 
 def test_a_search_goes_on_as_it_was_started(run):
