@@ -174,7 +174,8 @@ class AutoMLRunner:
             ``objective_values``, ``adjustments``, ``job_id`` and more.
             ``progress``: ``completed``, ``total``, ``best_metric``, ``best_rec_id``, ``algorithm``.
             ``baseline``: ``enabled``, ``metric_name``, ``metric_value``, ``status``,
-            ``comparison_to_best``, ``failure_reason``, ``record_path``.
+            ``comparison_to_best`` (None where ``not_compared`` says why), ``failure_reason``,
+            ``record_path``.
             ``final_evaluation``: the same with ``comparison_to_baseline``, ``source`` and whatever
             `final_eval_fn` returned; ``callback_error`` is its status where that raised.
             ``history``: ``rec_id``, ``metric``, ``objective_score``, ``objective_values``,
