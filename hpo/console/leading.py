@@ -33,13 +33,17 @@ class Best:
 
 
 class Leading:
-    """Keeps the trials of the last stage and their repeats; they are ranked as the ledger's are."""
+    """Keeps the trials of the last stage and their repeats; they are ranked as the ledger's are.
+
+    It may be asked in another thread than that of the events.
+    """
 
     def __init__(self) -> None:
         self.direction = Direction.MAXIMIZE
         self._trials: dict[int, TrialRecord] = {}
-        self._found: tuple[Best | None] | None = None
-        """The best, where nothing has changed since it was looked for."""
+        self._changes = 0
+        self._found: tuple[int, Best | None] = (0, None)
+        """After how many changes the best was looked for, and what it was."""
 
     def take(self, row: TrialRow) -> None:
         """Take up a trial of an earlier start, of which the best value and the last are known."""
@@ -67,29 +71,35 @@ class Leading:
         """Take an epoch."""
         if record := self._trials.get(number):
             record.measurements.append(Measurement(epoch=epoch, value=value))
-            self._found = None
+            self._changes += 1
 
     def end(self, number: int, state: TrialState) -> None:
         """Take the end of a trial."""
         if record := self._trials.get(number):
             record.state = state
-            self._found = None
+            self._changes += 1
 
     @property
     def ended_repeats(self) -> int:
         """Repeats that were trained to their end."""
-        return sum(t.is_repeat and t.state is TrialState.COMPLETE for t in self._trials.values())
+        done = (t.state is TrialState.COMPLETE for t in self._known() if t.is_repeat)
+        return sum(done)
 
     @property
     def best(self) -> Best | None:
         """What `hpo status` names, too."""
-        if self._found is None:
-            self._found = (self._best(),)
-        return self._found[0]
+        changes = self._changes
+        known, best = self._found
+        if known != changes:
+            best = self._best()
+            self._found = (changes, best)
+        return best
+
+    def _known(self) -> list[TrialRecord]:
+        return list(self._trials.values())
 
     def _best(self) -> Best | None:
-        trials = list(self._trials.values())
-        first, values = leader(trials, self.direction)
+        first, values = leader(self._known(), self.direction)
         own = None if first is None else first.best_measurement(self.direction)
         if first is None or own is None:
             return None
@@ -99,7 +109,7 @@ class Leading:
     def _defaults(self) -> list[TrialRecord]:
         """Trials of the default configuration."""
         first = self._trials.get(0)
-        searched = [t for t in self._trials.values() if not t.is_repeat]
+        searched = [t for t in self._known() if not t.is_repeat]
         return [] if first is None else [t for t in searched if t.is_twin_of(first)]
 
     def gain(self) -> float | None:
@@ -109,7 +119,7 @@ class Leading:
             return None
         if not best.repeats:
             return self.gain_of(best.value, best.epoch)
-        trials = list(self._trials.values())
+        trials = self._known()
         found = (repeat_values(t, trials, self.direction)[: best.repeats] for t in defaults)
         own = next((values for values in found if values), None)
         return best.value - statistics.fmean(own) if own else None
