@@ -5,7 +5,6 @@ import json
 import pytest
 import torch
 
-from trainer.errors import SpecError
 from trainer.models.recognizer import build_recognizer
 from trainer.models.weight_sources import INSTALLED, installed_file
 from trainer.module import RecognitionModule, batch_norms
@@ -294,13 +293,12 @@ def test_head_epochs_are_left_out_where_nothing_of_the_head_would_learn():
 
 
 def test_on_a_gpu_a_network_is_judged_at_the_size_of_its_weights(tmp_path):
-    """Its patches of 12 pixels divide 240, the weights' size, and not 224."""
-    config = {"architecture": "crossvit_tiny_240", "pretrained_cfg": {"input_size": [3, 240, 240]}}
+    """At 96 px pictures are too small to begin smaller; at 224, as without a GPU, they are not."""
+    config = {"architecture": "test_resnet", "pretrained_cfg": {"input_size": [3, 96, 96]}}
     (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
     given = {"model.pretrained_trunk_path": f"local-dir:{tmp_path}"}
-    assert choose(given, gpus=1)["spec"]["train.optim.trunk.base_lr"] == 3e-5
-    with pytest.raises(SpecError, match="crossvit_tiny_240 does not run at 224 x 224"):
-        choose(given)
+    assert "dataset.first_size" not in choose(given, gpus=1)["spec"]
+    assert choose(given)["spec"]["dataset.first_size"] == 0.5
 
 
 @pytest.mark.parametrize(
