@@ -20,8 +20,8 @@ def living():
     return found
 
 
-def ranks_below(ancestor):
-    """pid -> parent of the ranks of runs on several devices that a process has started."""
+def living_below(ancestor):
+    """pid -> (parent, command line) of what a process has started, and what that has, and so on."""
     known = living()
 
     def is_below(pid):
@@ -29,10 +29,15 @@ def ranks_below(ancestor):
             pid = known[pid][0]
         return pid == ancestor
 
+    return {pid: facts for pid, facts in known.items() if pid != ancestor and is_below(pid)}
+
+
+def ranks_below(ancestor):
+    """pid -> parent of the ranks of runs on several devices that a process has started."""
     return {
         pid: parent
-        for pid, (parent, command) in known.items()
-        if b"trainer.rank_process" in command and is_below(pid)
+        for pid, (parent, command) in living_below(ancestor).items()
+        if b"trainer.rank_process" in command
     }
 
 

@@ -74,6 +74,8 @@ def start_local(machine: Machine, threads: int) -> None:
         # Ray starts a worker ahead whenever a trial is about to follow another, and would end
         # it after a second: with short trials a core is busy with that alone.
         "RAY_idle_worker_killing_time_threshold_ms": "60000",
+        # It would also start one for each core and wait for them; trials have workers of their own.
+        "RAY_prestart_worker_first_driver": "0",
         "RAY_worker_niceness": "0",  # trials are the work; Ray would run them at nice 15
         "OMP_NUM_THREADS": str(threads),
     }

@@ -10,6 +10,7 @@ import pytest
 
 from hpo.core.errors import HpoError
 from hpo.executors.division import divide_machine
+from tests.processes import living_below
 from tests.quick_cli import write_study
 from tests.quick_trainer import NAME
 
@@ -62,6 +63,9 @@ def test_a_search_gives_the_program_its_settings_back(monkeypatch):
     slots = divide_machine(1, cpus=1, gpus=0)
     executor = RayExecutor(NAME, slots)
     assert os.environ["RAY_AUTH_TOKEN"] != before["RAY_AUTH_TOKEN"]
+    titles = [command.split(b"\0")[0] for _, command in living_below(os.getpid()).values()]
+    assert any(title.endswith(b"raylet") for title in titles)
+    assert b"ray::IDLE" not in titles, "a process for each core that no trial will use"
     refused = []
 
     def search_beside():
