@@ -113,7 +113,7 @@ def test_everything_of_a_search_is_in_its_run_directory(done):
         "evaluations",
     }  # fmt: skip
     assert sorted(p.name for p in run.best_dir.iterdir()) == [
-        "model.ckpt", "model.onnx", "report.json", "spec.yaml",
+        ".made.json", "model.ckpt", "model.onnx", "report.json", "spec.yaml",
     ]  # fmt: skip
     assert load_study(run.study_file).budget == Budget(trials=6)
 
