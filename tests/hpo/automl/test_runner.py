@@ -499,7 +499,8 @@ def test_52_a_dead_endpoint_is_told_not_called_a_success(run):
 
 
 def test_a_model_without_a_metric_of_its_own_refuses_kpi(tmp_path, data):
-    folder = make_skill(tmp_path / "other", metrics={})
+    command = {"train": {"command": "python train.py -e {config_path}"}}
+    folder = make_skill(tmp_path / "other", metrics={}, actions=command)
     runner = AutoMLRunner(skill_dir=folder)
     with pytest.raises(ValueError, match="defines none; name the metric itself"):
         runner.run(
