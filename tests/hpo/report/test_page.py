@@ -309,7 +309,8 @@ def test_what_more_photographs_would_bring_is_told(facts):
         "classes": [{"class": "bun <raw>", "half": 0.25, "all": 0.625}],
     }
     text = render(facts, {}, {**explained("bun"), "growth": told}, None)
-    assert "4.0 pictures of a class: P@1 0.700. 8 would bring P@1 0.770 (0.740 to 0.800)" in text
+    said = "P@1 0.700 (mean over classes). 8 would bring P@1 0.770 (0.740 to 0.800)"
+    assert f"4.0 pictures of a class: {said}" in text
     assert "random parts of the gallery, continued by a power law" in text
     assert "<td>bun &lt;raw&gt;</td>" in text
     assert '<td class="n">0.250</td><td class="n">0.625</td>' in text
