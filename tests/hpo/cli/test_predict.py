@@ -49,7 +49,7 @@ def test_lists_and_patterns_are_no_runs_unless_a_run_is_called_so(runs):
         (("first", "none.jpg"), "none.jpg: no such picture"),
         (("first",), "first: no such picture; name one to label"),
         (("first", "photo.jpg", "--topk", 0), "--topk: must be at least 1, got 0"),
-        (("second", "photo.jpg"), "has no exported model yet; finish the search or run `hpo ex"),
+        (("second", "photo.jpg"), "has no exported model yet; finish the search, or `hpo export "),
         (("third", "photo.jpg"), "no run 'third'"),
     ],
 )
