@@ -53,4 +53,4 @@ def test_a_trial_whose_checkpoint_is_gone(fails, first):
 def test_a_trial_whose_checkpoint_was_removed(fails, first):
     line = fails("export", "first", "--trial", 1)  # it has failed
     assert "trial 1: its checkpoints were removed" in line
-    assert f"train {first / 'trials/0001/spec.yaml'} again" in line
+    assert f"ml_recog train -e {first / 'trials/0001/spec.yaml'} results_dir=" in line
