@@ -42,6 +42,7 @@ def test_a_step_runs(context, name):
         json.dumps(entry)
 
 
+@pytest.mark.slow  # what they time is tested with the trainer, the heads and whole searches
 @pytest.mark.parametrize("name", sorted(SEVERAL_PROCESSES))
 def test_a_step_of_several_processes_runs(context, name):
     entry = STEPS[name].run(context)
