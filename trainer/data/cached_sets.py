@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import re
 import shutil
 import time
 from collections.abc import Sequence
@@ -30,6 +31,9 @@ META = "meta.json"
 
 _UNFINISHED = ".tmp"
 """Ending of what is being built (`trainer.durable_files.beside`) or removed."""
+
+_KEY = re.compile(r"[0-9a-f]{32}")
+"""Names of sets; the folder may be one of the user's, who keeps other things in it."""
 
 _logger = logging.getLogger(__name__)
 
@@ -79,8 +83,7 @@ class CacheEntry:
 def list_caches(cache_dir: Path | None = None) -> list[CacheEntry]:
     """Sets on disk, of all kinds, the last used first."""
     root = cache_dir or cache_settings().folder
-    metas = (meta for kind in KINDS for meta in (root / kind).glob(f"*/{META}"))
-    entries = [_read_entry(meta.parent) for meta in metas if meta.parent.suffix != _UNFINISHED]
+    entries = [_read_entry(path) for path in _folders(root) if path.suffix != _UNFINISHED]
     return sorted((e for e in entries if e is not None), key=lambda e: -e.last_used)
 
 
@@ -169,17 +172,40 @@ def _read_entry(path: Path) -> CacheEntry | None:
             num_features=meta.get("num_features", 0),
             trunk=meta.get("trunk", ""),
         )
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
+def _folders(root: Path) -> list[Path]:
+    """Sets, whole or not, and what is left of them: nothing that others have put there."""
+    found = (path for kind in KINDS for path in (root / kind).glob("*/"))
+    return [path for path in found if _KEY.fullmatch(_key(path)) and _is_of_ours(path)]
+
+
+def _key(path: Path) -> str:
+    return path.name.removesuffix(_UNFINISHED)
+
+
+def _is_of_ours(path: Path) -> bool:
+    """Whether all that a folder holds is what a set is made of."""
+    try:
+        names = [file.name for file in path.iterdir()]
+    except OSError:  # it has just been removed
+        return False
+    return not path.is_symlink() and all(n == META or n.endswith(".npy") for n in names)
+
+
 def _remove(path: Path) -> bool:
+    target = path.with_name(_key(path))
     with (
-        exclusive_if_free(path.with_name(f"{path.name}.lock")) as is_ours,
-        exclusive_if_free(in_use_path(path)) as is_unused,
+        exclusive_if_free(target.with_name(f"{target.name}.lock")) as is_ours,
+        exclusive_if_free(in_use_path(target)) as is_unused,
     ):
         if is_ours and is_unused:
-            discard(path)
+            if path.suffix == _UNFINISHED:
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                discard(path)
         return is_ours and is_unused
 
 
@@ -197,8 +223,6 @@ def _remove_leftovers(root: Path) -> None:
 
     What is being built is locked and stays.
     """
-    for path in (path for kind in KINDS for path in (root / kind).glob("*/")):
-        if path.suffix == _UNFINISHED:
-            _remove(path.with_suffix(""))
-        elif _read_entry(path) is None:
+    for path in _folders(root):
+        if path.suffix == _UNFINISHED or _read_entry(path) is None:
             _remove(path)

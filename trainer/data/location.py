@@ -229,9 +229,17 @@ def make_once(target: Path, record: str, fill: Callable[[Path], None]) -> None:
 
 @contextmanager
 def exclusive_if_free(lock_path: Path) -> Iterator[bool]:
-    """Hold a file lock if nobody else does; yields whether it is held."""
+    """Hold a file lock if nobody else does; yields whether it is held.
+
+    One of another user's, who shares the cache folder, is not held.
+    """
     lock_path.parent.mkdir(parents=True, exist_ok=True)
-    with lock_path.open("a") as file:
+    try:
+        opened = lock_path.open("a")
+    except PermissionError:
+        yield False
+        return
+    with opened as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -211,6 +211,34 @@ def test_a_removal_that_is_cut_off_leaves_no_set(folder, cache_dir, monkeypatch)
     assert [d.suffix for d in (cache_dir / "images").iterdir() if d.is_dir()] == [""]
 
 
+def test_what_others_keep_in_the_folder_is_neither_told_nor_removed(folder, cache_dir):
+    theirs = ["shelf/a.jpg", "shelf/meta.json", f"{'0' * 32}/a.jpg", f"{'1' * 32}.tmp/a.jpg"]
+    for path in (cache_dir / "images" / name for name in [*theirs, "shelf.tmp", "x.tmp/a.jpg"]):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}")
+    before = {path for path in cache_dir.rglob("*") if path.is_file()}
+    open_cache(folder, SIZE)
+    assert [entry.source for entry in list_caches()] == [str(folder.root)]
+    assert len(clear_caches()) == 1
+    left = {path for path in cache_dir.rglob("*") if path.is_file()}
+    assert {path for path in left if path.suffix not in {".lock", ".use"}} == before
+
+
+def test_sets_of_another_user_are_left_to_him(folder, cache_dir, monkeypatch):
+    open_cache(folder, SIZE)
+
+    def denied(path, *args, **kwargs):
+        if path.suffix in {".lock", ".use"}:
+            raise PermissionError(13, "Permission denied", str(path))
+        return open(path, *args, **kwargs)  # noqa: PTH123 - the method is what is replaced
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", denied)
+        assert clear_caches() == []
+        assert [entry.is_in_use for entry in list_caches()] == [True]
+    assert len(clear_caches()) == 1
+
+
 def test_listing_tells_source_count_and_bytes(folder):
     open_cache(folder, SIZE)
     (entry,) = list_caches()
