@@ -16,6 +16,9 @@ THUMBNAIL_PX = 112
 MOST_PIXELS = 100_000_000
 """Of a picture that is decoded for a thumbnail; JPEG files are decoded in part."""
 
+FORMATS = ("JPEG", "PNG", "BMP", "DIB", "GIF", "WEBP", "TIFF", "PPM", "AVIF", "HEIF")
+"""What files may hold, by Pillow's names: its decoder of PostScript runs a file as a program."""
+
 
 def thumbnail(path: str | Path) -> str | None:
     """Return a picture as a small data URI; None when it cannot be read in little memory.
@@ -47,8 +50,10 @@ def small_jpeg(source: str | Path | BinaryIO, side_px: int) -> bytes | None:
         import pillow_heif
 
         pillow_heif.register_heif_opener()
+    Image.init()
+    formats = [name for name in FORMATS if name in Image.OPEN]
     try:
-        with Image.open(source) as picture:
+        with Image.open(source, formats=formats) as picture:
             picture.draft("RGB", (2 * side_px, 2 * side_px))
             if picture.width * picture.height > MOST_PIXELS:
                 return None

@@ -33,6 +33,8 @@ LEAST_CLASSES = 8
 GREY = (0.299, 0.587, 0.114)
 MOST_RESIZED = 100_000_000
 MOST_BYTES = 1 << 30
+FORMATS = ("JPEG", "PNG", "BMP", "DIB", "GIF", "WEBP", "TIFF", "PPM", "AVIF", "HEIF")
+"""What files may hold, by Pillow's names: its decoder of PostScript runs a file as a program."""
 _OPENING = threading.Lock()
 """Of Pillow's bound for pixels, which belongs to the process."""
 DEEP_MODES = frozenset({"I", "F", "I;16", "I;16L", "I;16B", "I;16N"})
@@ -207,10 +209,12 @@ def _opened(data: bytes) -> Any:
     """A picture of any number of pixels: what it takes once decoded is bounded instead."""
     from PIL import Image
 
+    Image.init()
+    formats = [name for name in FORMATS if name in Image.OPEN]
     with _OPENING:
         most, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
-            return Image.open(io.BytesIO(data))
+            return Image.open(io.BytesIO(data), formats=formats)
         finally:
             Image.MAX_IMAGE_PIXELS = most
 

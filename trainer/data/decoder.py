@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import io
 import logging
 import re
 import threading
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from trainer.amounts import size_text
 from trainer.data.deep import Samples, deep_samples, is_deep
-from trainer.data.formats import EXTRA, is_heif, register_heif
+from trainer.data.formats import EXTRA, is_heif, open_picture, register_heif
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -91,11 +90,9 @@ def opened(
 
 def opens_deep(data: bytes) -> bool:
     """Whether a file has more than 8 bits a channel by its header; False for other files."""
-    from PIL import Image
-
     with Listening():
         try:
-            with Image.open(io.BytesIO(data)) as image:
+            with open_picture(data) as image:
                 return is_deep(image)
         except Exception:  # noqa: BLE001 - damaged files make decoders raise anything
             return False
@@ -105,16 +102,14 @@ def _decode(
     data: bytes, mode: str, longest_px: int | None, in_full: bool, remarks: list[Remark],
     held: ExitStack,
 ) -> Opened:  # fmt: skip
-    from PIL import Image
-
     register_heif()
-    image = held.enter_context(Image.open(io.BytesIO(data)))
+    image = held.enter_context(open_picture(data))
     (width, height), stored_mode = image.size, image.mode
     fits = in_full and _cost(image, width, height) <= MOST_BYTES
     if longest_px is not None and not fits:
         image.draft(mode, (longest_px, longest_px))
     held.enter_context(_ROOM.taken(_checked_cost(image, width, height)))
-    samples = deep_samples(image, lambda: Image.open(io.BytesIO(data)))
+    samples = deep_samples(image, lambda: open_picture(data))
     image.load()
     # Telephones keep a preview or a depth map behind the picture in MPO files.
     is_sequence = image.format != "MPO" and bool(getattr(image, "is_animated", False))

@@ -1,9 +1,14 @@
-"""Lists the file endings of pictures, optional formats included."""
+"""Lists the file endings of pictures, optional formats included, and opens files of these alone."""
 
 from __future__ import annotations
 
 import functools
+import io
 import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 EXTRA = "heic"
 """Extra of this project that brings the reader of HEIC files."""
@@ -13,6 +18,9 @@ _EXTENSIONS = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif"}
     | {".ppm", ".pgm", ".pbm"}
 )
+FORMATS = ("JPEG", "PNG", "BMP", "DIB", "GIF", "WEBP", "TIFF", "PPM", "AVIF", "HEIF")
+"""What files may hold, by Pillow's names. Its other decoders are given nothing: that of PostScript
+runs what the file says as a program."""
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 
 
@@ -36,6 +44,14 @@ def register_heif() -> bool:
     pillow_heif.options.DECODE_THREADS = 1  # files are decoded in threads of our own
     pillow_heif.register_heif_opener()
     return True
+
+
+def open_picture(data: bytes) -> Image:
+    """Open a file of one of `FORMATS`, as `PIL.Image.open` does."""
+    from PIL import Image
+
+    Image.init()
+    return Image.open(io.BytesIO(data), formats=[name for name in FORMATS if name in Image.OPEN])
 
 
 def is_heif(data: bytes) -> bool:

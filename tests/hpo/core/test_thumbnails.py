@@ -37,6 +37,8 @@ def test_damaged_metadata_make_no_sound(tmp_path, capfd, recwarn):
 
 def test_what_cannot_be_read_has_none(tmp_path, monkeypatch):
     assert shown(b"no picture", tmp_path) is None
+    Image.new("RGB", (9, 9)).save(other := io.BytesIO(), "PCX")
+    assert shown(other.getvalue(), tmp_path) is None  # one of the decoders that are given nothing
     monkeypatch.setattr("hpo.core.thumbnails.MOST_PIXELS", 400)
     assert shown(png(np.zeros((30, 30, 1), dtype=np.uint8)), tmp_path) is None
 

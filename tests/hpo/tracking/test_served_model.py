@@ -8,11 +8,13 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
+from hpo.core import thumbnails
 from hpo.tracking import served_model
 from hpo.tracking.served_model import RecognitionModel, _Classes, _nearest_classes, _unit
 from tests.trainer.deep_files import png, png_chunk, ramp, tiff, with_broken_exif
+from trainer.data import formats
 
 
 def served(**facts):
@@ -53,6 +55,14 @@ def test_pixels_are_those_of_the_trainer(picture, facts):
     framing = make_framing(size, **{**SQUASHED_FACTS, **facts})
     wanted = decode_image(picture, size, framing).pixels
     np.testing.assert_array_equal(served(**facts)._pixels(picture), wanted)
+
+
+def test_files_of_other_formats_than_the_trainers_are_refused(tmp_path):
+    """PostScript is among them, which Pillow hands to an interpreter of it."""
+    Image.new("RGB", (9, 9)).save(tmp_path / "a.jpg", "PCX")
+    with pytest.raises(UnidentifiedImageError):
+        served()._pixels(tmp_path / "a.jpg")
+    assert served_model.FORMATS == thumbnails.FORMATS == formats.FORMATS
 
 
 def test_pillows_bound_for_pixels_is_not_that_of_a_model(picture, monkeypatch):
