@@ -7,7 +7,6 @@ no nesting overflows the parser's stack, and no key is given twice.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -164,19 +163,30 @@ def _load(text: str, where: str, loader: Any) -> Any:
     loader = _PLAIN[loader] if _STRAY_BYTE.search(text) else loader
     try:
         _refuse_depth(text, where, loader)
-        data = yaml.load(text, Loader=loader)  # noqa: S506 - derived from SafeLoader or BaseLoader
+        return _build(text, where, loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f" (line {mark.line + 1})" if mark else ""
         raise SpecError(f"{where}{line}: is not valid YAML: {_problem(error)}") from error
     except (ValueError, TypeError, AttributeError) as error:  # as of the tag !!int before a word
         raise SpecError(f"{where}: is not valid YAML: {error}; put text in quotes") from error
-    if _count(data, {}, ()) > MOST_VALUES:
-        raise SpecError(
-            f"{where}: must hold at most {MOST_VALUES} values, got more once its aliases (*name) "
-            "are written out; write fewer"
-        )
-    return data
+
+
+def _build(text: str, where: str, loader: Any) -> Any:
+    """Build what is written, once it is known how much that is: merges (<<) take in all of it."""
+    reader = loader(text)
+    try:
+        node = reader.get_single_node()
+        if node is None:
+            return None
+        if _count(node, {}, ()) > MOST_VALUES:
+            raise SpecError(
+                f"{where}: must hold at most {MOST_VALUES} values, got more once its aliases "
+                "(*name) are written out; write fewer"
+            )
+        return reader.construct_document(node)
+    finally:
+        reader.dispose()
 
 
 def _refuse_depth(text: str, where: str, loader: Any) -> None:
@@ -207,17 +217,18 @@ def _problem(error: yaml.YAMLError) -> str:
     return _PROBLEMS.get(problem, problem)
 
 
-def _count(value: Any, known: dict[int, int], above: tuple[int, ...]) -> int:
+def _count(node: yaml.Node, known: dict[int, int], above: tuple[int, ...]) -> int:
     """Values below one, each alias counted as often as it stands; without end for one in itself."""
-    if not isinstance(value, list | Mapping):
+    if not isinstance(node, yaml.CollectionNode):
         return 1
-    if id(value) in above:
+    if id(node) in above:
         return MOST_VALUES + 1
-    if id(value) not in known:
-        items = value.values() if isinstance(value, Mapping) else value
-        inside = (*above, id(value))
-        known[id(value)] = 1 + sum(_count(item, known, inside) for item in items)
-    return known[id(value)]
+    if id(node) not in known:
+        is_mapping = isinstance(node, yaml.MappingNode)
+        items = [value for _, value in node.value] if is_mapping else node.value
+        inside = (*above, id(node))
+        known[id(node)] = 1 + sum(_count(item, known, inside) for item in items)
+    return known[id(node)]
 
 
 def read_yaml(path: Path) -> Any:

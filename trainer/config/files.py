@@ -74,7 +74,7 @@ for _name, _pattern in _NUMBERS.items():
 def _parse(text: str, where: str, loader: Any = _SpecLoader) -> Any:
     try:
         _refuse_depth(text, where)
-        data = yaml.load(text, Loader=loader)  # noqa: S506 - derived from SafeLoader or BaseLoader
+        return _build(text, where, loader)
     except (ValueError, TypeError, AttributeError) as error:  # as of the tag !!int before a word
         raise SpecError(f"{where}: must be YAML, but {error}; put text in quotes") from error
     except yaml.YAMLError as error:
@@ -86,10 +86,21 @@ def _parse(text: str, where: str, loader: Any = _SpecLoader) -> Any:
             name = tag[1].replace("tag:yaml.org,2002:", "!!")
             problem = f"the tag {name} is refused; only plain values are taken"
         raise SpecError(f"{where}{line}: must be YAML, but {problem}") from error
-    if _count(data, {}, ()) > _MOST_VALUES:
-        msg = f"{where}: holds more than {_MOST_VALUES} values once its aliases are written out"
-        raise SpecError(msg)
-    return data
+
+
+def _build(text: str, where: str, loader: Any) -> Any:
+    """Build what is written, once it is known how much that is: merges (<<) take in all of it."""
+    reader = loader(text)
+    try:
+        node = reader.get_single_node()
+        if node is None:
+            return None
+        if _count(node, {}, ()) > _MOST_VALUES:
+            msg = f"{where}: holds more than {_MOST_VALUES} values once its aliases are written out"
+            raise SpecError(msg)
+        return reader.construct_document(node)
+    finally:
+        reader.dispose()
 
 
 def _refuse_depth(text: str, where: str) -> None:
@@ -105,16 +116,17 @@ def _refuse_depth(text: str, where: str) -> None:
             raise SpecError(msg)
 
 
-def _count(value: Any, known: dict[int, int], above: tuple[int, ...]) -> int:
+def _count(node: yaml.Node, known: dict[int, int], above: tuple[int, ...]) -> int:
     """Values below one, each alias counted as often as it stands; without end for one in itself."""
-    if not isinstance(value, list | dict):
+    if not isinstance(node, yaml.CollectionNode):
         return 1
-    if id(value) in above:
+    if id(node) in above:
         return _MOST_VALUES + 1
-    if id(value) not in known:
-        items = value.values() if isinstance(value, dict) else value
-        known[id(value)] = 1 + sum(_count(item, known, (*above, id(value))) for item in items)
-    return known[id(value)]
+    if id(node) not in known:
+        is_mapping = isinstance(node, yaml.MappingNode)
+        items = [value for _, value in node.value] if is_mapping else node.value
+        known[id(node)] = 1 + sum(_count(item, known, (*above, id(node))) for item in items)
+    return known[id(node)]
 
 
 def _read_text(path: Path, what: str = "spec file") -> str:

@@ -37,10 +37,12 @@ def test_nesting_is_taken_to_a_depth_and_refused_beyond_without_touching_the_sta
             parse_yaml("[" * depth + "]" * depth, "file")
 
 
-def test_aliases_are_counted_as_often_as_they_are_used():
+@pytest.mark.parametrize(("first", "level"), [("x", "[{}]"), ("{{k: 1}}", "{{<<: [{}]}}")])
+def test_aliases_are_counted_as_often_as_they_are_used(first, level):
     per_level, levels = 10, 9
-    laughs = "a: &a0 x\n" + "".join(
-        f"b{n}: &a{n} [{', '.join([f'*a{n - 1}'] * per_level)}]\n" for n in range(1, levels + 1)
+    laughs = f"a: &a0 {first.format()}\n" + "".join(
+        f"b{n}: &a{n} {level.format(', '.join([f'*a{n - 1}'] * per_level))}\n"
+        for n in range(1, levels + 1)
     )
     assert per_level**levels > MOST_VALUES
     with pytest.raises(SpecError, match="once its aliases"):
@@ -48,9 +50,10 @@ def test_aliases_are_counted_as_often_as_they_are_used():
     assert parse_yaml("a: &a [1, 2]\nb: [*a, *a]", "file")["b"] == [[1, 2], [1, 2]]
 
 
-def test_an_alias_within_itself_is_refused():
+@pytest.mark.parametrize("text", ["a: &a [*a]", "a: &a {<<: *a}"])
+def test_an_alias_within_itself_is_refused(text):
     with pytest.raises(SpecError, match="once its aliases"):
-        parse_yaml("a: &a [*a]", "file")
+        parse_yaml(text, "file")
 
 
 @pytest.mark.parametrize(

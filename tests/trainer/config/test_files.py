@@ -42,6 +42,14 @@ def test_file_that_holds_no_spec_is_one_clear_line(tmp_path, text, message):
     assert "\n" not in str(caught.value)
 
 
+def test_merges_count_as_often_as_they_are_used(tmp_path):
+    lines = ["l0: &l0 {k: 1}"]
+    lines += [f"l{i}: &l{i} {{<<: [{', '.join([f'*l{i - 1}'] * 10)}]}}" for i in range(1, 10)]
+    (tmp_path / "spec.yaml").write_text("\n".join(lines))
+    with pytest.raises(SpecError, match="more than 200000 values once its aliases"):
+        read_spec_file(tmp_path / "spec.yaml")
+
+
 def test_missing_file_and_folder_are_named(tmp_path):
     with pytest.raises(SpecError, match=r"none\.yaml: no such spec file"):
         read_spec_file(tmp_path / "none.yaml")
