@@ -202,7 +202,7 @@ class _Work:
         if not data:
             raise HTTPException(422, "the body must be a picture, and is empty")
         kind = request.headers.get("content-type", "")
-        return file_of_form(kind, data) if is_form(kind) else bytes(data)
+        return await self.run(partial(file_of_form, kind, data)) if is_form(kind) else bytes(data)
 
     def demand_token(self, authorization: str) -> None:
         """Refuse who does not bring the token."""

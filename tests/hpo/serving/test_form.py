@@ -1,5 +1,7 @@
 """Forms as clients send them, byte by byte."""
 
+import time
+
 import pytest
 
 from hpo.core.errors import DataError
@@ -30,6 +32,16 @@ def test_a_boundary_is_read_in_every_spelling(kind, boundary):
     assert file_of_form(kind, body((NOTE, b"x"), (FILE, DATA), boundary=boundary)) == DATA
 
 
+@pytest.mark.parametrize("sign", [";", '; "', ';a="', ';a="\\"'])
+def test_a_form_is_read_in_time_in_proportion_to_its_length(sign):
+    begun = time.process_time()
+    odd = "multipart/form-data; boundary=X; note=" + sign * (60_000 // len(sign))
+    head = b'Content-Disposition: form-data; name="' + sign.encode() * (7_000 // len(sign))
+    file = body((FILE, DATA), *[(head, b"x")] * 30)
+    assert file_of_form(odd, file) == DATA
+    assert time.process_time() - begun < 2  # `email` takes half a minute
+
+
 @pytest.mark.parametrize("kind", ["", "image/png", "application/octet-stream", "text/multipart"])
 def test_other_bodies_are_no_forms(kind):
     assert not is_form(kind)
@@ -39,6 +51,8 @@ def test_other_bodies_are_no_forms(kind):
     "head",
     [
         b"Content-Disposition: form-data; name=f; filename*=utf-8''a%20b.png",
+        b"Content-Disposition: form-data; name=f; filename*=a; filename*0=b",
+        b'Content-Disposition: form-data; name="\\"; f"; filename="a\\".png"',
         b"content-disposition: form-data; FILENAME=a.png\r\nContent-Type: image/png",
         b'Content-Type: image/png\r\nContent-Disposition: form-data;\r\n filename="filename=.png"',
     ],
@@ -60,6 +74,14 @@ def test_a_file_is_known_by_its_file_name(head):
         ("multipart/form-data; boundary=X", body((FILE, DATA), (FILE, DATA)), "holds 2 files"),
         ("multipart/form-data; boundary=X", body((FILE, b"")), "holds an empty file"),
         ("multipart/form-data; boundary=X", body(), "holds 0 files"),
+        ("multipart/form-data; boundary=" + "X" * 71, body((FILE, DATA)), "at most 70 signs"),
+        ("multipart/form-data; boundary=X", body(*[(NOTE, b"x")] * 101), "at most 100 fields"),
+        ("multipart/form-data; boundary=X", body((NOTE + b";" * 200_000, b"x")), "8000 bytes"),
+        (
+            "multipart/form-data; boundary=X",
+            body((b"content-disposition: form-data; x*" + b"9" * 5000 + b"=1", b"x")),
+            "holds 0 files",
+        ),
     ],
 )
 def test_what_is_no_form_with_one_file_is_told(kind, sent, said):
