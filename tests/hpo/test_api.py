@@ -320,7 +320,7 @@ def test_a_view_ends_with_its_search_and_says_what_ctrl_c_does(tmp_path, monkeyp
     assert "Ctrl-C: stop at once; running epochs are repeated." in stopped.getvalue()
     assert "finish the running epochs" not in stopped.getvalue()
     run = api.load(out=tmp_path / "runs").run_dir
-    assert stopped.getvalue().rstrip().endswith(f"hpo resume {run}")
+    assert stopped.getvalue().rstrip().endswith(f"hpo resume {run} --in-process")
 
 
 def test_a_run_can_be_looked_at_before_its_first_trial(study, tmp_path):
