@@ -19,8 +19,9 @@ from hpo.core.trainer_extras import FormExporter
 from hpo.core.trial import TrialRecord
 from hpo.executors.inprocess import InProcessExecutor
 from hpo.results.average import averaged_checkpoint
-from hpo.results.export_mark import is_made_of
+from hpo.results.export_mark import MARK_FILE, is_made_of
 from hpo.results.handoff import export_trial, find_checkpoint
+from hpo.run.checkpoints import best_checkpoint
 from hpo.run.handed_on import GALLERY_FILE, REPORT_FILE, checked_report, read_handed_on
 from hpo.run.ledger import Ledger
 from hpo.run.lock_file import hold
@@ -72,7 +73,7 @@ def export_run(
         demand(trainer, FormExporter)
 
     def is_there() -> bool:
-        is_its = bool(told) if is_best else is_made_of(folder, record, trainer.direction)
+        is_its = bool(told) if is_best else _is_of(folder, run, record, trainer.direction)
         return takes_kept and is_its and _is_whole(folder)
 
     result: dict[str, Any] = {"onnx": str(folder / "model.onnx")}
@@ -119,6 +120,16 @@ def _one_at_a_time(folder: Path) -> contextlib.AbstractContextManager[object]:
     said = f"{folder}: another process has exported this trial for {_LONGEST_S} s; end that process"
     file = folder.with_name(f".{folder.name}.lock")
     return hold(file, lambda: said, attempts=100 * _LONGEST_S)
+
+
+def _is_of(folder: Path, run: RunDir, trial: TrialRecord, direction: str) -> bool:
+    """Whether an export is of a trial as it is now.
+
+    One of an earlier release has no mark; where the checkpoint is gone it is all there is.
+    """
+    if not (folder / MARK_FILE).is_file():
+        return best_checkpoint(run, trial, direction) is None
+    return is_made_of(folder, trial, direction)
 
 
 def _is_whole(folder: Path) -> bool:

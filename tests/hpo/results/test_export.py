@@ -141,6 +141,18 @@ def test_a_trial_whose_checkpoint_was_removed(tmp_path):
                 export_run(run, trial=number, file=None)
 
 
+def test_an_export_of_an_earlier_release_stays_of_use_where_its_checkpoint_was_removed(tmp_path):
+    run = start_search(quick_study(budget=Budget(trials=3)), tmp_path, Ear().settings()).run
+    loser = 1 if json.loads((run.best_dir / "report.json").read_text())["trial"] != 1 else 2
+    shutil.copytree(run.best_dir, folder := run.path / "exports" / f"{loser:04d}")
+    (folder / ".made.json").unlink()  # which those releases did not write
+    before = (folder / "model.onnx").read_bytes()
+    shutil.rmtree(run.checkpoints_dir(loser), ignore_errors=True)
+    told = export_run(run, trial=loser, file=None, is_once=True)
+    assert told == {"trial": loser, "onnx": str(folder / "model.onnx")}
+    assert (folder / "model.onnx").read_bytes() == before
+
+
 def test_a_run_that_was_moved_away_is_told_as_such(tmp_path):
     with pytest.raises(RunError, match="gone: there is no such run any more; bring it back"):
         trainer_of_export(RunDir(tmp_path / "gone"))
