@@ -14,7 +14,6 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from pathlib import Path
 from statistics import fmean
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -30,7 +29,7 @@ from hpo.run.ledger import Ledger
 from hpo.run.run_dir import AUTOML_FACTS, RunDir
 from hpo.run.trial_specs import TrialSpecs
 from hpo.study.plan import StudyPlan, held_out_sources, read_plan
-from hpo.study.provenance import NO_FILES, describe_source, read_origin
+from hpo.study.provenance import NO_FILES, Origin, describe_source, read_origin
 from hpo.study.spec import StudySpec, load_study
 
 if TYPE_CHECKING:
@@ -147,8 +146,19 @@ class _Now:
     def __init__(self, study: StudySpec, plan: StudyPlan, trainer: Trainer) -> None:
         self.study, self.plan, self.trainer = study, plan, trainer
         self.data = {name: _described(place, trainer) for name, place in plan.sources.items()}
-        """What each source may be described as; nothing where all is gone, which looks alike."""
+        """What each source is described as; nothing where all is gone, which looks alike."""
         self._features: dict[str, Mapping[str, Any]] = {}
+
+    @functools.cached_property
+    def _files(self) -> dict[str, set[str]]:
+        return {name: _described(place, None) for name, place in self.plan.sources.items()}
+
+    def described(self, name: str, origin: Origin) -> set[str]:
+        """What a run of the given origin may have kept of a source.
+
+        Earlier releases kept what all files of a folder are, and of a list the file itself.
+        """
+        return self.data[name] if "files" in origin else self.data[name] | self._files[name]
 
     @functools.cached_property
     def numbers(self) -> dict[str, float]:
@@ -224,10 +234,11 @@ def is_same_kind(before: StudyPlan, now: StudyPlan, trainer: Trainer, names: set
 
 def _compare(run: RunDir, study: StudySpec, plan: StudyPlan, now: _Now) -> Likeness | None:
     """How similar the pictures are; None where some chose there that are held out here."""
-    before = read_origin(run).get("data", {})
-    if all(before.get(name) in now.data[name] for name in _VALIDATION):
+    origin = read_origin(run)
+    before = origin.get("data", {})
+    if all(before.get(name) in now.described(name, origin) for name in _VALIDATION):
         return Likeness(similarity=1.0, words="the same pictures")
-    if held_out_sources(now.plan.sources) and _shares_pictures(before, study, now):
+    if held_out_sources(now.plan.sources) and _shares_pictures(origin, study, now):
         return None
     alike = _by_features(plan, now)
     numbers = by_numbers(_reported_numbers(run), now.numbers)
@@ -238,18 +249,18 @@ def _compare(run: RunDir, study: StudySpec, plan: StudyPlan, now: _Now) -> Liken
     return Likeness(similarity=similarity, words=f"about as many pictures ({similarity:.2f})")
 
 
-def _described(place: str, trainer: Trainer) -> set[str]:
-    """Describe a source; of a list earlier versions have kept what the file itself is."""
-    readers = (trainer, None) if Path(place).is_file() else (trainer,)
-    found = {describe_source(place, reader) for reader in readers}
-    return {text for text in found if not text.startswith(NO_FILES)}
+def _described(place: str, trainer: Trainer | None) -> set[str]:
+    """Describe a source, by its pictures or by all its files; empty where nothing is there."""
+    text = describe_source(place, trainer)
+    return set() if text.startswith(NO_FILES) else {text}
 
 
-def _shares_pictures(before: Mapping[str, str], study: StudySpec, now: _Now) -> bool:
+def _shares_pictures(origin: Origin, study: StudySpec, now: _Now) -> bool:
     """Whether pictures that are held out now may have chosen the earlier search's best."""
     if study.data.folder and study.data.folder == now.study.data.folder:
         return True  # another split of one folder
-    return bool(now.data["test_query"] & {before.get(name) for name in _VALIDATION})
+    before = {origin.get("data", {}).get(name) for name in _VALIDATION}
+    return bool(now.described("test_query", origin) & before)
 
 
 def _by_features(plan: StudyPlan, now: _Now) -> float | None:

@@ -4,6 +4,7 @@ import json
 import math
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +17,7 @@ from hpo.searching.choose_network import plan_completed
 from hpo.searching.session import start_search
 from hpo.study.memory import best_of, by_numbers, is_same_kind, numbers_of, overlap, recall
 from hpo.study.plan import build_space, read_plan
+from hpo.study.provenance import describe_source
 from hpo.study.sections import DataSources, SearchOptions
 from hpo.study.spec import load_study
 from tests.count_calls import count_calls
@@ -197,6 +199,32 @@ def test_pictures_that_are_held_out_now_must_have_chosen_nothing(earlier, places
     assert recalled(earlier, study=folder, sources=split) == {}
     assert recalled(earlier, study=study, sources=split)
     earlier.study_file.write_bytes(kept)
+
+
+@pytest.mark.parametrize("is_earlier", [True, False])
+def test_runs_of_earlier_releases_have_kept_all_files_of_a_folder(earlier, tmp_path, is_earlier):
+    class Lister(type(TRAINER)):
+        """Reads no `Thumbs.db`."""
+
+        def listed_files(self, source):
+            return {path.name: str(path) for path in Path(source).glob("*.png")}
+
+    now = {name: tmp_path / name for name in ("train", "reference", "query")}
+    for name, folder in now.items():
+        folder.mkdir()
+        (folder / "a.png").write_text(name)
+        (folder / "Thumbs.db").write_text("small")
+    run = RunDir(shutil.copytree(earlier.path, tmp_path / "earlier"))
+    read_by = None if is_earlier else Lister()
+    kept = {"data": {name: describe_source(str(folder), read_by) for name, folder in now.items()}}
+    (run.path / "origin.json").write_text(json.dumps(kept if is_earlier else kept | {"files": {}}))
+    sources = {name: str(folder) for name, folder in now.items()}
+    found = recalled(run, sources=sources, trainer=Lister())
+    assert found
+    assert all(": the same pictures" in name for name in found)
+    (tmp_path / "other").mkdir()
+    held_out = {**sources, "query": str(tmp_path / "other"), "test_query": sources["query"]}
+    assert recalled(run, sources=held_out, trainer=Lister()) == {}
 
 
 def test_an_earlier_stage_begins_with_the_parents_of_the_best(earlier, tmp_path):
