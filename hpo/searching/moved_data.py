@@ -70,7 +70,7 @@ def settle_run(
     """
     moved = {place_of("moved", old): _whole("moved", new) for old, new in given.moved.items()}
     study, found = _take_moved(study, plan, moved)
-    kept = given.kept_below(run.path.parent.parent)
+    kept = given.kept_below(run.store_dir)
     study, found = _take_places(run, study, found, trainer, given.places, kept)
     settled = settle_origin(run, study, found, trainer, force=given.force)
     if found is not plan:

@@ -13,6 +13,7 @@ from hpo.core.budget import Budget
 from hpo.core.errors import DataError, HpoError, RunError, SpecError
 from hpo.core.yaml_io import read_yaml
 from hpo.results.export import export_run
+from hpo.run.run_dir import RunDir
 from hpo.searching.moved_data import settle_run
 from hpo.searching.session import resume_search, start_search
 from hpo.searching.settings import SearchSettings
@@ -294,6 +295,14 @@ def test_splits_of_this_machine_are_made_anew_where_a_cluster_sees_them(listed, 
     shared = old if "train" in places and "list" not in places["train"] else tmp_path / "runs/.data"
     assert all(shared in Path(place).parents for place in found.sources.values())
     assert read_plan(run.path).sources == found.sources
+    plan.write(run.path)
+    (tmp_path / "mine").mkdir()
+    lone = RunDir(
+        run.path.rename(tmp_path / "mine/best")
+    )  # what lies above `mine` is not its user's
+    _, found = settle_run(lone, study, plan, WITH_LISTS, SearchSettings(ray_address="h:1"))
+    shared = shared if shared == old else tmp_path / "mine/.data"
+    assert all(shared in Path(place).parents for place in found.sources.values())
 
 
 def test_lists_and_their_pictures_at_a_new_place_are_gone_on_with(listed, tmp_path):
