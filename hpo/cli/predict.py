@@ -69,7 +69,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_json_argument(parser)
 
 
-_OTHER_FORMATS = frozenset({".csv", ".html", ".json", ".parquet", ".pdf", ".tsv", ".xls", ".xlsx"})
+_OTHER_FORMATS = frozenset(
+    {".csv", ".html", ".json", ".parquet", ".pdf", ".tsv", ".xls", ".xlsx"}
+    | {".avif", ".bmp", ".gif", ".heic", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+)
 """Whoever opens a file of such a name expects what it says."""
 
 
@@ -111,6 +114,7 @@ def run(args: argparse.Namespace) -> int:
     writes = bool(args.file or args.sheet)
     args.run_name, sources = split_words(args.words, Path(args.out))
     _check_sources(args.words, sources)
+    _check_kept(args, sources)
     chosen = model_run(args, looks=True)
     with machine_output():  # the trainer runs here, and its libraries may print
         labelling = label_with_run(
@@ -152,6 +156,19 @@ def _check_sources(words: Sequence[str], sources: Sequence[str]) -> None:
     if found := [s for s in bare if os.path.isfile(s)]:  # noqa: PTH113 - Path raises for names too long
         listed = shell_word(f"@{found[0]}")
         raise DataError(f"{found[0]}: is a list of pictures; name it as {listed}")
+
+
+def _check_kept(args: argparse.Namespace, sources: Sequence[str]) -> None:
+    """Refuse to write over what is read, and two files into one."""
+    for flag, name in (("--out", args.file), ("--sheet", args.sheet)):
+        for source in sources if name and Path(name).is_file() else ():
+            read = source.removeprefix("@")
+            if os.path.isfile(read) and os.path.samefile(read, name):  # noqa: PTH113, PTH121
+                raise SpecError(
+                    f"{flag}: must not be what is to be labelled, got {name}; name another file"
+                )
+    if args.file and args.sheet and Path(args.file).resolve() == Path(args.sheet).resolve():
+        raise SpecError(f"--sheet: must be another file than --out, got {args.sheet} for both")
 
 
 def _check(args: argparse.Namespace) -> None:

@@ -200,6 +200,7 @@ CASES = [
     typed("hpo predict nowhere.jpg", "nowhere.jpg"),
     typed("hpo predict nowhere.jpg --topk 0", "--topk"),
     typed("hpo predict a.jpg --out l.XLSX", "--out", "CSV", "l.XLSX", "end it in .csv"),
+    typed("hpo predict --out shelf/1.jpg shelf/2.jpg", "--out", "CSV", "shelf/1.jpg", "in .csv"),
     typed("hpo predict a.jpg --sheet l.csv", "--sheet", "HTML", "end it in .html"),
     typed("hpo logs", "TRIAL"),
     typed("hpo logs x", "x"),

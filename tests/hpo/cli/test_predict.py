@@ -64,6 +64,24 @@ def test_a_list_without_its_sign_is_told_how_it_is_named(fails, runs, tmp_path):
     assert said == f"hpo predict: {file}: is a list of pictures; name it as '@{file}'"
 
 
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (("@shelf.csv", "--out", "./shelf.csv"), "--out: must not be what is to be labelled, got"),
+        (("@shelf.csv", "--sheet", "odd"), "--sheet: must not be what is to be labelled, got odd"),
+        (("a.jpg", "--out", "odd"), "--out: must not be what is to be labelled, got odd"),
+        (("a.jpg", "--out", "l", "--sheet", "./l"), "--sheet: must be another file than --out"),
+    ],
+)
+def test_nothing_is_written_over_what_is_labelled(fails, first, tmp_path, argv, said):
+    (tmp_path / "shelf.csv").write_text("path,sku\na.jpg,4711\n")
+    (tmp_path / "odd").write_text("kept")
+    (tmp_path / "a.jpg").touch()
+    assert said in fails("predict", "first", "@odd", "odd", *argv)
+    assert (tmp_path / "shelf.csv").read_text() == "path,sku\na.jpg,4711\n"
+    assert (tmp_path / "odd").read_text() == "kept"
+
+
 def test_what_unknown_costs_is_told_and_holds(hpo, run, calibrated, tmp_path):
     """The share of known pictures that become unknown is counted by labelling the queries."""
     shots = tmp_path / "shots"
