@@ -6,8 +6,6 @@ known here.
 
 from __future__ import annotations
 
-import filecmp
-import itertools
 import shutil
 import time
 from collections.abc import Mapping
@@ -31,7 +29,7 @@ from hpo.core.yaml_io import to_yaml
 from hpo.results.average import average_best, averaged_checkpoint
 from hpo.results.confirm import confirm, fewer_words
 from hpo.results.drop import expect
-from hpo.results.export_mark import is_gallery_changed, write_mark
+from hpo.results.export_mark import keep_what_was_added, write_mark
 from hpo.results.held_out import evaluate_held_out
 from hpo.results.model_costs import pareto, read_costs
 from hpo.results.worker_calls import call_twice
@@ -39,7 +37,6 @@ from hpo.run.checkpoint_retention import describe_removed, was_removed
 from hpo.run.checkpoints import best_checkpoint
 from hpo.run.disk_errors import find_problem
 from hpo.run.handed_on import (
-    CHANGES_FOLDER,
     GALLERY_FILE,
     REPORT_FILE,
     extent_of,
@@ -297,7 +294,7 @@ def export_trial(
         raise HandoffError(f"trial {trial.number}: the export wrote no ONNX file")
     (draft / "spec.yaml").write_text(to_yaml(merged(spec, {"results_dir": str(folder)})))
     write_mark(draft, trial, trainer.direction)
-    changed = _keep_changes(folder, draft, is_anew=is_anew)
+    changed = keep_what_was_added(folder, draft, is_anew=is_anew)
     shutil.rmtree(gone, ignore_errors=True)
     sync_tree(draft)
     if folder.exists():
@@ -314,22 +311,6 @@ def export_trial(
         "seconds": round(time.monotonic() - began, 2),
         **({"changed_gallery": str(changed / GALLERY_FILE)} if changed else {}),
     }
-
-
-def _keep_changes(before: Path, draft: Path, *, is_anew: bool) -> Path | None:
-    """Save the changes of a gallery from its successor; return where it will lie."""
-    if not is_gallery_changed(before):
-        return None
-    if is_anew or not filecmp.cmp(before / "model.onnx", draft / "model.onnx", shallow=False):
-        numbers = itertools.count(1)
-        aside = next(
-            p for n in numbers if not (p := before.with_name(f"{before.name}-{n}")).exists()
-        )
-        return before.rename(aside)
-    shutil.copy2(before / GALLERY_FILE, draft)
-    if (before / CHANGES_FOLDER).is_dir():
-        shutil.copytree(before / CHANGES_FOLDER, draft / CHANGES_FOLDER)
-    return before
 
 
 def find_checkpoint(run: RunDir, trial: TrialRecord, direction: str) -> Path:

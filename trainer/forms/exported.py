@@ -24,6 +24,8 @@ from trainer.onnx_model import OnnxModel
 from trainer.spec import parse_spec
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from trainer.config.root import Spec
     from trainer.models.recognizer import Recognizer
 
@@ -33,6 +35,28 @@ _MOST_CHECKED = 64
 
 class FormError(SpecError):
     """A model, or its preprocessing, cannot be put into a form."""
+
+
+def demand_replaceable(target: Path, option: str, own: Iterable[str], *, is_ours: bool) -> None:
+    """Refuse to replace a folder that holds more than a form.
+
+    Args:
+        target: the folder; need not be there.
+        option: that asks for the form.
+        own: names of the form's files, below the folder.
+        is_ours: whether those that are there were written by this project.
+
+    Raises:
+        FormError: something else would be lost.
+    """
+    files = (path for path in target.rglob("*") if not path.is_dir())
+    found = (str(path.relative_to(target)) for path in files)
+    other = next((name for name in found if not is_ours or name not in set(own)), None)
+    if other is not None or (target.exists() and not target.is_dir()):
+        raise FormError(
+            f"{option}: {target}: must hold nothing but what {option} has written there, which is "
+            f"replaced, got {other or 'a file'}; move it away, or give another --out"
+        )
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from trainer.config.model import timm_name
 from trainer.data.framing import for_channels
 from trainer.data.splits import label_splits, scan_splits
 from trainer.durable_files import beside
-from trainer.forms.exported import Exported, FormError
+from trainer.forms.exported import Exported, FormError, demand_replaceable
 from trainer.matching import make_entries
 from trainer.metrics import class_mean, class_mean_interval
 from trainer.models.recognizer import Recognizer
@@ -27,6 +27,7 @@ from trainer.models.weight_sources import without_folders
 from trainer.retrieval import search
 
 LEAST_COSINE = 0.99
+_FILES = ("model.safetensors", "config.json", "README.md")
 
 
 def write_timm_folder(folder: Path, out: Path, name: str) -> dict[str, Any]:
@@ -34,7 +35,7 @@ def write_timm_folder(folder: Path, out: Path, name: str) -> dict[str, Any]:
 
     Args:
         folder: of the export.
-        out: the folder to write; what lies there is replaced.
+        out: the folder to write; one that this has written before is replaced.
         name: of the model, for its card.
 
     Returns:
@@ -42,10 +43,13 @@ def write_timm_folder(folder: Path, out: Path, name: str) -> dict[str, Any]:
         `interval` and `queries`, where the spec names queries.
 
     Raises:
-        FormError: the model is none of timm's, or the check fails.
+        FormError: the model is none of timm's, the check fails, or `out` holds something else.
     """
     from safetensors.torch import save_file
 
+    card = out / "README.md"
+    is_ours = card.is_file() and card.read_text(errors="replace").startswith(_CARD_HEAD)
+    demand_replaceable(out, "--timm", _FILES, is_ours=is_ours)
     exported = Exported(folder)
     model, config = _as_timm(exported, exported.load())
     with beside(out, prefix=".") as draft:
@@ -208,3 +212,5 @@ embedding = model(transform(picture.convert("{colours}"))[None])
 
 The validation pictures chose this model, so a figure on new pictures may be lower.
 """
+_CARD_HEAD = _CARD.partition("{licence}")[0]
+"""By which a card of ours is known."""

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from trainer.durable_files import beside
-from trainer.forms.exported import FormError
+from trainer.forms.exported import FormError, demand_replaceable
 from trainer.onnx_model import INPUT, OUTPUT
 
+_FILES = ("config.pbtxt", "1/model.onnx")
 _MAX_BATCH = 64
 """Of a model whose batch is open."""
 _TYPES = {1: "TYPE_FP32", 2: "TYPE_UINT8", 10: "TYPE_FP16"}
@@ -28,34 +29,49 @@ def write_triton(model: Path, out: Path, name: str) -> dict[str, Any]:
 
     Args:
         model: an exported ONNX file, the batch open or fixed.
-        out: the repository; another model in it stays.
+        out: the repository; another model in it stays, and one of this name that was changed.
         name: of the model.
 
     Returns:
         `repository`, `model` and `config` (a path).
 
     Raises:
-        FormError: the name cannot be a folder of the repository, or the file has another input.
+        FormError: the name cannot be a folder of the repository, the file has another input, or
+            further versions or another configuration are there.
     """
-    import onnx
-
     if not re.fullmatch(r"[A-Za-z0-9_.-]+", name) or name.startswith("."):
         raise FormError(
             "--triton: the model's name must be of the letters A to Z, digits, '_', '-' and '.', "
             f"and not begin with '.', got {name!r}; give the file of --out such a name"
         )
+    target = out / name
+    text = _config_of(model, name)
+    demand_replaceable(target, "--triton", _FILES, is_ours=_is_ours(target))
+    with beside(target, prefix=".") as draft:
+        (draft / "1").mkdir()
+        shutil.copyfile(model, draft / "1" / "model.onnx")
+        (draft / "config.pbtxt").write_text(text, encoding="utf-8")
+    return {"repository": str(out), "model": name, "config": str(target / "config.pbtxt")}
+
+
+def _is_ours(target: Path) -> bool:
+    """Whether a model's configuration is the one that this module writes for it."""
+    try:
+        written = (target / "config.pbtxt").read_text(encoding="utf-8")
+        return written == _config_of(target / "1" / "model.onnx", target.name)
+    except Exception:  # noqa: BLE001 - no file, or one of another kind, which onnx meets with anything
+        return False
+
+
+def _config_of(model: Path, name: str) -> str:
+    import onnx
+
     graph = onnx.load(str(model), load_external_data=False).graph
     inputs = {value.name: value.type.tensor_type for value in graph.input}
     outputs = {value.name: value.type.tensor_type for value in graph.output}
     if INPUT not in inputs or OUTPUT not in outputs:
         raise FormError(f"{model}: must take {INPUT!r} and give {OUTPUT!r}; export it again")
-    target = out / name
-    with beside(target, prefix=".") as draft:
-        (draft / "1").mkdir()
-        shutil.copyfile(model, draft / "1" / "model.onnx")
-        text = _config(name, inputs[INPUT], outputs[OUTPUT])
-        (draft / "config.pbtxt").write_text(text, encoding="utf-8")
-    return {"repository": str(out), "model": name, "config": str(target / "config.pbtxt")}
+    return _config(name, inputs[INPUT], outputs[OUTPUT])
 
 
 def _config(name: str, taken: Any, given: Any) -> str:

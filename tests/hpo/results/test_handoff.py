@@ -210,10 +210,30 @@ def test_an_export_without_a_file_is_a_failure(searched):
 def test_a_second_hand_off_replaces_the_first_whole(searched):
     run, _ = searched
     hand(searched)
-    (run.best_dir / "old.txt").touch()
+    report = (run.best_dir / "report.json").stat().st_ino
     hand(searched)
-    assert not (run.best_dir / "old.txt").exists()
+    assert (run.best_dir / "report.json").stat().st_ino != report
+    assert not list(run.path.glob("best-*"))
     assert not [p for p in run.path.iterdir() if p.name.startswith(".best")]
+
+
+def test_what_was_put_beside_a_model_stays_with_it(searched, caplog):
+    run, _ = searched
+    hand(searched)
+    (run.best_dir / "model_timm").mkdir()
+    (run.best_dir / "model_timm" / "config.json").write_text("{}")
+    (run.best_dir / "NOTES.md").write_text("shelf 7")
+    hand(searched)
+    assert (run.best_dir / "model_timm" / "config.json").read_text() == "{}"
+    assert (run.best_dir / "NOTES.md").read_text() == "shelf 7"
+    (run.best_dir / "model.onnx").write_text("another")
+    (told,) = hand(searched)[1].named("exported")
+    assert "changed_gallery" not in told
+    assert (run.path / "best-1" / "NOTES.md").read_text() == "shelf 7"
+    assert not (run.best_dir / "NOTES.md").exists()
+    assert f"{run.path}/best-1: keeps NOTES.md, model_timm, which belong to the" in caplog.text
+    hand(searched)
+    assert not (run.path / "best-2").exists()
 
 
 def change_gallery(run, name):

@@ -34,6 +34,9 @@ def test_timm_loads_it_and_gives_the_same_embeddings(name, request, tmp_path):
     assert own.shape == (9, 16)
     assert np.abs(own - expected).max() < 0.02 * np.abs(expected).max()
     card = (tmp_path / "m_timm" / "README.md").read_text()
+    (tmp_path / "m_timm" / "labels.txt").write_text("mine")
+    with pytest.raises(FormError, match="m_timm: must hold nothing but .*, got labels.txt; move"):
+        write_timm_folder(folder, tmp_path / "m_timm", "shelf")
     low, high = told["interval"]
     value = f"{told['precision_at_1']:.3f}"
     assert f"Precision@1 on 9 validation queries, mean over classes: {value}" in card
@@ -69,6 +72,10 @@ def test_a_model_of_grey_pictures(tmp_path):
 
 def test_a_model_that_timm_has_not_is_refused(tmp_path):
     folder = make_export(tmp_path, model__pooling="gem")
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "README.md").write_text("---\nlibrary_name: timm\n---\n")
+    with pytest.raises(FormError, match=r"--timm: .*/theirs: must hold nothing but .* README.md"):
+        write_timm_folder(folder, tmp_path / "theirs", "shelf")
     with pytest.raises(FormError, match=r"--timm: .* own pooling, got timm/test_resnet .*gem"):
         write_timm_folder(folder, tmp_path / "out", "shelf")
     assert not (tmp_path / "out").exists()

@@ -89,3 +89,15 @@ def test_a_name_that_is_no_folder_is_refused(squashed, tmp_path, name):
         FormError, match="--triton: the model's name must be of the letters A to Z.*such a name"
     ):
         write_triton(squashed / "model.onnx", tmp_path, name)
+
+
+@pytest.mark.parametrize("name", ["2/model.onnx", "1/model.plan", "config.pbtxt"])
+def test_what_was_added_to_a_model_is_not_replaced(squashed, tmp_path, name):
+    for _ in range(2):
+        write_triton(squashed / "model.onnx", tmp_path, "shelf")
+    file = tmp_path / "shelf" / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("mine")
+    with pytest.raises(FormError, match=r"--triton: .*/shelf: must hold nothing but .* got .*;"):
+        write_triton(squashed / "model.onnx", tmp_path, "shelf")
+    assert file.read_text() == "mine"
