@@ -265,6 +265,7 @@ class ProcessPlatform:
     def _record(self, job_id: str) -> Process:
         folder = self._folder(job_id)
         record = Process(**json.loads((folder / RECORD).read_text(encoding="utf-8")))
+        record = replace(record, results_dir=str(folder / "results"))  # it may have been copied
         number = read_printed(folder / PID).strip()
         return record if record.pid or not number else replace(record, pid=int(number))
 

@@ -66,8 +66,8 @@ def running_server(tracking_uri: str, host: str, port: int) -> Iterator[subproce
     """
     with tempfile.TemporaryDirectory() as empty, tempfile.TemporaryFile() as log:
         server = subprocess.Popen(
-            _command(tracking_uri, host, port, empty),
-            env=_environment(),
+            _command(host, port, empty),
+            env=_environment(tracking_uri),
             stdout=log,
             stderr=subprocess.STDOUT,
             # Its own group: Ctrl-C reaches us alone, and its workers end with it.
@@ -137,8 +137,8 @@ def _find_links(base: str, run: RunDir) -> dict[str, str]:
     }
 
 
-def _command(tracking_uri: str, host: str, port: int, empty: str) -> list[str]:
-    words = children.python("-m", "mlflow", "server", "--backend-store-uri", tracking_uri)
+def _command(host: str, port: int, empty: str) -> list[str]:
+    words = children.python("-m", "mlflow", "server")
     # Uvicorn imports from the working directory first, unless it is told another folder.
     given = os.environ.get("MLFLOW_UVICORN_OPTS", "")
     words += ["--uvicorn-opts", f"{given} --app-dir {shlex.quote(empty)}".strip()]
@@ -151,11 +151,16 @@ def _command(tracking_uri: str, host: str, port: int, empty: str) -> list[str]:
     return words
 
 
-def _environment() -> dict[str, str]:
-    """Settings of the server: the page and nothing else, and no word to anybody outside."""
+def _environment(tracking_uri: str) -> dict[str, str]:
+    """Settings of the server: the page and nothing else, and no word to anybody outside.
+
+    The address of its data base is among them, as it may hold a password: everybody on the machine
+    sees the words of a command.
+    """
     return {
         **children.environment(),
         **home_setting(),
+        "MLFLOW_BACKEND_STORE_URI": tracking_uri,
         "MLFLOW_DISABLE_TELEMETRY": CLIENT_SETTINGS["MLFLOW_DISABLE_TELEMETRY"],
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from trainer.amounts import size_text
 from trainer.errors import DataError
 
 _READABLE = ".zip, .tar, .tar.gz, .tar.bz2, .tar.xz"
@@ -35,6 +36,12 @@ _PACKED_TAR = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"]\x00\x00")
 _PARTS = re.compile(r"\.(\d{3}|z\d\d|part\d+(\.rar)?|r\d\d|a[a-z])$", re.IGNORECASE)
 """Endings of one part of several."""
 _LONGEST_LINK = 4096
+_HEADERS = {
+    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
+    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+}
+_LONGEST_HEADER = 1_000_000
+"""Bytes of a name, or of a record of names and times, before a member of a tar archive."""
 _MOST_PADDING = 1 << 22
 """Bytes that are looked at behind the end of a tar archive."""
 _LONGEST_ZIP_END = 65_557
@@ -119,8 +126,21 @@ def _is_tar(head: bytes) -> bool:
     return True
 
 
+class _Entry(tarfile.TarInfo):
+    """A header of a tar archive; what it says of the next one is read into memory at once."""
+
+    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.type in _HEADERS and self.size > _LONGEST_HEADER:
+            raise DataError(
+                f"{archive.name}: holds a header of {size_text(self.size)}; refused as a "
+                "decompression bomb"
+            )
+        found: tarfile.TarInfo = super()._proc_member(archive)  # type: ignore[misc]
+        return found
+
+
 def _tar_members(archive: Path) -> Iterator[Member]:
-    with tarfile.open(archive, "r:*") as tar:
+    with tarfile.open(archive, "r:*", tarinfo=_Entry) as tar:
         for info in tar:
             yield _tar_member(tar, info)
         _demand_whole(tar, archive)
@@ -252,6 +272,8 @@ def refuse_path(name: str, most_parts: int) -> str:
     """Why a member of this name would not stay inside the target; empty where it does."""
     if name.startswith("/") or _DRIVE.match(name):
         return "has an absolute path"
+    if "\0" in name:
+        return "has a name that no file system takes"
     parts = parts_of(name)
     depth = 0
     for part in parts:

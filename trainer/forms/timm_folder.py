@@ -47,8 +47,8 @@ def write_timm_folder(folder: Path, out: Path, name: str) -> dict[str, Any]:
     """
     from safetensors.torch import save_file
 
-    card = out / "README.md"
-    is_ours = card.is_file() and card.read_text(errors="replace").startswith(_CARD_HEAD)
+    kept = out / "README.md"
+    is_ours = kept.is_file() and kept.read_text(errors="replace").startswith(_CARD_HEAD)
     demand_replaceable(out, "--timm", _FILES, is_ours=is_ours)
     exported = Exported(folder)
     model, config = _as_timm(exported, exported.load())

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -38,7 +39,7 @@ def ended(jobs, job_id):
     return job
 
 
-def test_a_command_runs_with_its_own_variables(jobs):
+def test_a_command_runs_with_its_own_variables(jobs, tmp_path):
     job = jobs.create_job(
         "any:1", "echo seed=$SEED gpus=$CUDA_VISIBLE_DEVICES; echo hi > $RESULTS_DIR/x",
         env_vars={"SEED": "7"}, gpu_ids=[1, 3],
@@ -47,6 +48,10 @@ def test_a_command_runs_with_its_own_variables(jobs):
     assert jobs.get_job_logs(job.id) == "seed=7 gpus=1,3\n"
     assert jobs.read_job_result_file(job.id, "x") == "hi\n"
     assert jobs.read_job_result_file(job.id, "../job.json") is None
+    copy = ProcessPlatform(shutil.copytree(jobs.work_dir, tmp_path / "copy"))
+    assert copy.delete_job_artifacts(job.id) is True
+    assert not (tmp_path / "copy" / job.id / "results").exists()
+    assert jobs.read_job_result_file(job.id, "x") == "hi\n"
     assert jobs.delete_job_artifacts(job.id) is True
     assert jobs.read_job_result_file(job.id, "x") is None
     again = ProcessPlatform(jobs.work_dir)

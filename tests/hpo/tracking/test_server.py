@@ -182,4 +182,11 @@ def test_the_server_of_a_user_without_a_home_is_given_one(monkeypatch, tmp_path,
     if has_home:
         monkeypatch.setenv("HOME", str(tmp_path))
     wanted = str(tmp_path) if has_home else "/nonexistent"
-    assert server._environment()["HOME"] == wanted
+    assert server._environment("sqlite:///m.db")["HOME"] == wanted
+
+
+def test_the_password_of_a_data_base_is_no_word_of_a_command():
+    """Everybody on the machine sees those."""
+    address = "postgresql://bob:secret@db/mlflow"
+    assert server._environment(address)["MLFLOW_BACKEND_STORE_URI"] == address
+    assert "sql" not in " ".join(server._command("127.0.0.1", 5000, "/x"))

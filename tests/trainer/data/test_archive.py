@@ -1,3 +1,4 @@
+import gzip
 import stat
 import tarfile
 import zipfile
@@ -88,6 +89,9 @@ EVIL = {
     ],
     "begins in another volume": [tar_member("a", b"", type=b"M")],
     "has a name that is too long": [tar_member("x" * 256), tar_member("y" * 300 + "/1.png")],
+    "has a name that no file system takes": [
+        tar_member("a/1.png", pax_headers={"path": "a/x\0y.png"}),
+    ],
     "lies too deep": [tar_member("/".join("d" * 40) + "/x.png")],
 }
 
@@ -102,6 +106,18 @@ def test_members_that_reach_outside_are_refused(tmp_path, target, refusal, membe
         extract(archive, target)
     assert "\n" not in str(caught.value)
     assert set(tmp_path.rglob("*")) == outside
+
+
+@pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE, tarfile.XGLTYPE])
+def test_a_header_that_would_fill_memory_is_refused(tmp_path, target, kind):
+    """What a header says of the member after it is read at once, before there is a member."""
+    info = tarfile.TarInfo("header")
+    info.type, info.size = kind, 1_500_000
+    with gzip.open(tmp_path / "a.tar.gz", "wb") as file:
+        file.write(info.tobuf() + bytes(info.size + 512))
+    assert (tmp_path / "a.tar.gz").stat().st_size < 10_000
+    with pytest.raises(DataError, match=r"a.tar.gz: holds a header of 1.5 MB; refused as a decom"):
+        extract(tmp_path / "a.tar.gz", target)
 
 
 def test_a_folder_linked_out_does_not_carry_files_out(tmp_path, target):
