@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import stat
 import struct
@@ -131,9 +132,9 @@ class _Entry(tarfile.TarInfo):
 
     def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
         if self.type in _HEADERS and self.size > _LONGEST_HEADER:
+            name = os.fsdecode(archive.name or "")
             raise DataError(
-                f"{archive.name}: holds a header of {size_text(self.size)}; refused as a "
-                "decompression bomb"
+                f"{name}: holds a header of {size_text(self.size)}; refused as a decompression bomb"
             )
         found: tarfile.TarInfo = super()._proc_member(archive)  # type: ignore[misc]
         return found

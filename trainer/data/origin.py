@@ -18,7 +18,8 @@ from trainer.data.names import name_text
 STAGED, SPLIT, DEMO = "staging.json", "split.json", "demo.json"
 """Records of an unpacked source, of a split by links, and of the embedded data set."""
 
-_KEYS = {STAGED: {"source", "files"}, SPLIT: {"source", "images"}, DEMO: {"seed", "classes"}}
+_COUNTS = {STAGED: ("files", int), SPLIT: ("images", dict), DEMO: ("classes", int)}
+"""What a record holds beside its source."""
 _FOLDERS = 1 << 16
 """That are kept in mind; each takes some 300 bytes."""
 
@@ -29,15 +30,20 @@ def origin(path: str | Path) -> str:
     Of an archive's member that is `<archive>/<path inside>`, of a link of a split the file that it
     leads to, of a drawn picture its place in the embedded data set; of all others the path itself.
     """
-    path = Path(path)
+    return _origin(Path(path), frozenset())
+
+
+def _origin(path: Path, passed: frozenset[str]) -> str:
     # Folders alone are kept in mind: files are many more.
     is_folder = os.path.isdir(path)  # noqa: PTH112 - Path.is_dir raises for a name that is too long
     folder, name, made_from = _nearest_record(str(path if is_folder else path.parent))
     inside = path.relative_to(folder)
+    if folder in passed:  # records of others, which lead to each other
+        return name_text(str(path))
     if name == STAGED:
         return name_text("/".join([made_from, *inside.parts[1:]]))
     if name == SPLIT:
-        return origin(Path(made_from, *inside.parts[1:]))
+        return _origin(Path(made_from, *inside.parts[1:]), passed | {folder})
     if name == DEMO:
         return name_text(f"embedded data set (seed {made_from})/{inside.as_posix()}")
     return name_text(str(path))
@@ -53,11 +59,18 @@ def _nearest_record(folder: str) -> tuple[str, str, str]:
 
 def _record(folder: str) -> tuple[str, str]:
     """Return which record a folder holds and what it was made from; empty texts without one."""
-    for name, keys in _KEYS.items():
+    for name, (count, kind) in _COUNTS.items():
         found = _read(Path(folder, name))
-        if isinstance(found, dict) and keys <= set(found):
-            return name, str(found["seed" if name == DEMO else "source"])
+        if isinstance(found, dict) and isinstance(found.get(count), kind):
+            made_from = found.get("seed" if name == DEMO else "source")
+            if isinstance(made_from, int) if name == DEMO else _is_place(made_from):
+                return name, str(made_from)
     return "", ""
+
+
+def _is_place(source: Any) -> bool:
+    """Whether a record of ours may hold it: a whole path or an address."""
+    return isinstance(source, str) and ("://" in source or Path(source).is_absolute())
 
 
 def _read(path: Path) -> Any:

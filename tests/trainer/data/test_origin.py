@@ -107,6 +107,20 @@ def test_files_of_the_user_that_are_called_like_a_record_change_nothing(photos):
         (photos / name).write_text('{"train": ["a.png"]}')
     (photos / "apple" / "split.json").write_text("not JSON")
     assert origin(photos / "apple" / "1.png") == str(photos / "apple" / "1.png")
+    for source in ("kaggle", ".", 5, None):
+        (photos / "split.json").write_text(json.dumps({"source": source, "images": {"train": 6}}))
+        _nearest_record.cache_clear()
+        assert origin(photos / "pear" / "1.png") == str(photos / "pear" / "1.png")
+    (photos / "split.json").write_text(json.dumps({"source": "/x", "images": ["1.png"]}))
+    _nearest_record.cache_clear()
+    assert origin(photos / "pear" / "1.png") == str(photos / "pear" / "1.png")
+
+
+def test_records_that_lead_to_each_other_come_to_an_end(photos):
+    for here, there in (("apple", "pear"), ("pear", "apple")):
+        record = {"source": str(photos / there), "images": {"train": 6}}
+        (photos / here / "split.json").write_text(json.dumps(record))
+    assert origin(photos / "apple" / "1.png").startswith(str(photos))
 
 
 def test_names_that_cannot_be_printed_are_spelt_out(tmp_path):
