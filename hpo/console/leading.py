@@ -41,6 +41,8 @@ class Leading:
     def __init__(self) -> None:
         self.direction = Direction.MAXIMIZE
         self._trials: dict[int, TrialRecord] = {}
+        self._defaults: list[TrialRecord] = []
+        """Those of the default configuration; the first trial is one."""
         self._changes = 0
         self._found: tuple[int, Best | None] = (0, None)
         """After how many changes the best was looked for, and what it was."""
@@ -62,10 +64,14 @@ class Leading:
     ) -> None:
         """Take a trial that starts, or goes on; those of earlier stages are left out."""
         if number not in self._trials and not (stage or ONLY_STAGE).left:
-            self._trials[number] = TrialRecord(
+            record = TrialRecord(
                 number=number, state=TrialState.RUNNING, params=dict(params), latents={},
                 until_epoch=0, purpose=purpose, stage=stage or ONLY_STAGE,
             )  # fmt: skip
+            self._trials[number] = record
+            first = self._trials.get(0)
+            if first is not None and not record.is_repeat and record.is_twin_of(first):
+                self._defaults.append(record)
 
     def measure(self, number: int, epoch: int, value: float) -> None:
         """Take an epoch."""
@@ -106,15 +112,9 @@ class Leading:
         value = statistics.fmean(values) if values else own.value
         return Best(value=value, trial=first.number, epoch=first.epochs, repeats=len(values))
 
-    def _defaults(self) -> list[TrialRecord]:
-        """Trials of the default configuration."""
-        first = self._trials.get(0)
-        searched = [t for t in self._known() if not t.is_repeat]
-        return [] if first is None else [t for t in searched if t.is_twin_of(first)]
-
     def gain(self) -> float | None:
         """How much better the best is than the default configuration was by the same epoch."""
-        best, defaults = self.best, self._defaults()
+        best, defaults = self.best, list(self._defaults)
         if best is None or any(t.number == best.trial for t in defaults):
             return None
         if not best.repeats:
@@ -126,7 +126,9 @@ class Leading:
 
     def gain_of(self, value: float, epoch: int) -> float | None:
         """How much better a value is than the default's best by that epoch; None if unknown."""
-        able = [t for t in self._defaults() if t.measurements and t.state is not TrialState.FAILED]
+        able = [
+            t for t in list(self._defaults) if t.measurements and t.state is not TrialState.FAILED
+        ]
         if not any(t.measurements[0].epoch <= epoch <= t.epochs for t in able):
             return None
         by_then = [m.value for t in able for m in t.measurements if m.epoch <= epoch]

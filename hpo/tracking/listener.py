@@ -40,9 +40,7 @@ def registry_note(run: RunDir) -> str:
     is_there = database is None or database.is_file()
     if is_switched_off(SWITCH) or find_spec("mlflow") is None or not is_there:
         return ""
-    return (
-        f"MLflow's registry has the gallery of before; `{resume_command(run)}` registers this one"
-    )
+    return f"MLflow's registry does not have this gallery yet; `{resume_command(run)}` registers it"
 
 
 def mlflow_listener(run: RunDir, study: StudySpec, plan: StudyPlan, ledger: Ledger) -> Listener:

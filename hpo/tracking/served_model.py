@@ -169,7 +169,8 @@ class RecognitionModel(PythonModel):
         try:
             return self._pixels(image)
         except Exception as error:
-            place = "" if str(image).startswith("data:") else f" ({image})"
+            is_path = isinstance(image, str | Path) and not str(image).startswith("data:")
+            place = f" ({image})" if is_path else ""
             raise ValueError(f"image: row {number}{place} cannot be read: {error}") from error
 
     def _pixels(self, image: Any) -> np.ndarray[Any, Any]:

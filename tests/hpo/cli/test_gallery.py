@@ -73,7 +73,7 @@ def test_a_change_tells_how_it_gets_into_mlflows_registry(
             (run.store_dir / "mlflow.db").touch()
         assert main(["gallery", str(run), "--kind", "16-bit"]) == 0
         err = capsys.readouterr().err
-        assert (f"`{resume_command(run)}` registers this one" in err) == (is_mirrored and is_told)
+        assert (f"`{resume_command(run)}` registers it" in err) == (is_mirrored and is_told)
     assert main(["gallery", str(run)]) == 0
     assert capsys.readouterr().err == ""
 

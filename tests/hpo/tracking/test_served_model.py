@@ -201,7 +201,12 @@ def test_labels_are_those_of_a_prediction(tmp_path, matching):
         assert rows["labels"][index] == expected["labels"]
         assert rows["distances"][index] == pytest.approx(expected["distances"], abs=1e-4)
     (tmp_path / "cut.png").write_bytes(files[1].read_bytes()[:60])
-    for image, named in ((str(tmp_path / "cut.png"), rf" \({tmp_path}/cut.png\)"), ("data:,x", "")):
+    whole = files[1].read_bytes()  # no path and no URI
+    for image, named in (
+        (str(tmp_path / "cut.png"), rf" \({tmp_path}/cut.png\)"),
+        ("data:,x", ""),
+        (whole, ""),
+    ):
         frame = pd.DataFrame({"image": [str(files[0])] * 40 + [image]})
         with pytest.raises(ValueError, match=f"^image: row 40{named} cannot be read: "):
             serving.predict(None, frame, {})
