@@ -10,9 +10,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from search_spaces.design import cover, draw_column
-from search_spaces.dimensions import Choice, Dimension, Integer
+from search_spaces.dimensions import Choice, Dimension, Integer, Real
 from search_spaces.domains.number import Number
-from search_spaces.domains.options import Options
+from search_spaces.domains.options import Options, Ordinal
 from search_spaces.errors import PointError, nearest
 from search_spaces.parameter import Parameter, Pinned
 
@@ -309,8 +309,9 @@ class _Walk:
 
 def _values_of(parameter: Parameter, dimension: Dimension) -> Sequence[Any]:
     """Latents of a dimension of which each means something else; none where it is continuous."""
-    if isinstance(parameter.domain, Options):
-        return [labels[0] for labels in parameter.domain.labels_by_option]
+    domain = parameter.domain
+    if isinstance(domain, Options | Ordinal) and not isinstance(dimension, Real):
+        return [domain.encode(option, {})[0] for option in domain.options]
     if isinstance(dimension, Integer):
         return range(dimension.low, dimension.high + 1, dimension.step)
     return dimension.choices if isinstance(dimension, Choice) else ()
