@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from trainer.data.names import name_key
 from trainer.durable_files import link_or_copy, write_atomically
 from trainer.errors import CheckpointError, InfrastructureError
 from trainer.models.unpickle import CodeInFileError, load_restricted
@@ -100,10 +101,10 @@ def demand_classes(payload: Payload, class_names: Sequence[str], where: str) -> 
         CheckpointError: it is of other classes, or of another order.
     """
     held = list(payload["class_names"])
-    if held == list(class_names):
+    if list(map(name_key, held)) == list(map(name_key, class_names)):
         return
     pairs = enumerate(zip(held, class_names, strict=False), start=1)
-    unlike = ((n, old, new) for n, (old, new) in pairs if old != new)
+    unlike = ((n, old, new) for n, (old, new) in pairs if name_key(old) != name_key(new))
     shown = "".join(f" (number {n} was {old}, is {new})" for n, old, new in islice(unlike, 1))
     raise CheckpointError(
         f"{where}: must be of the {len(class_names)} classes that are trained on, in the same "

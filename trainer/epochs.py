@@ -17,6 +17,7 @@ import pytorch_lightning as pl
 from trainer import checkpoints, metrics
 from trainer.config.growing import areas, grows
 from trainer.distributed import from_first, share_statistics
+from trainer.durable_files import remove_drafts
 from trainer.embedding import embed, needed
 from trainer.errors import DivergedError
 from trainer.features.data import FeatureData
@@ -181,9 +182,13 @@ class EpochReporter(pl.Callback):
         self._step_saved = 0
 
     def replay(self) -> bool:
-        """Rewrite the status lines of a resumed run and report its epochs; False to stop."""
+        """Rewrite the status lines of a resumed run and report its epochs; False to stop.
+
+        What its process has left that was killed in writing a checkpoint goes.
+        """
         if not self._is_first:
             return True
+        remove_drafts((self._folder / checkpoints.LAST).parent)
         self._status.begin(self.history)
         return all(self._goes_on(entry, is_replayed=True) for entry in self.history)
 

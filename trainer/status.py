@@ -58,9 +58,9 @@ class StatusFiles:
 
     def _published(self, entry: dict[str, Any]) -> dict[str, Any]:
         done = entry["epoch"]
-        left = float(self._num_epochs - done)
-        if self._areas:
-            left = sum(self._areas[done:]) / self._areas[done - 1]
+        left: float = max(0, self._num_epochs - done)
+        if own := self._areas[done - 1 :]:  # a run that is resumed for fewer epochs had more
+            left = sum(own[1:]) / own[0]
         left *= entry["seconds"]
         return {
             **_dated("RUNNING", "Training loop in progress."),

@@ -30,7 +30,6 @@ from trainer.data.batches import build_data
 from trainer.data.value_range import with_value_range
 from trainer.devices import image_layout, pick_device, training_devices, wants_bf16
 from trainer.distributed import Rank, find_place
-from trainer.durable_files import remove_drafts
 from trainer.embedding import needed
 from trainer.epochs import CallersSigterm, EpochReporter, Report
 from trainer.errors import InfrastructureError, SpecError
@@ -144,8 +143,6 @@ class _Run:
     def go(self, path: Path | None, *, is_own: bool) -> dict[str, Any]:
         """Replay, train, and return the receipt."""
         payload, replaces_best = self.payload, False
-        if self.place.is_first:
-            remove_drafts((Path(self.spec.results_dir) / checkpoints.LAST).parent)
         if payload is not None and path is not None:
             if payload["loss_state"]:  # whose rows stand for classes, by number
                 classes = needed(self.data.train, "train_dataset").class_names

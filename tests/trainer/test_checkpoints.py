@@ -2,6 +2,7 @@ import json
 import pickle
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,14 @@ def test_a_run_that_was_moved_is_not_begun_anew_where_it_lay(tmp_path):
     with pytest.raises(InfrastructureError, match="cannot write the checkpoint: .* No such file"):
         checkpoints.save(payload(), [last])
     assert list(tmp_path.iterdir()) == [moved]
+
+
+def test_a_class_of_another_spelling_is_the_same_class_and_another_place_is_not():
+    """As names are after pictures were copied from a Mac."""
+    held = {"class_names": ["b", unicodedata.normalize("NFD", "café")]}
+    checkpoints.demand_classes(held, ["b", unicodedata.normalize("NFC", "café")], "x.ckpt")
+    with pytest.raises(CheckpointError, match=r"^x\.ckpt: must be of the 2 .*number 1 was b, is caf"):
+        checkpoints.demand_classes(held, held["class_names"][::-1], "x.ckpt")
 
 
 def test_a_full_disk_is_named_and_leaves_the_file_before_it(tmp_path):

@@ -83,12 +83,16 @@ def test_every_head_is_what_it_would_be_alone(folders, tmp_path):
     told = {name: [] for name in HEADS}
     names = list(HEADS)
     specs = [spec_of(folders, tmp_path / f"t{k}", own) for k, own in enumerate(HEADS.values())]
+    left = tmp_path / "t0" / "ckpt" / ".best.ckpt.4711.1.tmp"  # by a worker that was killed
+    left.parent.mkdir(parents=True)
+    left.touch()
     doing = []
     outcomes = fit_heads(
         specs,
         lambda k, entry: told[names[k]].append(entry) or True,
         lambda *what: doing.append(what),
     )
+    assert not left.exists()
     assert {what for what, _, _ in doing} == {"decoding pictures", "computing features", ""}
     assert doing[-1] == ("", 0, 0)
     for k, (name, own) in enumerate(HEADS.items()):

@@ -95,12 +95,18 @@ def test_lack_of_memory_is_named():
 
 
 @pytest.mark.parametrize(
-    ("areas", "left"), [((), "0:00:30"), ((0.25, 0.5, 1.0, 1.0, 1.0), "0:01:00")]
+    ("areas", "epoch", "left"),
+    [
+        ((), 2, "0:00:30"),
+        ((0.25, 0.5, 1.0, 1.0, 1.0), 2, "0:01:00"),
+        ((0.25, 0.5, 1.0, 1.0, 1.0), 5, "0:00:00"),
+        ((0.25, 0.5, 1.0, 1.0, 1.0), 7, "0:00:00"),  # resumed for fewer than it had
+    ],
 )
-def test_what_is_left_grows_with_the_pictures(tmp_path, areas, left):
-    """Three epochs: of ten seconds each, or of twenty where they took ten for half the area."""
+def test_what_is_left_grows_with_the_pictures(tmp_path, areas, epoch, left):
+    """Three epochs are, of ten seconds each, or of twenty where they took ten for half the area."""
     files = StatusFiles(tmp_path, 5, areas)
     files.begin([])
-    files.add({"epoch": 2, "value": 0.5, "seconds": 10.0})
+    files.add({"epoch": epoch, "value": 0.5, "seconds": 10.0})
     line = json.loads((tmp_path / "status.json").read_text().splitlines()[-1])
     assert line["eta"] == left
