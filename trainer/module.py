@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 import pytorch_lightning as pl
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from trainer.devices import image_layout
 from trainer.distributed import gathered
 from trainer.errors import DivergedError, SpecError
 from trainer.losses import build_loss
 from trainer.masked_losses import MaskedLoss
+from trainer.models.trunk import batch_norms
 from trainer.optim import build_optimizer, build_schedule, schedule_optimizer, top_groups
 
 if TYPE_CHECKING:
@@ -375,11 +375,6 @@ def _freeze(model: Recognizer, *, trunk: bool, embedder: bool) -> list[nn.Module
     for part in frozen:
         part.requires_grad_(requires_grad=False)
     return frozen
-
-
-def batch_norms(trunk: nn.Module) -> list[nn.Module]:
-    """Return the layers of a trunk that keep statistics over batches."""
-    return [part for part in trunk.modules() if isinstance(part, _BatchNorm)]
 
 
 def _kept_norms(model: Recognizer, backbone: str) -> list[nn.Module]:

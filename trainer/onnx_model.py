@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 INPUT = "input"
 OUTPUT = "fc_pred"
+NEWEST_TRACED_OPSET = 20
+"""Up to here the tracing exporter serves every opset as asked; the other one, which needs
+onnxscript, starts at 18."""
 MOST_BYTES = (1 << 31) - (1 << 24)
 """Of weights: a file is one message of protocol buffers, which holds less than 2 GiB in all."""
 
@@ -43,8 +46,8 @@ class OnnxModel:
             raise CheckpointError(f"{path}: no such ONNX file")
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
-        # Threads that spin while they wait take the cores from whoever else computes here.
         options.intra_op_num_threads = quota_cores() or 0  # 0: as many as the library chooses
+        # Threads that spin while they wait take the cores from whoever else computes here.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session = onnxruntime.InferenceSession(
@@ -119,16 +122,19 @@ def _decoded(text: str) -> Any:
         return text
 
 
-def demand_packages() -> None:
+def demand_packages(opset: int) -> None:
     """Look for the packages that an export needs, without importing one.
+
+    Args:
+        opset: that is asked of the file.
 
     Raises:
         InfrastructureError: naming those that are missing.
     """
-    names = ("onnx", "onnxruntime", "onnxscript")
+    names = ("onnx", "onnxruntime", *(("onnxscript",) if opset > NEWEST_TRACED_OPSET else ()))
     if missing := [name for name in names if find_spec(name) is None]:
         raise InfrastructureError(
-            f"{', '.join(missing)}: not installed, and a model is exported with it at the end; pip "
+            f"{', '.join(missing)}: not installed, and needed to export the model at the end; pip "
             "install 'hpo-recognition[all]'"
         )
 

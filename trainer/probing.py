@@ -55,7 +55,8 @@ def probe(spec: Spec | Mapping[str, Any]) -> dict[str, Any]:
     began = time.perf_counter()
     checked = checked_spec(spec)
     check_growth(checked)
-    demand_packages()  # its training would be for nothing without an export
+    # Its training would be for nothing without an export.
+    demand_packages(checked.export.opset_version)
     device = pick_device(*checked.train.gpu_ids)
     free, total = _memory_mib(device)
     with isolated(checked, device):

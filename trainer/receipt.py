@@ -26,8 +26,8 @@ from trainer.losses import read_loss, without_memory
 from trainer.models.fan import FAN_SIZES, FanHybrid
 from trainer.models.heads import ResidualHead
 from trainer.models.pooling import gem_parameters
+from trainer.models.trunk import batch_norms
 from trainer.models.vit import SWIGLU_WIDTH
-from trainer.module import batch_norms
 from trainer.optim import MOMENTUM_OPTIMIZERS, top_groups
 
 if TYPE_CHECKING:

@@ -46,7 +46,9 @@ def test_a_class_of_another_spelling_is_the_same_class_and_another_place_is_not(
     """As names are after pictures were copied from a Mac."""
     held = {"class_names": ["b", unicodedata.normalize("NFD", "café")]}
     checkpoints.demand_classes(held, ["b", unicodedata.normalize("NFC", "café")], "x.ckpt")
-    with pytest.raises(CheckpointError, match=r"^x\.ckpt: must be of the 2 .*number 1 was b, is caf"):
+    with pytest.raises(
+        CheckpointError, match=r"^x\.ckpt: must be of the 2 .*number 1 was b, is caf"
+    ):
         checkpoints.demand_classes(held, held["class_names"][::-1], "x.ckpt")
 
 

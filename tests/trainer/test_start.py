@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from trainer.models.recognizer import build_recognizer
+from trainer.models.trunk import batch_norms
 from trainer.models.weight_sources import INSTALLED, installed_file
-from trainer.module import RecognitionModule, batch_norms
+from trainer.module import RecognitionModule
 from trainer.session import TRAINER
 from trainer.spec import parse_spec
 from trainer.start import (

@@ -35,7 +35,14 @@ from trainer.gallery import GalleryIndex, build_gallery, model_digest, picture_d
 from trainer.gallery_file import begin
 from trainer.isolation import memory_errors_named, released
 from trainer.models.weight_sources import without_folders
-from trainer.onnx_model import INPUT, OUTPUT, OnnxModel, add_metadata, refuse_large
+from trainer.onnx_model import (
+    INPUT,
+    NEWEST_TRACED_OPSET,
+    OUTPUT,
+    OnnxModel,
+    add_metadata,
+    refuse_large,
+)
 from trainer.spec import action_dir, flatten
 from trainer.unknowns import Queries
 
@@ -46,9 +53,6 @@ if TYPE_CHECKING:
 
 ONNX = "model.onnx"
 GALLERY = "gallery.npz"
-NEWEST_TRACED_OPSET = 20
-"""Up to here the tracing exporter serves every opset as asked; the other one starts at 18."""
-
 _CHECK_BATCH = 32
 _GENERATED_IMAGES = 16
 _MODEL_FACTS = ("backbone", "input_height", "input_width", "input_channels")
@@ -190,7 +194,7 @@ def _trained_with(spec: Any) -> dict[str, Any]:
     return {
         key: without_folders(value) if key in weights and value else value
         for key, value in flatten(kept).items()
-        if key not in places and ".val_dataset" not in key
+        if key not in places
     }
 
 

@@ -28,6 +28,7 @@ from trainer.actions.calibration import (
 )
 from trainer.actions.half import share_of_weights, to_half
 from trainer.actions.scoring import Score, Scorer, make_scorer
+from trainer.data.names import name_bytes
 from trainer.durable_files import write_atomically, write_text
 from trainer.errors import DataError
 from trainer.gallery import model_digest
@@ -317,11 +318,7 @@ def _digest_of(files: Sequence[Path]) -> str:
     digest = hashlib.blake2b(digest_size=16)
     for path in files:
         facts = path.stat()
-        digest.update(
-            f"{path.resolve()}\0{facts.st_size}\0{facts.st_mtime_ns}\0".encode(
-                "utf-8", "surrogateescape"
-            )
-        )
+        digest.update(name_bytes(f"{path.resolve()}|{facts.st_size}|{facts.st_mtime_ns}\n"))
     return digest.hexdigest()
 
 

@@ -192,9 +192,14 @@ def timm_facts(model: str, image_size: tuple[int, int], in_channels: int) -> Tim
         takes_smaller=takes_smaller,
         num_features=int(out.shape[1]),
         has_layer_norm=any(isinstance(layer, _LAYER_NORMS) for layer in probe.modules()),
-        has_batch_norm=any(isinstance(layer, _BatchNorm) for layer in probe.modules()),
+        has_batch_norm=bool(batch_norms(probe)),
         has_layers=hasattr(probe, "group_matcher"),
     )
+
+
+def batch_norms(trunk: nn.Module) -> list[nn.Module]:
+    """Return the layers of a trunk that keep statistics over batches."""
+    return [part for part in trunk.modules() if isinstance(part, _BatchNorm)]
 
 
 def _runs(probe: nn.Module, in_channels: int, image_size: tuple[int, int]) -> bool:

@@ -12,10 +12,9 @@ from torch import nn
 from trainer.config.model import BACKBONES
 from trainer.errors import SpecError
 from trainer.models import weight_facts
-from trainer.models.trunk import create_trunk
+from trainer.models.trunk import batch_norms, create_trunk
 from trainer.models.trunk_facts import TrunkFacts, trunk_facts
 from trainer.models.weight_sources import INSTALLED
-from trainer.module import batch_norms
 
 LITES = [f"timm/{known.timm_model}" for known in INSTALLED.values()]
 
