@@ -6,7 +6,7 @@ import argparse
 
 from hpo.cli.run_flags import add_run_argument, chosen_run, print_json
 from hpo.console.last_page import render_value
-from hpo.core.text import metric_word
+from hpo.core.text import metric_word, printable
 from hpo.core.ties import FOUND
 
 HELP = "show the best trial and where its files are"
@@ -44,9 +44,9 @@ def run(args: argparse.Namespace) -> int:
     word = metric_word(best.get("metric") or state.get("metric", ""))
     print(f"trial {best['trial']}: {word} {best['value']:.4f}{found}")
     for line in winner_story(best):
-        print(f"  {line}")
+        print(f"  {printable(line)}")
     for name, value in best["params"].items():
-        print(f"  {name} = {render_value(value)}")
+        print(printable(f"  {name} = {render_value(value)}"))
     for name in ("spec", "checkpoint", "onnx", "gallery"):
         if best.get(name):
             print(f"{name:<11} {best[name]}")

@@ -18,7 +18,7 @@ from hpo.cli.run_flags import (
     print_table,
 )
 from hpo.core.errors import SpecError
-from hpo.core.text import count_of
+from hpo.core.text import count_of, printable
 
 if TYPE_CHECKING:
     from hpo.run.run_dir import RunDir
@@ -250,12 +250,12 @@ def _change(chosen: RunDir, args: argparse.Namespace) -> Iterator[tuple[str, dic
 def _print_changes(changes: Mapping[str, Mapping[str, Any]], stream: TextIO) -> None:
     """Print what was changed; what was passed over and refused meanwhile goes to stderr."""
     for line in _lines(changes) if changes else ():
-        print(line, file=stream)
+        print(printable(line), file=stream)
     for told in changes.values():
         for note in told.get("notes", ()):
-            print(f"note    {note}", file=sys.stderr)
+            print(printable(f"note    {note}"), file=sys.stderr)
         for row in told.get("errors", ()):
-            print(f"{row['image']}: {row['error']}", file=sys.stderr)
+            print(printable(f"{row['image']}: {row['error']}"), file=sys.stderr)
 
 
 def _lines(changes: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:

@@ -211,9 +211,9 @@ def _print_rows(rows: Sequence[dict[str, Any]], labelling: Labelling, failed: in
     """Print labels on stdout; what has none, and what was skipped, on stderr."""
     for row in rows:
         if "error" in row:
-            print(f"{row['image']}: {row['error']}", file=sys.stderr)
+            print(printable(f"{row['image']}: {row['error']}"), file=sys.stderr)
         else:
-            print(f"{printable(row['image'])}: {_words(row)}")
+            print(printable(f"{row['image']}: {_words(row)}"))
     for note in labelling.notes:
         print(note, file=sys.stderr)
     if failed:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo.core.errors import HpoError, NoRunError, SpecError
+from hpo.core.text import printable
 
 if TYPE_CHECKING:
     from hpo.run.run_dir import RunDir
@@ -260,7 +261,11 @@ def print_json(data: Any) -> None:
 
 
 def print_table(header: list[str], rows: list[list[str]]) -> None:
-    """Print an aligned table; numbers to the right, words to the left."""
+    """Print an aligned table; numbers to the right, words to the left.
+
+    Names may come from other people's files: what would move a terminal's cursor is spelt out.
+    """
+    rows = [[printable(str(cell)) for cell in row] for row in rows]
     widths = [max(len(str(row[i])) for row in [header, *rows]) for i in range(len(header))]
     for row in [header, *rows]:
         cells = [

@@ -120,3 +120,5 @@ def test_a_far_picture_is_unknown_also_where_the_nearest_class_is_called_so(hpo,
     assert "\nfits.png: unknown (0.000)\n" in out
     assert "1 of 2 are unknown" in err
     assert "unknown" not in json.loads(hpo(*words, "--json")[1])[0]
+    np.savez(file, **kept | {"class_names": [f"hue{i}\x1b]0;mine\x07" for i in range(8)]})
+    assert hpo(*words)[1].splitlines()[1] == "fits.png: hue2\\x1b]0;mine\\x07 (0.000)"

@@ -47,6 +47,16 @@ def test_numbers_stand_right_and_words_left(capsys):
     )  # fmt: skip
 
 
+def test_names_of_others_move_no_cursor_of_a_terminal(capsys):
+    print_table(["CLASS", "N"], [["red\x1b]0;mine\x07", 3], ["lime\n", 4], ["grün", 5]])
+    assert capsys.readouterr().out == (
+        "CLASS               N\n"
+        "red\\x1b]0;mine\\x07  3\n"
+        "lime\\x0a            4\n"
+        "grün                5\n"
+    )
+
+
 @pytest.fixture
 def shelf(tmp_path, monkeypatch):
     """A finished run that this machine remembers, called from a folder without any."""
