@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hpo.core.addresses import refuse_password, short_name, shown_address
 from hpo.core.durable_files import write_atomically
 from hpo.core.errors import DataError, HpoError, MachineError, RunError, SpecError
 from hpo.core.event_json import from_dict
@@ -166,6 +167,8 @@ def resolve_sources(study: StudySpec, trainer: Trainer, kept: Path | None = None
         kept: where it keeps what it makes; None means its `kept_folder`.
     """
     data = study.data
+    for place in filter(None, (data.folder, *data.splits.values())):
+        refuse_password(place)
     kept = kept or kept_folder(trainer)
     with as_user_errors():
         if data.is_default:
@@ -174,9 +177,8 @@ def resolve_sources(study: StudySpec, trainer: Trainer, kept: Path | None = None
         if data.group_by:
             demand(trainer, SourceSettler)
         if data.folder:
-            name = f"{Path(data.folder).name}-{study.search.seed}"
-            name = f"{name}-disjoint" if data.class_disjoint else name
-            out = kept / "splits" / name
+            name = f"{short_name(data.folder)}-{study.search.seed}"
+            out = kept / "splits" / (f"{name}-disjoint" if data.class_disjoint else name)
             return dict(
                 trainer.split_data(
                     anchored_path(data.folder, Path.cwd()),
@@ -199,8 +201,9 @@ def named_sources(study: StudySpec, plan: StudyPlan) -> dict[str, str]:
     if study.data.is_default:
         return {"train": f"embedded data set (seed {study.search.seed})"}
     if study.data.folder:
-        return {"all": study.data.folder}
-    return {**plan.sources, **study.data.splits}
+        return {"all": shown_address(study.data.folder)}
+    sources = {**plan.sources, **study.data.splits}
+    return {name: shown_address(place) for name, place in sources.items()}
 
 
 def build_base_spec(

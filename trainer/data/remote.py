@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -12,10 +13,13 @@ if TYPE_CHECKING:
 
 _Result = TypeVar("_Result")
 
+_LONGEST_NAME = 60
+"""Signs of what is fetched; no file system takes more than 255 bytes."""
 _DENIED = (
     *("credential", "forbidden", "access denied", "accessdenied", "unauthorized"),
     *("401", "403", "token"),
 )
+_PASSWORD = re.compile(r"(://[^/@:]*):[^/]*@")
 
 
 def fingerprint(uri: str) -> str:
@@ -28,9 +32,16 @@ def fingerprint(uri: str) -> str:
         Names, sizes and, where the store tells, tags or times.
 
     Raises:
-        DataError: nothing is there, or the scheme is unknown.
+        DataError: nothing is there, the scheme is unknown, or the address holds a password.
         CredentialError: refused, or the store's package is missing.
     """
+    if _PASSWORD.search(uri):
+        shown = _PASSWORD.sub(r"\1@", uri).partition("?")[0]
+        raise DataError(
+            f"{shown}: must be given without the password that was in it, as "
+            "it would be kept; give the password in the environment, by the name that fsspec "
+            "reads, such as FSSPEC_FTP_PASSWORD"
+        )
     return _guarded(uri, lambda: _describe(*_open(uri)))
 
 
@@ -70,7 +81,7 @@ def _stamp(entry: dict[str, Any]) -> str:
 def _copy(filesystem: Any, path: str, target: Path) -> Path:
     target.mkdir(parents=True)
     base = path.rstrip("/")
-    destination = target / base.rsplit("/", 1)[-1]
+    destination = target / base.rsplit("/", 1)[-1].partition("?")[0][-_LONGEST_NAME:]
     if filesystem.isfile(path):
         filesystem.get_file(path, str(destination))
         return destination
@@ -85,14 +96,16 @@ def _copy(filesystem: Any, path: str, target: Path) -> Path:
 
 def _guarded(uri: str, work: Callable[[], _Result]) -> _Result:
     """Say in one line what is wrong: the package, the credentials, or the address itself."""
+    shown = uri.partition("?")[0]  # a signature may follow
     try:
         return work()
     except ImportError as error:
-        raise CredentialError(f"{uri}: {' '.join(str(error).split())}") from error
+        raise CredentialError(f"{shown}: {' '.join(str(error).split())}") from error
     except FileNotFoundError as error:
-        raise DataError(f"{uri}: nothing there") from error
+        raise DataError(f"{shown}: nothing there") from error
     except Exception as error:  # every store has its own exception types
         text = " ".join(str(error).split()) or type(error).__name__
+        text = text.replace(uri, shown)
         if text.startswith("Protocol not known"):
             text = "no such kind of address; give a folder, an archive or s3://bucket/path"
         if "Unable to locate credentials" in text:
@@ -102,4 +115,4 @@ def _guarded(uri: str, work: Callable[[], _Result]) -> _Result:
         is_denied = isinstance(error, PermissionError) or any(
             word in f"{type(error).__name__} {text}".lower() for word in _DENIED
         )
-        raise (CredentialError if is_denied else DataError)(f"{uri}: {text}") from error
+        raise (CredentialError if is_denied else DataError)(f"{shown}: {text}") from error

@@ -147,6 +147,13 @@ def test_one_folder_is_split(tmp_path):
     }
 
 
+@pytest.mark.parametrize("name", ["folder", "query"])
+def test_an_address_with_a_password_is_refused_before_anything_is_written(name):
+    study = quick_study(data=replace(DataSources(), **{name: "ftp://bob:secret@h/x.zip"}))
+    with pytest.raises(SpecError, match="^ftp://bob@h/x.zip: must be given without the password"):
+        resolve_sources(study, TRAINER)
+
+
 def test_given_sources_are_absolute_and_addresses_are_left_alone(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     data = DataSources(train="a", reference="s3://bucket/r", query="file:///q", test_query="b/../t")

@@ -71,6 +71,20 @@ def test_wrong_addresses_are_named(store, uri, message):
     assert str(caught.value).startswith(uri)
 
 
+def test_a_password_in_an_address_is_refused_and_not_repeated():
+    with pytest.raises(DataError, match=r"^ftp://bob@h/x.zip: must be given without") as caught:
+        fingerprint("ftp://bob:secret@h/x.zip?sig=secret")
+    assert "secret" not in str(caught.value)
+
+
+def test_a_signed_address_is_fetched_and_its_signature_not_told(store, tmp_path):
+    uri = "memory://bucket/set.zip?X-Amz-Signature=" + "a" * 300
+    store.pipe("/" + uri.partition("://")[2], b"PK")
+    assert fetch(uri, tmp_path / "fetched") == tmp_path / "fetched" / "set.zip"
+    with pytest.raises(DataError, match=r"^memory://none: nothing there$"):
+        fingerprint("memory://none?X-Amz-Signature=aa")
+
+
 @pytest.mark.parametrize(
     "error",
     [PermissionError("no"), OSError("Forbidden: 403"), ValueError("Unable to locate credentials")],
