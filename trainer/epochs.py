@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytorch_lightning as pl
 
 from trainer import checkpoints, metrics
-from trainer.config.growing import areas, grows
+from trainer.config.growing import areas
 from trainer.distributed import from_first, share_statistics
 from trainer.durable_files import remove_drafts
 from trainer.embedding import embed, needed
@@ -171,9 +171,7 @@ class EpochReporter(pl.Callback):
         self._receipt: Callable[[], dict[str, Any]] | None = receipt
         self._use_bf16 = use_bf16
         self._folder = Path(spec.results_dir)
-        self._status = StatusFiles(
-            self._folder, spec.train.num_epochs, areas(spec) if grows(spec) else ()
-        )
+        self._status = StatusFiles(self._folder, spec.train.num_epochs, areas(spec))
         # Epochs on features take less time than their checkpoints.
         interval_s = _FEATURES_INTERVAL_S if isinstance(data, FeatureData) else 0.0
         self._writer = checkpoints.CheckpointWriter(interval_s)

@@ -68,12 +68,11 @@ def probe(spec: Spec | Mapping[str, Any]) -> dict[str, Any]:
         use_bf16 = wants_bf16(checked.train.precision, device)
         load_features(data, module, use_bf16=use_bf16)
         step_s = _time_steps(module, data, device, use_bf16=use_bf16)
-        area = 1.0 if isinstance(data, FeatureData) else mean_area(checked)
         train = checked.train
         share = -(-train.num_epochs // train.validation_interval) / train.num_epochs
         validation_s = share * _time_validation(module, data, checked, use_bf16=use_bf16)
         return {
-            "seconds_per_epoch": step_s * data.num_batches * area + validation_s,
+            "seconds_per_epoch": step_s * data.num_batches * mean_area(checked) + validation_s,
             "validation_seconds": validation_s,
             "images_per_s": checked.train.batch_size / step_s,
             "peak_memory_mib": peak_memory_mib(device),

@@ -31,7 +31,7 @@ class StatusFiles:
     Args:
         folder: the run's own folder.
         num_epochs: epochs that the run is to have.
-        areas: share of a whole picture that each epoch's have, where pictures grow.
+        areas: share of a whole picture that each epoch's have.
     """
 
     def __init__(self, folder: Path, num_epochs: int, areas: Sequence[float] = ()) -> None:

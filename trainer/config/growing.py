@@ -23,9 +23,9 @@ LEAST = 32
 def picture_sizes(spec: Spec) -> tuple[tuple[int, int], ...]:
     """Return height and width of training pictures in each epoch; in the last, the input's own.
 
-    The sides grow evenly from `dataset.first_size` times the input's.
+    The sides grow evenly from `dataset.first_size` times the input's, where they grow.
     """
-    first, num_epochs = spec.dataset.first_size, spec.train.num_epochs
+    first, num_epochs = spec.dataset.first_size if grows(spec) else 1.0, spec.train.num_epochs
     whole = spec.model.input_height, spec.model.input_width
     steps = max(1, num_epochs - 1)
     shares = (first + (1.0 - first) * epoch / steps for epoch in range(num_epochs - 1))

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from trainer.config.growing import mean_area, picture_sizes
+from trainer.errors import SpecError
 from trainer.spec import parse_spec
 
 
@@ -43,6 +44,17 @@ def test_small_inputs_stay_as_they_are(first):
 
 def test_without_growth_all_epochs_are_alike():
     assert picture_sizes(spec_of(1.0, 3, height=100, width=70)) == ((100, 70),) * 3
+
+
+def test_pictures_that_features_are_computed_of_are_whole():
+    """What is refused beside them goes by that: a kernel of 61 is too large for 32 px alone."""
+    frozen = {"train.train_trunk": False, "dataset.first_size": 0.1, "train.num_epochs": 3}
+    kernel = {"dataset.gaussian_blur.kernel": [61, 61], "model.input_height": 64}
+    given = frozen | kernel | {"model.input_width": 64, "model.backbone": "timm/resnet18"}
+    spec = parse_spec(given, "train", is_complete=False)
+    assert picture_sizes(spec) == ((64, 64),) * 3
+    with pytest.raises(SpecError, match=r"no larger than the picture \(32\)"):
+        parse_spec(given | {"train.train_trunk": True}, "train", is_complete=False)
 
 
 def test_the_mean_area_is_that_of_all_epochs():
