@@ -12,6 +12,7 @@ scores differ by from the model's own is kept with the queries of its gallery, a
 from __future__ import annotations
 
 import math
+import re
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -47,6 +48,8 @@ FOLDS = 2
 HEAD_EPOCHS = 20
 """Of a head that the model began with, where the checkpoint that held it is gone."""
 _SCORES = "scores.npz"
+_TRAININGS = re.compile(r"[0-9a-f]{16}-\d+")
+"""Names of the folders that trainings are kept in."""
 _SEED = 0
 
 
@@ -98,7 +101,8 @@ class CrossTraining:
         """
         mine = work / f"{model_digest(self._checkpoint)[:16]}-{len(self.folds)}"
         for other in set(work.glob("*")) - {mine}:
-            shutil.rmtree(other)
+            if _TRAININGS.fullmatch(other.name) and other.is_dir() and not other.is_symlink():
+                shutil.rmtree(other)
         names, own_Q = self._scores(self._checkpoint, frozenset())
         _same_queries(self._gallery, GalleryIndex.load(self._gallery), names)
         keys_Q = np.array([name_key(name) for name in names])

@@ -45,6 +45,7 @@ from hpo.core.text import metric_word, shell_word
 from hpo.core.trial import TrialRecord, TrialState
 from hpo.core.yaml_io import to_yaml
 from hpo.results.handoff import HandoffError, export_trial, winner_facts, write_report
+from hpo.run.checkpoint_retention import remove_checkpoints
 from hpo.run.checkpoints import best_checkpoint
 from hpo.run.ledger import Ledger
 from hpo.run.next_commands import search_on
@@ -288,4 +289,5 @@ def _delete_others(session: Ending) -> None:
     needed = session.needed_trials()
     for trial in session.ledger.trials():
         if trial.number not in needed and trial.state is not TrialState.RUNNING:
-            shutil.rmtree(session.run.trial_dir(trial.number) / "ckpt", ignore_errors=True)
+            with contextlib.suppress(OSError):
+                remove_checkpoints(session.run, trial.number)

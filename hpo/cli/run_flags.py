@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import sys
 from collections.abc import Callable
@@ -256,8 +255,9 @@ def print_run(args: argparse.Namespace, chosen: RunDir) -> None:
 
 def print_json(data: Any) -> None:
     """Print one JSON document."""
-    json.dump(data, sys.stdout, indent=1, default=str)
-    print()
+    from hpo.core.event_json import strict_json
+
+    print(strict_json(data, indent=1))
 
 
 def print_table(header: list[str], rows: list[list[str]]) -> None:

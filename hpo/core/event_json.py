@@ -37,11 +37,16 @@ _BY_NAME = {kind.name: kind for kind in EVENTS}
 
 def to_json(event: Event) -> str:
     """One event as a line of strict JSON; a number that JSON does not know becomes null."""
-    data = to_dict(event)
+    return strict_json(to_dict(event))
+
+
+def strict_json(data: Any, indent: int | None = None) -> str:
+    """Plain data as JSON that any reader takes; a number that it does not know becomes null."""
+    how: dict[str, Any] = {"indent": indent, "allow_nan": False, "default": str}
     try:
-        return json.dumps(data, allow_nan=False, default=str)
+        return json.dumps(data, **how)
     except ValueError:
-        return json.dumps(_finite(data), allow_nan=False, default=str)
+        return json.dumps(_finite(data), **how)
 
 
 def to_dict(event: Event) -> dict[str, Any]:
@@ -167,6 +172,6 @@ def _finite(value: Any) -> Any:
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
         return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [_finite(item) for item in value]
     return value

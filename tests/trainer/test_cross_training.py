@@ -159,9 +159,13 @@ def test_finished_trainings_are_not_made_again(best, tmp_path):
     assert CrossTraining(best).calibrate(tmp_path / "work", again, quiet)["trainings"] == 1
     assert np.array_equal(GalleryIndex.load(best / "gallery.npz").queries.shift_Q, shifts)
     # Others than these are of no more use.
+    (tmp_path / "work" / ".DS_Store").touch()  # and what is not ours stays
+    (tmp_path / "work" / "notes").mkdir()
     with pytest.raises(KeyboardInterrupt):
         CrossTraining(best, 3).calibrate(tmp_path / "work", Fits(tmp_path, fails_at=0), quiet)
-    assert [path.name[-2:] for path in (tmp_path / "work").iterdir()] == ["-3"]
+    left = sorted(path.name[-9:] for path in (tmp_path / "work").iterdir())
+    assert [name[-2:] for name in left if name not in {".DS_Store", "notes"}] == ["-3"]
+    assert len(left) == 3
 
 
 def test_a_training_that_was_cut_off_goes_on_from_its_last_epoch(best, tmp_path):

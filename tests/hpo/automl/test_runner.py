@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -519,10 +520,17 @@ def test_the_published_default_metric_is_warned_about(run):
 def test_intermediate_checkpoints_are_deleted_where_that_is_asked(run, is_asked_later):
     asked = {"automl_delete_intermediate_ckpt": True}
     result = run(settings={} if is_asked_later else asked)
+    trials = Path(result["workspace_path"], "trials")
+    linked = ""
     if is_asked_later:  # once the search is over
+        ours = sorted(trials.glob("*/ckpt"))
+        folder = next(path for path in ours if int(path.parent.name) != result["best"]["rec_id"])
+        linked = folder.parent.name  # to another disk, whose files are left alone
+        shutil.move(folder, trials.parent / "elsewhere")
+        folder.symlink_to(trials.parent / "elsewhere")
         result = run(workspace_path=result["workspace_path"], resume=True, settings=asked)
-    kept = sorted(p.parent.name for p in Path(result["workspace_path"]).glob("trials/*/ckpt"))
-    assert kept == [f"{result['best']['rec_id']:04d}"]
+    kept = sorted(p.parent.name for p in trials.glob("*/ckpt") if not (p / "removed.txt").is_file())
+    assert kept == sorted(filter(None, [f"{result['best']['rec_id']:04d}", linked]))
 
 
 LENGTHS = {"algorithm": "hyperband", "automl_max_epochs": 4, "automl_reduction_factor": 2}

@@ -38,6 +38,14 @@ def test_json_takes_what_has_a_text_form(capsys, tmp_path):
     assert json.loads(capsys.readouterr().out) == {"path": str(tmp_path), "n": [1, 2.5, None]}
 
 
+def test_json_holds_no_number_that_other_readers_refuse(capsys):
+    print_json({"loss": float("nan"), "rows": [(float("-inf"), 2.5)]})
+    assert json.loads(capsys.readouterr().out, parse_constant=pytest.fail) == {
+        "loss": None,
+        "rows": [[None, 2.5]],
+    }
+
+
 def test_numbers_stand_right_and_words_left(capsys):
     print_table(["NAME", "N", ""], [["a", "5", "note"], ["longer", "1000", ""]])
     assert capsys.readouterr().out == (
