@@ -150,15 +150,21 @@ def _serve(
 ) -> None:
     import uvicorn
 
-    from hpo.serving.app import ServerSettings, build_app
+    from hpo.serving.app import MOST_HELD, ServerSettings, build_app
+    from hpo.serving.connections import with_limit
 
+    most = round(args.max_mb * 1e6)
     settings = ServerSettings(
-        token=token, max_bytes=round(args.max_mb * 1e6), timeout_s=args.timeout
+        token=token,
+        max_bytes=most,
+        max_held_bytes=max(most, MOST_HELD),
+        timeout_s=args.timeout,
     )
     if args.yes_expose:
         settings = replace(settings, hosts=("*",))
     config = uvicorn.Config(
         build_app(service, settings),
+        http=with_limit(args.timeout),
         log_level="warning",
         access_log=False,
         limit_concurrency=256,

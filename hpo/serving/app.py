@@ -19,8 +19,9 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib import resources
@@ -44,6 +45,8 @@ from hpo.serving.service import ConflictError, NoSuchClassError, PictureService
 
 _Result = TypeVar("_Result")
 
+MOST_HELD = 500_000_000
+"""Bytes of pictures that requests hold at a time, unless one may have more."""
 _MOST_MATCHES = 50
 _REFUSALS = {
     "int_parsing": "must be a whole number",
@@ -94,6 +97,8 @@ class ServerSettings:
     """What changes must bring along, as `Authorization: Bearer TOKEN`."""
     max_bytes: int = 20_000_000
     """Of a picture."""
+    max_held_bytes: int = MOST_HELD
+    """Of all pictures that requests hold at a time."""
     timeout_s: float = 30.0
     """For a picture to arrive, and again for the answer."""
     hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "::1")
@@ -164,6 +169,7 @@ class _Work:
         self.service = service
         self.settings = settings
         self._threads = ThreadPoolExecutor(2 * count_cpus())
+        self._held = 0
 
     async def run(self, task: Callable[[], _Result], *, is_change: bool = False) -> _Result:
         """Run in a thread, within the time limit.
@@ -180,29 +186,41 @@ class _Work:
             raise HTTPException(503, f"no answer within {limit}; try again later")
         return await answer
 
-    async def picture(self, request: Request) -> bytes:
-        """Receive a picture, as far as it keeps to size and time."""
+    @asynccontextmanager
+    async def picture(self, request: Request) -> AsyncIterator[bytes]:
+        """Receive a picture; it counts as held until this is left."""
+        data = bytearray()
+        try:
+            await self._receive(request, data)
+            if not data:
+                raise HTTPException(422, "the body must be a picture, and is empty")
+            kind = request.headers.get("content-type", "")
+            is_plain = not is_form(kind)
+            yield bytes(data) if is_plain else await self.run(partial(file_of_form, kind, data))
+        finally:
+            self._held -= len(data)
+
+    async def _receive(self, request: Request, data: bytearray) -> None:
+        """Fill `data`, as far as it keeps to size and time."""
         most = self.settings.max_bytes
         too_large = HTTPException(413, f"a picture may have {most} bytes at most")
         told = request.headers.get("content-length", "")
         if told.isdigit() and int(told) > most:
             raise too_large
-        data = bytearray()
         try:
             async with asyncio.timeout(self.settings.timeout_s):
                 async for chunk in request.stream():
                     data += chunk
+                    self._held += len(chunk)
                     if len(data) > most:
                         raise too_large
+                    if self._held > self.settings.max_held_bytes:
+                        raise HTTPException(503, "too many pictures at a time; try again later")
         except TimeoutError as error:
             limit = f"{self.settings.timeout_s:g} s"
             raise HTTPException(408, f"the picture did not arrive within {limit}") from error
         except ClientDisconnect as error:  # nobody is left to read the answer
             raise HTTPException(400, "the picture did not arrive as a whole") from error
-        if not data:
-            raise HTTPException(422, "the body must be a picture, and is empty")
-        kind = request.headers.get("content-type", "")
-        return await self.run(partial(file_of_form, kind, data)) if is_form(kind) else bytes(data)
 
     def demand_token(self, authorization: str) -> None:
         """Refuse who does not bring the token."""
@@ -230,8 +248,8 @@ def _add_labelling(app: FastAPI, work: _Work) -> None:
         topk: Annotated[int, Query(ge=1, le=_MOST_MATCHES, description="matches to list")] = 5,
         name: _Name = "picture",
     ) -> dict[str, Any]:
-        data = await work.picture(request)
-        return await work.run(partial(service.label, data, name, topk))
+        async with work.picture(request) as data:
+            return await work.run(partial(service.label, data, name, topk))
 
     @app.get("/classes", summary="Classes of the gallery, and how many pictures each has")
     async def classes() -> dict[str, int]:
@@ -248,8 +266,8 @@ def _add_changes(app: FastAPI, work: _Work) -> None:
         request: Request, label: str, name: _Name = "picture", authorization: _Authorization = ""
     ) -> dict[str, Any]:
         work.demand_token(authorization)
-        data = await work.picture(request)
-        return await work.run(partial(service.add, label, data, name), is_change=True)
+        async with work.picture(request) as data:
+            return await work.run(partial(service.add, label, data, name), is_change=True)
 
     @app.delete("/classes/{label:name}", summary="Take a class out")
     async def remove(label: str, authorization: _Authorization = "") -> dict[str, Any]:

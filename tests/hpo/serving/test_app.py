@@ -183,6 +183,23 @@ def test_pictures_of_too_many_bytes_are_refused_told_or_not(serve):
     assert answer.json() == {"error": "a picture may have 1000 bytes at most"}
 
 
+def test_pictures_that_would_fill_memory_together_are_refused_and_forgotten(serve):
+    url = serve(max_held_bytes=1000)
+    host, port = url.removeprefix("http://").split(":")
+    for _ in range(2):
+        assert WEB.post(f"{url}/label", data=b"x" * 900).status_code == 422  # no picture
+    with socket.create_connection((host, int(port))) as slow:
+        slow.sendall(b"POST /label HTTP/1.1\r\nHost: localhost\r\nContent-Length: 900\r\n\r\n")
+        slow.sendall(b"x" * 800)
+        time.sleep(0.2)
+        answer = WEB.post(f"{url}/label", data=b"x" * 900)
+        assert answer.status_code == 503
+        assert answer.json() == {"error": "too many pictures at a time; try again later"}
+        slow.sendall(b"x" * 100)
+        assert b"422" in slow.recv(1000)
+    assert WEB.post(f"{url}/label", data=b"x" * 900).status_code == 422
+
+
 def test_a_picture_that_does_not_arrive_is_not_waited_for(serve):
     host, port = serve(timeout_s=0.3).removeprefix("http://").split(":")
     began = time.monotonic()
