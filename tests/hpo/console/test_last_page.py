@@ -125,10 +125,11 @@ def test_what_was_expected_and_why_it_ended():
 
 
 def test_a_search_that_gave_up_says_so_and_how_to_go_on():
-    assert page(Seen(resume="hpo resume '/a run'"), ended_because="train: no images")[-2:] == [
-        "gave up   train: no images",
-        "          go on, once that is mended: hpo resume '/a run'",
-    ]
+    for resume, told in (("hpo resume /r --force",) * 2, ("", "hpo resume '/a run'")):
+        assert page(Seen(resume=resume), ended_because="train: no images")[-2:] == [
+            "gave up   train: no images",
+            f"          go on, once that is mended: {told}",
+        ]
     assert page(ended_because="algorithm")[-1] == (
         "ended     the algorithm has no more trials to propose"
     )
