@@ -131,14 +131,18 @@ def whole_command(template: str, spec: Mapping[str, Any], form: str, name: str) 
     Raises:
         SpecError: when the spec cannot be written in this format.
     """
-    folder = f"/tmp/hpo-{name}"  # noqa: S108 - inside the job's own container
+    folder = f"/tmp/hpo-{name}"  # noqa: S108 - the job's container has it, or this machine
     file = f"{folder}/spec.{form}"
     text = render_spec(spec, form)
     end = _END
     while end in text:
         end += "_"
     command = template.replace(_CONFIG_PATH, shlex.quote(file))
+    place = shlex.quote(folder)
+    said = shlex.quote(f"{folder}: must be a folder of yours, and is a link or another user's")
+    # Another user of the machine may have put something there, as its name can be guessed.
     return (
-        f"mkdir -p {shlex.quote(folder)} && cat > {shlex.quote(file)} <<\\{end}\n"
-        f"{text.rstrip(chr(10))}\n{end}\n{command}"
+        f"mkdir -p -m 700 {place}; [ -O {place} ] && [ ! -h {place} ] || "
+        f"{{ echo {said} >&2; exit 1; }}; "
+        f"cat > {shlex.quote(file)} <<\\{end}\n{text.rstrip(chr(10))}\n{end}\n{command}"
     )

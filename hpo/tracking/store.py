@@ -82,6 +82,10 @@ _SET: set[str] = set()
 """Variables that were not there before."""
 
 
+_PASSWORD = re.compile(r"([?&][^=&]*pass[^=&]*=)[^&#]*", re.IGNORECASE)
+"""A password among the options of a data base's address."""
+
+
 def default_tracking_uri(out: Path) -> str:
     """The tracking server that the environment names, else a SQLite file in the run root `out`."""
     return os.environ.get(_URI_VARIABLE, "").strip() or sqlite_uri(out.resolve() / STORE_FILE)
@@ -95,6 +99,7 @@ def local_database(tracking_uri: str) -> Path | None:
 
 def display_uri(tracking_uri: str) -> str:
     """The address without user name and password, for messages."""
+    tracking_uri = _PASSWORD.sub(r"\1...", tracking_uri)
     try:
         parts = urlsplit(tracking_uri)
     except ValueError:  # no address; its password all the same

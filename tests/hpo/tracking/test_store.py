@@ -39,6 +39,8 @@ def test_an_address_is_shown_without_its_password():
     assert display_uri("https://me:secret@mlflow:5000/x") == "https://mlflow:5000/x"
     assert display_uri("sqlite:////srv/mlflow.db") == "sqlite:////srv/mlflow.db"
     assert display_uri("http://me:secret@[::1") == "http://[::1"
+    shown = display_uri("postgresql://db/m?user=me&Password=secret&sslpassword=secret&ssl=1")
+    assert shown == "postgresql://db/m?user=me&Password=...&sslpassword=...&ssl=1"
 
 
 @pytest.mark.parametrize(

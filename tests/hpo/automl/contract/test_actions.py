@@ -2,11 +2,16 @@
 
 import inspect
 import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
 
 import pytest
 import yaml
 
 from hpo.jobs.processes import ProcessPlatform
+from hpo.jobs.spec_formats import whole_command
 from tests.hpo.automl.contract.pretended import Builder, Scripts, Sdk, make_skill, number
 
 FOREST = """
@@ -236,3 +241,26 @@ def test_77_the_same_on_local_processes_by_execution(go, tmp_path):
     assert bytes_of(skill) == before
     assert [e["status"] for e in result["history"]] == ["success", "success"]
     assert result["history"][0]["metric"] == pytest.approx(1 - 0.2 - 0.02)
+
+
+def test_a_command_writes_its_spec_into_a_folder_of_its_own_users_alone(tmp_path):
+    """On this machine the place lies among temporary files, and its name can be guessed."""
+    folder = Path("/tmp", f"hpo-{tmp_path.name}-{os.getpid()}")  # noqa: S108 - made and removed here
+    command = whole_command("cat {config_path}", {"a": 7}, "yaml", folder.name[4:])
+
+    def started():
+        words = ["/bin/sh", "-c", command]
+        return subprocess.run(words, capture_output=True, text=True, check=False)
+
+    folder.symlink_to(tmp_path)
+    refused = started()
+    folder.unlink()
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert f"{folder}: must be a folder of yours, and is a link" in refused.stderr
+    assert not list(tmp_path.iterdir())
+    try:
+        for _ in range(2):
+            assert started().stdout == "a: 7\n"
+        assert folder.stat().st_mode & 0o077 == 0
+    finally:
+        shutil.rmtree(folder)
