@@ -51,9 +51,10 @@ def beside(target: Path, *, prefix: str = "") -> Iterator[Path]:
     The caller keeps others away.
 
     Args:
-        target: what lies there goes then.
+        target: what lies there goes then; a link stays, and what it leads to goes.
         prefix: of the folder's name until then; a dot hides it from who looks at the place.
     """
+    target = target.resolve() if target.is_symlink() else target
     draft = target.with_name(f"{prefix}{target.name}.tmp")
     before = target.with_name(f".{target.name}.old")
     if before.exists() and not target.exists():

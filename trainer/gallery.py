@@ -123,7 +123,7 @@ class GalleryIndex:
         Args:
             query_QD: embeddings, of any length.
             k: classes.
-            known: what `nearest` found for these queries, k entries or more; it is gone on from.
+            known: what `nearest` found for these queries, k entries or more; it is not called then.
 
         Raises:
             DataError: k is above the number of classes, or embeddings are of another length.

@@ -43,6 +43,17 @@ def test_a_folder_takes_its_place_whole_or_not_at_all(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["model"]
 
 
+def test_a_link_to_a_folder_stays_and_the_folder_is_replaced(tmp_path):
+    (tmp_path / "disk" / "real").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "disk" / "real")
+    for name in ("first", "second"):
+        with beside(tmp_path / "link", prefix=".") as draft:
+            (draft / name).touch()
+        assert [p.name for p in (tmp_path / "disk" / "real").iterdir()] == [name]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["disk", "link"]
+    assert [p.name for p in (tmp_path / "disk").iterdir()] == ["real"]
+
+
 def test_what_a_kill_left_between_two_renames_is_there_until_it_is_replaced(tmp_path):
     (tmp_path / ".model.old").mkdir()
     (tmp_path / ".model.old" / "old").touch()
