@@ -315,6 +315,7 @@ class AutoML:
     def _demand_open(self) -> None:
         if self._is_finished:
             raise RunError(f"{self.run}: finish() was called; open the workspace again to go on")
+        self.run.demand_here()
 
     def _show(self, number: int) -> Recommendation:
         rec, spec = self._outline(number), self._engine.specs.spec_of(self._ledger.trial(number))

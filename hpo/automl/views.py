@@ -54,7 +54,7 @@ class Views:
         constants: Mapping[str, Mapping[str, Any]],
         outline: Callable[[int], Recommendation],
     ) -> None:
-        self._folder = run.path / AUTOML_DIR
+        self._run, self._folder = run, run.path / AUTOML_DIR
         self._name = f"{facts.session_id or run.path.name}.json"
         self._ledger, self._outline = ledger, outline
         self._refused: set[Path] = set()
@@ -75,8 +75,9 @@ class Views:
             self.write()
 
     def close(self) -> None:
-        """Write the last state."""
-        self.write()
+        """Write the last state, unless the workspace lies elsewhere by now."""
+        if not self._run.is_gone():
+            self.write()
 
     def write(self) -> None:
         """Write recommendations, the newest and the best one."""

@@ -220,7 +220,7 @@ class RunDir:
 
     def write_state(self, state: dict[str, Any]) -> None:
         """Replace `state.json` in one step."""
-        if not self._is_gone():
+        if not self.is_gone():
             # Up to twice a second: without indentation, which takes many times as long.
             write_atomically(self.state_file, json.dumps(state) + "\n", is_durable=False)
 
@@ -247,13 +247,15 @@ class RunDir:
         Raises:
             RunError: when it was moved or removed since `lock`.
         """
-        if self._is_gone():
+        if self.is_gone():
             raise RunError(
                 f"{self.path}: was moved or removed (or the file {_LOCK_FILE} in it) while its "
-                "search went on; `hpo resume NEW-PLACE` goes on after the last finished epoch"
+                "search went on; `hpo resume NEW-PLACE`, or with the new place the program that "
+                "began it, goes on after the last finished epoch"
             )
 
-    def _is_gone(self) -> bool:
+    def is_gone(self) -> bool:
+        """Whether a run that is held was moved or removed since `lock`."""
         return self._is_held and not self._lock_file.exists()
 
     @contextlib.contextmanager

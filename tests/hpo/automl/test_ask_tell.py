@@ -60,6 +60,21 @@ def test_the_published_loop_finds_the_best(make, tmp_path):
     assert status["best"]["rec_id"] == best.id
 
 
+def test_a_workspace_that_is_moved_meanwhile_takes_nothing_more(make, tmp_path):
+    automl = make()
+    (first,) = automl.next_recommendation()
+    (tmp_path / "ws").rename(tmp_path / "there")
+    with pytest.raises(
+        RunError, match="ws: was moved or removed .* with the new place the program"
+    ):
+        automl.report_result(first.id, 0.5)
+    automl.finish()
+    assert not (tmp_path / "ws").exists()
+    with make(workspace="there") as automl:
+        (again,) = automl.next_recommendation()
+        assert (again.id, again.specs) == (first.id, first.specs)
+
+
 def test_a_loss_is_minimized(make):
     with make({"metric": "loss", "automl_max_recommendations": 4}) as automl:
         losses = {}
