@@ -17,8 +17,6 @@ from hpo.core.held_out import held_out_words
 from hpo.core.text import count_of, metric_word, shell_word
 from hpo.core.ties import FOUND, over_words
 from hpo.core.trial import Direction
-from hpo.run.next_commands import resume_command
-from hpo.run.run_dir import RunDir
 
 BESIDE = " " * 10
 """Stands under a line's label."""
@@ -143,9 +141,7 @@ def _search(event: Finished, seen: Seen) -> Iterator[str]:
         yield f"converged {event.ended_because.removeprefix(CONVERGED)}"
     elif cause := gave_up(event.ended_because):
         yield f"gave up   {cause}"
-        # A start that only tells of the end begins with no `started`.
-        resume = seen.resume or resume_command(RunDir(Path(event.run_dir)))
-        yield f"{BESIDE}go on, once that is mended: {resume}"
+        yield f"{BESIDE}go on, once that is mended: {seen.resume or _resume_of(event.run_dir)}"
     elif why := early_end(event.ended_because):
         yield f"ended     {why}"
     if seen.removed_bytes:
@@ -158,3 +154,11 @@ def _search(event: Finished, seen: Seen) -> Iterator[str]:
             yield f"rung      {rung}"
     for edge in event.edges:
         yield f"range     {edge}"
+
+
+def _resume_of(run_dir: str) -> str:
+    """What goes on, where a start only tells of the end: it begins with no `started`."""
+    from hpo.run.next_commands import resume_command
+    from hpo.run.run_dir import RunDir
+
+    return resume_command(RunDir(Path(run_dir)))
