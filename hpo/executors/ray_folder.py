@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,8 +82,11 @@ def _why_unfit(folder: Path) -> str:
             f"{folder.parent} is too long by {length - LONGEST_SOCKET} bytes for Ray's sockets, "
             f"whose paths Linux limits to {LONGEST_SOCKET}"
         )
-    why = why_not_writable(folder) or why_not_own(folder.parent)
-    return f"{folder.parent} cannot be used ({why})" if why else ""
+    if why := why_not_writable(folder) or why_not_own(folder.parent):
+        return f"{folder.parent} cannot be used ({why})"
+    if not is_own(folder.parent, alone=True):  # Ray of an earlier release made it, for everybody
+        folder.parent.chmod(stat.S_IRWXU)
+    return ""
 
 
 def _warning(folder: Path, reasons: list[str]) -> str:

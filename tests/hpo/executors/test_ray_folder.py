@@ -83,8 +83,13 @@ def test_a_folder_that_is_to_be_made_and_one_with_spaces_are_used(short, monkeyp
 
 
 @pytest.mark.parametrize("mode", [0o755, 0o1777])
-def test_where_others_may_enter_it_lies_in_a_folder_that_they_cannot(short, mode):
+@pytest.mark.parametrize("is_there", [False, True])
+def test_where_others_may_enter_it_lies_in_a_folder_that_they_cannot(short, mode, is_there):
+    """Ray of an earlier release has made one for everybody."""
     short.chmod(mode)
+    if is_there:
+        (short / OWN).mkdir()
+        (short / OWN).chmod(0o777)
     assert choose_ray_folder().path == short / OWN / "ray"
     assert (short / OWN).stat().st_mode & 0o777 == 0o700
 
