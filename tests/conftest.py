@@ -67,8 +67,6 @@ def pytest_collection(session):
     finally:
         _freeze()
         atexit.register(gc.unfreeze)
-        # Python's own 700, 10 and 10 have it search while a test makes its few objects.
-        gc.set_threshold(20_000, 20, 20)
         gc.enable()
 
 

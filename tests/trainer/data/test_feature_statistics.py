@@ -16,8 +16,13 @@ FACTS = {
 }  # fmt: skip
 
 
+def place(cache, name):
+    """Where a set lies: its key has 32 hexadecimal digits, each the letter of its name here."""
+    return cache / "features" / (32 * name)
+
+
 def keep(cache, name, rows, **changes):
-    folder = cache / "features" / name
+    folder = place(cache, name)
     folder.mkdir(parents=True)
     np.save(folder / "features.npy", np.array([rows], dtype=np.float32))
     (folder / "meta.json").write_text(json.dumps(FACTS | {"source": "/p/train"} | changes))
@@ -43,7 +48,7 @@ def test_what_other_weights_or_preprocessing_made_has_another_name(tmp_path, cha
 def test_of_sets_that_were_made_alike_the_one_used_last_counts(tmp_path):
     for name, value, used in (("a", 1.0, 300), ("b", 5.0, 500), ("c", 9.0, 100)):
         keep(tmp_path, name, [[value], [value + 2]])
-        os.utime(tmp_path / "features" / name / "meta.json", (used, used))
+        os.utime(place(tmp_path, name) / "meta.json", (used, used))
     assert [row["mean"] for row in feature_statistics("/p/train", tmp_path).values()] == [[6.0]]
 
 
@@ -54,8 +59,8 @@ def test_sets_of_a_list_are_known_by_its_pictures(tmp_path, make_folder):
     ]
     (tmp_path / "list.csv").write_text("\n".join(["path,label", *rows]))
     cache = tmp_path / "cache"
-    keep(cache, "all", [[1.0]] * 5, source=str(root), num_images=5)  # of the folder
-    keep(cache, "some", [[1.0], [1.0], [1.0], [5.0]], source=str(root), num_images=4)
+    keep(cache, "a", [[1.0]] * 5, source=str(root), num_images=5)  # of the folder
+    keep(cache, "b", [[1.0], [1.0], [1.0], [5.0]], source=str(root), num_images=4)
     found = feature_statistics(str(tmp_path / "list.csv"), cache)
     assert [row["mean"] for row in found.values()] == [[2.0]]
     assert feature_statistics(str(tmp_path / "gone.csv"), cache) == {}
@@ -77,7 +82,7 @@ def test_the_variance_is_that_of_numpy_to_the_last_bit(monkeypatch, rows, dtype)
 
 
 def test_many_features_take_little_memory(tmp_path):
-    folder = tmp_path / "features" / "a"
+    folder = place(tmp_path, "a")
     keep(tmp_path, "a", [[1.0, 0.0]])
     features = np.random.default_rng(0).normal(size=(40_000, 256)).astype(np.float32)
     np.save(folder / "features.npy", features[None])
