@@ -68,7 +68,7 @@ def test_sets_of_a_list_are_known_by_its_pictures(tmp_path, make_folder):
 
 def test_a_set_that_is_being_removed_tells_nothing(tmp_path):
     keep(tmp_path, "a", [[1.0, 0.0], [3.0, 8.0]])
-    (tmp_path / "features" / "a" / "features.npy").unlink()
+    (place(tmp_path, "a") / "features.npy").unlink()
     assert feature_statistics("/p/train", tmp_path) == {}
 
 
