@@ -6,6 +6,7 @@ trained head, with the batch-norm statistics of the weights. It holds for pretra
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -266,8 +267,9 @@ def _from_nothing(told: Mapping[str, Any], *, gpus: int) -> dict[str, Any]:
 
 def _left_out(overruled: Mapping[str, list[str]]) -> tuple[str, ...]:
     """What of the recipe gave way to values that were set."""
+    stays = {key: json.dumps(keys()[key].default).strip('"') for key in overruled}
     return tuple(
-        f"{key} stays {keys()[key].default}, as {', '.join(names)} would do nothing otherwise"
+        f"{key} stays {stays[key]}, as {', '.join(names)} would do nothing otherwise"
         for key, names in overruled.items()
     )
 

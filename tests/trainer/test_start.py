@@ -282,6 +282,7 @@ def test_a_value_that_was_set_decides_what_it_lives_under(given, stays, lives):
     assert not stays or stays not in start["spec"]
     told = " ".join(start["reasons"])
     names = ", ".join(sorted(name for name in given if name != "train.train_trunk"))
+    assert "True" not in told, "a spec spells it true"
     assert (f"{stays} stays " in told and f"as {names} would do nothing" in told) is bool(lives)
 
 
