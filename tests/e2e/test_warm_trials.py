@@ -7,7 +7,7 @@ import pytest
 from hpo.core.budget import Budget
 from hpo.core.trial import TrialState
 from hpo.run.ledger import Ledger
-from hpo.searching.session import resume_search, start_search
+from hpo.searching.session import start_search
 from hpo.study.sections import DataSources, SearchOptions
 from hpo.study.spec import StudySpec
 from tests.quick_runs import Ear
@@ -33,14 +33,7 @@ def study(tmp_path_factory):
     )
 
 
-def story(run):
-    ledger = Ledger.open(run.ledger_file)
-    trials = ledger.trials()
-    ledger.close()
-    return [(t.params, t.start_from, [(m.epoch, m.value) for m in t.measurements]) for t in trials]
-
-
-def test_a_population_is_trained_from_checkpoints_and_survives_a_pause(study, tmp_path):
+def test_a_population_is_trained_from_checkpoints(study, tmp_path):
     whole = start_search(study, tmp_path / "whole", Ear().settings(probe=False))
     assert whole.finished.trials == {"complete": 7, "pruned": 0, "failed": 0}
     ledger = Ledger.open(whole.run.ledger_file)
@@ -53,9 +46,3 @@ def test_a_population_is_trained_from_checkpoints_and_survives_a_pause(study, tm
     assert [[m.epoch for m in t.measurements] for t in later] == [[2]] * 3
     copied = [t for t in later if t.params != ledger.trial(t.start_from[0]).params]
     assert copied
-
-    ear = Ear(stop_after=(4, 2))
-    paused = start_search(study, tmp_path / "cut", ear.settings(probe=False))
-    assert paused.finished is None
-    resume_search(paused.run, Ear().settings(probe=False))
-    assert story(paused.run) == story(whole.run)

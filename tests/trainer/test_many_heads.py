@@ -28,8 +28,8 @@ HEADS = {
     },
     "three epochs, one cycle, clipped": SOFTMAX
     | {"train.num_epochs": 3, "train.optim.schedule": "one_cycle", "train.clip_grad_norm": 0.3},
-    "another seed": SOFTMAX | {"train.seed": 11},
-    "other batches": SOFTMAX | {"dataset.sampling": "random", "train.batch_size": 16},
+    "other batches": SOFTMAX
+    | {"dataset.sampling": "random", "train.batch_size": 16, "train.seed": 11},
     "batches of another size, as many": SOFTMAX
     | {"dataset.sampling": "random", "train.batch_size": 12},
     "other switches": SOFTMAX | {"train.cudnn.deterministic": False, "train.cudnn.benchmark": True},

@@ -247,7 +247,6 @@ def test_little_is_left_of_a_long_search_and_rehearsed_for_a_while_alone(monkeyp
         "begun": begun_with([3] * 6), "spent": Spent(trials=6, seconds=90.0, epochs=18),
     }  # fmt: skip
     whole = foresee("8trials", **options)
-    assert count_calls(foresee, "8trials", of="_rehearse", **options) > 20 * len(SPEEDS) / 2
     monkeypatch.setattr("hpo.searching.forecast.MOST_REHEARSING_S", 0.0)
     assert count_calls(foresee, "8trials", of="_rehearse", **options) == LEAST_REHEARSALS
     assert foresee("8trials", **options).seconds == pytest.approx(whole.seconds, rel=0.5)
