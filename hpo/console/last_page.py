@@ -73,7 +73,7 @@ def _result(event: Finished, seen: Seen) -> Iterator[str]:
         yield f"{BESIDE if number else 'estimate  '}{sentence}"
     if average := best.get("average"):
         yield f"handed on {average['words']}"
-    # A search that had ended is told of by its result alone.
+    # `hpo resume` of a finished search sends no event of its evaluation, only the result.
     held_out = held_out_words(best.get("test"), metric)
     if evaluated := seen.evaluated or (f"held out  {held_out}" if held_out else ""):
         yield evaluated

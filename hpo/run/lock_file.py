@@ -60,7 +60,7 @@ def hold(
 
 
 def _lock(handle: IO[str], kind: int, file: Path) -> None:
-    """Take a lock or fail at once; a disk that has no locks is told with the file's name."""
+    """Take a lock or fail at once; an error (a disk without locks, for one) names the file."""
     try:
         fcntl.flock(handle, kind | fcntl.LOCK_NB)
     except OSError as error:

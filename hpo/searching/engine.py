@@ -164,7 +164,7 @@ class Engine:
 
     def on_end(self, number: int, ended: Ended) -> None:
         """Close a trial, keep it for later, or start it again."""
-        self._should_stop()  # raises where the run is gone: no trial is to blame for that
+        self._should_stop()  # raises where the run is gone: the trial has not failed then
         live, record = self._live.pop(number), self._ledger.trial(number)
         if not self._live:  # what follows a last epoch is not charged
             self._account.stop_clock()

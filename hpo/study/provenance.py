@@ -144,7 +144,7 @@ def find_changes(run: RunDir, now: Origin, sources: Mapping[str, str]) -> list[s
     for name, place in sources.items():
         if data.get(name) not in (None, now["data"][name]) and data[name] == describe_source(place):
             data[name] = now["data"][name]
-    # One that is not there is told where it is read; earlier releases have kept none.
+    # A missing file is refused by what reads it; runs of earlier releases have no such facts.
     held = before.get("files", {}).items()
     before["files"] = {name: text for name, text in held if name in now["files"]}
     now = now | {"files": {name: now["files"][name] for name in before["files"]}}

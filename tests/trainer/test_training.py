@@ -608,7 +608,7 @@ def test_validation_interval_and_the_last_epoch(splits, tmp_path):
     assert [line["value"] is None for line in lines] == [True, False, True, False, False]
     took = [line["seconds"] for line in lines]
     seconds = [report["seconds"] for report in reports]
-    assert seconds[0] > took[0] + took[1]  # what came before the first epoch is told with it
+    assert seconds[0] > took[0] + took[1]  # the first report includes what came before the epoch
     assert seconds[1:] == pytest.approx([took[2] + took[3], took[4]])
     again = Reports()
     fit(

@@ -113,7 +113,7 @@ def test_no_result():
 
 def test_what_was_expected_and_why_it_ended():
     expected = Forecast(seconds=50.0, low_s=40.0, high_s=60.0, trials=4, epochs=20, pruned=2)
-    whole = replace(expected, seconds=90.0, after_s=40.0)  # which nobody's clock counts
+    whole = replace(expected, seconds=90.0, after_s=40.0)  # time after the trials does not count
     for told in (expected, whole):
         lines = page(Seen(expected=told), ended_because="algorithm")
         assert "finished  3 complete, 1 failed in 1m 05s (50s expected, 30% longer)" in lines

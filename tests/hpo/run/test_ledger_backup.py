@@ -336,4 +336,5 @@ def test_a_copy_that_was_put_off_follows_at_the_next_event(run, monkeypatch):
 
     wait_until(copied_after_an_epoch)
     backup.close()
+    assert len(seen(run.ledger_file)) == 3
     ledger.close()
