@@ -7,6 +7,7 @@ Results go to stdout, progress to stderr; the last line on stderr says how it en
 from __future__ import annotations
 
 import argparse
+import atexit
 import io
 import logging
 import shlex
@@ -141,6 +142,10 @@ def _at_a_terminal() -> Iterator[None]:
     try:
         yield
     finally:
+        if (
+            told
+        ):  # Python's end gives back to a handled signal, not to an ignored one, its own effect
+            atexit.register(signal.signal, signal.SIGHUP, signal.SIG_IGN)
         for number, earlier in before.items():
             if number != signal.SIGHUP or not told:  # the second may come as late as this
                 signal.signal(number, earlier)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import signal
 from collections.abc import Callable, Iterator
@@ -23,7 +24,7 @@ def handling(handle: Handler, *others: signal.Signals) -> Iterator[None]:
 
     A closed terminal may send SIGHUP twice, moments apart, or after somebody else's SIGTERM. It
     counts only where it comes first; later it must not kill a process that is ending, so it has no
-    effect once a signal has come.
+    effect once a signal has come, to the very end of the interpreter.
 
     Args:
         handle: called with the signal's number.
@@ -42,6 +43,10 @@ def handling(handle: Handler, *others: signal.Signals) -> Iterator[None]:
     try:
         yield
     finally:
+        if (
+            came
+        ):  # Python's end gives back to a handled signal, not to an ignored one, its own effect
+            atexit.register(signal.signal, signal.SIGHUP, signal.SIG_IGN)
         for number, handler in before.items():
             if number != signal.SIGHUP or not came:
                 signal.signal(number, handler)

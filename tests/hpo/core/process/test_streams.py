@@ -104,6 +104,32 @@ def test_a_later_sighup_kills_nothing_even_after_the_handlers_have_gone(first):
     assert heard == [first]
 
 
+LATE = """
+import os, signal
+class Late:
+    def __del__(self, kill=os.kill, own=os.getpid(), number=signal.SIGHUP): kill(own, number)
+late = Late()  # goes when the interpreter has already let go of its handlers
+"""
+
+
+HANDLING = (
+    "from hpo.core.process.signals import handling as until; told = [lambda *_: None]",
+    "from trainer.cli import _at_a_terminal as until; told = []",
+)
+
+
+@pytest.mark.parametrize("handling_of", HANDLING)
+def test_a_sighup_while_the_interpreter_ends_kills_nothing(handling_of, sighup_as_in_a_terminal):
+    hung_up = (
+        "import contextlib\n"
+        "with contextlib.suppress(KeyboardInterrupt), until(*told):\n"
+        "    signal.raise_signal(signal.SIGHUP)\n"
+    )
+    for code, expected in ((hung_up, 0), ("", -signal.SIGHUP)):
+        command = [sys.executable, "-c", f"{LATE}\n{handling_of}\n{code}"]
+        assert subprocess.run(command, check=False).returncode == expected
+
+
 def test_handlers_are_put_back_where_no_signal_came():
     before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)]
     with handling(lambda *_: None):
