@@ -27,6 +27,9 @@ class SharingTrainer(QuickTrainer):
     def limit_memory(self, share):
         self.share = share
 
+    def probe(self, spec):
+        return super().probe(spec) | {"omp": os.environ.get("OMP_NUM_THREADS")}
+
     def _sign_in(self, folder):
         """Also say which of Ray's nodes this is: a worker's parent is its node's raylet."""
         super()._sign_in(folder)

@@ -11,6 +11,7 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +51,7 @@ class RayExecutor:
         self._losses = Losses()
         self._num_restarts = 0
         self._is_up = False
+        self._are_trials_over = False
         try:
             self._start()
         except BaseException:
@@ -74,6 +76,12 @@ class RayExecutor:
     def _limits(self) -> WorkerLimits:
         return WorkerLimits(threads=self._slots.threads, memory_share=self._slots.memory_share)
 
+    @property
+    def _limits_alone(self) -> WorkerLimits:
+        """Of what runs by itself; others may use the nodes of a cluster."""
+        is_alone = self._are_trials_over and not self._address
+        return replace(self._limits, threads=self._slots.total_cpus) if is_alone else self._limits
+
     def divide(self, slots: Slots) -> None:
         """Give what starts from now on other slots."""
         self._slots = slots
@@ -86,6 +94,7 @@ class RayExecutor:
         """
         from hpo.executors.ray_relay import make_relay
 
+        self._are_trials_over = False
         while True:
             searcher, scheduler = make_relay(driver, constants_of(self._trainer_name, self._limits))
             try:
@@ -96,6 +105,7 @@ class RayExecutor:
                 self._restart(lost, anew=searcher.has_progressed)
             else:
                 searcher.raise_fault()
+                self._are_trials_over = True
                 return
 
     def _restart(self, lost: RayLostError, *, anew: bool) -> None:
@@ -140,23 +150,26 @@ class RayExecutor:
             raise
 
     def call(self, method: str, *args: Any) -> Any:
-        """Call a trainer's method in a Ray worker."""
-        return self._call(1, method, args)[0]
+        """Call a trainer's method in a Ray worker: as a trial runs, and after trials on all cores.
+
+        What is called before them may be measured, as what a trial will take.
+        """
+        return self._call(1, method, args, self._limits_alone)[0]
 
     def call_in_all_slots(self, method: str, *args: Any) -> list[Any]:
         """Call it in as many workers as trials will run at a time."""
-        return self._call(self._slots.count, method, args)
+        return self._call(self._slots.count, method, args, self._limits)
 
-    def _call(self, count: int, method: str, args: tuple[Any, ...]) -> list[Any]:
+    def _call(
+        self, count: int, method: str, args: tuple[Any, ...], limits: WorkerLimits
+    ) -> list[Any]:
         import ray
 
         remote = ray.remote(
             num_cpus=self._slots.cpus, num_gpus=min(1.0, self._slots.gpus), max_retries=0
         )(call_in_worker)
         try:
-            calls = [
-                remote.remote(self._trainer_name, method, args, self._limits) for _ in range(count)
-            ]
+            calls = [remote.remote(self._trainer_name, method, args, limits) for _ in range(count)]
             wait_for(calls)
             outcomes = ray.get(calls)
         except ray.exceptions.RayError as error:

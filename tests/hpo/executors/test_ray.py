@@ -278,6 +278,12 @@ def test_single_calls_run_in_a_worker(executor):
     assert "in probe" in caught.value.detail
 
 
+def test_what_is_called_after_trials_has_all_cores(executor, searched):
+    spec = TRAINER.validate({})
+    assert executor.call("probe", spec)["omp"] == str(CPUS)
+    assert [probe["omp"] for probe in executor.call_in_all_slots("probe", spec)] == ["1", "1"]
+
+
 def test_a_worker_that_dies_in_a_call_is_told_in_one_line(executor):
     from hpo.executors.ray import RemoteError
 
