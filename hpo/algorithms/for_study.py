@@ -16,7 +16,7 @@ from hpo.core.protocols import Algorithm, Trainer, WarmStarter
 from hpo.core.seeds import derive_seed
 from hpo.core.trainer_extras import BatchTrainer
 from hpo.study.plan import StudyPlan
-from hpo.study.sections import LAST
+from hpo.study.sections import LAST, SearchOptions
 from hpo.study.spec import StudySpec
 from hpo.study.stages import PlannedStage, planned_stages
 from hpo.study.trainers import restart_keys
@@ -58,7 +58,7 @@ def build_algorithm(
         pruner=plan.pruner,
         direction=trainer.direction,
         num_epochs=plan.num_epochs,
-        seed=algorithm_seed(study.search.seed, plan.first),
+        seed=algorithm_seed(study.search, plan.first),
         options={**options, **(secrets or {})},
         context=Context(
             validated_every=plan.validated_every,
@@ -141,13 +141,12 @@ def _usable(space: SearchSpace, first: Sequence[Mapping[str, Any]]) -> tuple[dic
     return tuple(found)
 
 
-def algorithm_seed(seed: int, first: Sequence[Mapping[str, Any]]) -> int:
-    """The study's seed, or another one where it begins with configurations from before.
+def algorithm_seed(search: SearchOptions, first: Sequence[Mapping[str, Any]]) -> int:
+    """The study's seed, or another one behind earlier searches.
 
-    The run that those come from had most likely the same seed: what was drawn in it at random would
-    be drawn again, and nothing be learnt from training it a second time.
+    They had most likely the same seed: what was drawn in them at random would be drawn again, and
+    nothing be learnt from training it a second time.
     """
-    if not first:
-        return seed
     known = [json.dumps(start["latents"], sort_keys=True, default=str) for start in first]
-    return derive_seed(seed, "after", *known)
+    before = [*known, *filter(None, [search.after])]
+    return derive_seed(search.seed, "after", *before) if before else search.seed

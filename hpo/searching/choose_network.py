@@ -88,16 +88,20 @@ def _with_memory(
     out: Path,
     planned: Callable[[Start], StudyPlan],
 ) -> tuple[StudySpec, StudyPlan]:
-    """Begin with what earlier searches found on similar pictures; kept in the study."""
+    """Begin with what earlier searches found on similar pictures; kept in the study.
+
+    Where nothing was found, that is kept too.
+    """
     study, search = start.study, start.study.search
-    if not (search.memory and is_on()) or search.warm_start or search.has_remembered:
+    if not search.memory or search.has_looked:
         return study, plan
-    runs = known_runs(kept_folder(trainer), out)
+    runs = known_runs(kept_folder(trainer), out) if is_on() else []
     space = build_space(study, trainer, plan.base_spec, num_trials=plan.planned_trials)
     earlier = {stage.name: stage.space for stage in planned_stages(study, plan, trainer)}
     found = recall(runs, study, plan, trainer, space, earlier)
-    if not found:
-        return study, plan
+    search = replace(search, after=found.after)
+    if search.warm_start or not found:
+        return replace(study, search=search), plan
     stages = {name: {**(stage or {})} for name, stage in search.earlier_stages.items()}
     reasons = [*start.reasons, f"{REMEMBERS} (--no-memory leaves them out)"]
     for name, rows in found.earlier.items():

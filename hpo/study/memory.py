@@ -73,6 +73,8 @@ class Recollection:
     last: dict[str, dict[str, Any]] = field(default_factory=dict)
     earlier: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
     """The same for each earlier stage of which there is something."""
+    after: str = ""
+    """The newest search on the same pictures, also where it found nothing or has not ended."""
 
     def __bool__(self) -> bool:
         return bool(self.last or self.earlier)
@@ -89,7 +91,8 @@ def recall(
     """Return what to try first.
 
     Args:
-        runs: earlier searches; those that do not fit or cannot be read are passed over.
+        runs: earlier searches, the newest first; those that do not fit or cannot be read are passed
+            over.
         study: of the new search.
         plan: its plan; `sources` and `base_spec` are used.
         trainer: of the new search.
@@ -101,11 +104,13 @@ def recall(
     now = _Now(study, plan, trainer)
     names = {p.name for each in (space, *earlier.values()) for p in each.parameters}
     found: list[Remembered] = []
+    after = ""
     for run in runs:
         # Nothing is learnt from one that is damaged or was written by another version.
         with contextlib.suppress(
             *(HpoError, OSError, ValueError, TypeError, LookupError, AttributeError)
         ):
+            after = after or _label_on_the_same(run, now)
             found += _of_run(run, now, names)
     found.sort(key=lambda one: -one.weight)
     distinct: list[Remembered] = []
@@ -113,7 +118,7 @@ def recall(
         # A run and its copy, and one that began with another's best, have configurations in common.
         if not any(_is_same_try(one, other, space) for other in distinct):
             distinct.append(one)
-    chosen = Recollection()
+    chosen = Recollection(after=after)
     for one in [one for one in distinct if one.weight >= LEAST_WEIGHT][:MOST]:
         _add(chosen.last, one.source, one.values, space)
         if one.parent is not None and one.parent[0] in earlier:
@@ -160,6 +165,11 @@ class _Now:
         """
         return self.data[name] if "files" in origin else self.data[name] | self._files[name]
 
+    def is_on_the_same(self, origin: Origin) -> bool:
+        """Whether a run of the given origin was on the same pictures."""
+        before = origin.get("data", {})
+        return all(before.get(name) in self.described(name, origin) for name in _VALIDATION)
+
     @functools.cached_property
     def numbers(self) -> dict[str, float]:
         """Numbers of classes and pictures, see `numbers_of`."""
@@ -172,6 +182,12 @@ class _Now:
         if address not in self._features:
             self._features[address] = self.trainer.feature_statistics(address)
         return self._features[address]
+
+
+def _label_on_the_same(run: RunDir, now: _Now) -> str:
+    """Name a run on the same pictures, whatever became of it; empty for any other."""
+    is_route = (run.path / AUTOML_FACTS).exists()
+    return "" if is_route or not now.is_on_the_same(read_origin(run)) else run.label
 
 
 def _of_run(run: RunDir, now: _Now, names: set[str]) -> Iterator[Remembered]:
@@ -235,8 +251,7 @@ def is_same_kind(before: StudyPlan, now: StudyPlan, trainer: Trainer, names: set
 def _compare(run: RunDir, study: StudySpec, plan: StudyPlan, now: _Now) -> Likeness | None:
     """How similar the pictures are; None where some chose there that are held out here."""
     origin = read_origin(run)
-    before = origin.get("data", {})
-    if all(before.get(name) in now.described(name, origin) for name in _VALIDATION):
+    if now.is_on_the_same(origin):
         return Likeness(similarity=1.0, words="the same pictures")
     if held_out_sources(now.plan.sources) and _shares_pictures(origin, study, now):
         return None

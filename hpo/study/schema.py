@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _KINDS: dict[Any, tuple[str | list[str], str]] = {
     str: ("string", "text"),
+    str | None: (["string", "null"], "text"),
     int: ("integer", "a whole number"),
     int | None: (["integer", "null"], "a whole number"),
     int | str | None: (["integer", "string", "null"], "a whole number or auto"),

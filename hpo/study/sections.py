@@ -86,6 +86,9 @@ class SearchOptions:
     remembered: Mapping[str, Any] = field(default_factory=dict)
     """What that was when the search began, so that it begins so again: where it comes from ->
     {parameter: value}."""
+    after: str | None = None
+    """The newest earlier search on the same pictures when this one began, so that it is repeated:
+    behind another one, other configurations are drawn. Empty: there was none; null: not looked."""
     priors: bool = False
     """Whether published settings for the network are tried first."""
     portfolio: bool = True
@@ -111,10 +114,14 @@ class SearchOptions:
     """Also search what the schema disables."""
 
     @property
-    def has_remembered(self) -> bool:
-        """Whether they say themselves what is remembered, as those of an earlier run do."""
+    def has_looked(self) -> bool:
+        """Whether they say what earlier searches found, or that they found nothing.
+
+        Those of a run do; runs of earlier releases do where something was found.
+        """
         stages = [s for s in self.earlier_stages.values() if isinstance(s, Mapping)]
-        return bool(self.remembered or any(stage.get("remembered") for stage in stages))
+        found = self.remembered or any(stage.get("remembered") for stage in stages)
+        return self.after is not None or bool(found)
 
     def updated(self, given: Mapping[str, Any]) -> SearchOptions:
         """Return a copy with `given` in place; tables and options are merged by name.
@@ -138,5 +145,5 @@ class SearchOptions:
             earlier = given.get("earlier_stages", {})
             laid["earlier_stages"] = {} if given["stages"] == (NONE,) else earlier
         new = replace(self, **{**given, **laid})
-        is_seeded = "seed" in given and "memory" not in given and not new.has_remembered
+        is_seeded = "seed" in given and "memory" not in given and not new.has_looked
         return replace(new, memory=False) if is_seeded else new

@@ -295,6 +295,7 @@ def stage_study(study: StudySpec, stage: StageSpec) -> StudySpec:
         algorithm=ALGORITHM,
         pruner="none",
         seed=study.search.seed,
+        after=study.search.after,
         over=stage.over,
         ranges=stage.ranges,
         options=stage.options,

@@ -6,6 +6,7 @@ from hpo.algorithms.for_study import algorithm_seed, build_algorithm
 from hpo.core.budget import Budget
 from hpo.core.trial import Suggestion
 from hpo.searching.make_plan import plan_study
+from hpo.study.sections import SearchOptions
 from tests.quick_runs import quick_space, quick_study
 from tests.quick_trainer import TRAINER
 
@@ -33,8 +34,22 @@ def test_configurations_from_before_come_next_and_change_what_is_drawn():
     after = proposals(3, first=[{"latents": earlier, "source": "a run"}])
     assert after[1].latents == earlier
     assert after[2].params != proposals(3)[2].params
-    assert algorithm_seed(3, []) == 3
-    assert algorithm_seed(3, [{"latents": earlier}]) != 3
+
+
+def test_behind_other_searches_others_are_drawn_also_where_they_taught_nothing():
+    def seed(after, *first):
+        return algorithm_seed(SearchOptions(seed=3, after=after), [{"latents": p} for p in first])
+
+    assert seed(None) == seed("") == 3
+    found = [
+        seed("a/1"),
+        seed("a/2"),
+        seed(None, {"x": 1}),
+        seed(None, {"x": 2}),
+        seed("a/1", {"x": 1}),
+    ]
+    assert len({3, *found}) == 6
+    assert found[0] == seed("a/1")
 
 
 @pytest.mark.parametrize("stale", [{}, {"train.lr": "adam", "train.margin": 0.3, "train.width": 9}])

@@ -12,7 +12,7 @@ from hpo.core.budget import Budget
 from hpo.core.trial import Measurement, Suggestion, TrialRecord, TrialStage, TrialState
 from hpo.core.yaml_io import to_yaml
 from hpo.run.ledger import Ledger
-from hpo.run.run_dir import RunDir
+from hpo.run.run_dir import AUTOML_FACTS, RunDir
 from hpo.searching.choose_network import plan_completed
 from hpo.searching.session import start_search
 from hpo.study.memory import best_of, by_numbers, is_same_kind, numbers_of, overlap, recall
@@ -58,6 +58,18 @@ def earlier(patch, places, tmp_path_factory):
     options = SearchOptions(pruner="none", algorithm="random", seed=3)
     study = quick_study(budget=Budget(trials=12), search=options, data=data)
     return start_search(study, tmp_path_factory.mktemp("runs"), Ear().settings(probe=False)).run
+
+
+def fresh(run):
+    """The study of a run as its user gave it: nobody has looked for earlier searches."""
+    study = load_study(run.study_file)
+    return replace(study, search=replace(study.search, after=None, remembered={}))
+
+
+def kept_anew(study, folder):
+    """A study from the file that a run of it keeps."""
+    (folder / "study.yaml").write_text(to_yaml(study.to_dict()))
+    return load_study(folder / "study.yaml")
 
 
 def planned(study, out):
@@ -148,13 +160,42 @@ def test_a_copy_of_a_run_takes_no_places_of_its_own(earlier, tmp_path):
 
 
 def test_a_kept_study_begins_in_the_same_way_whatever_runs_there_are(earlier, tmp_path):
-    before = load_study(earlier.study_file)
-    study, plan = planned(before, earlier.path.parents[1])
-    (tmp_path / "study.yaml").write_text(to_yaml(study.to_dict()))
-    kept = load_study(tmp_path / "study.yaml")
+    study, plan = planned(fresh(earlier), earlier.path.parents[1])
+    kept = kept_anew(study, tmp_path)
     assert planned(kept, tmp_path)[1].first == plan.first
     without = replace(kept, search=replace(kept.search, memory=False))
     assert planned(without, tmp_path)[1].first == []
+
+
+def test_a_study_that_found_nothing_keeps_that_too(earlier, patch, places, tmp_path):
+    here = earlier.path.parents[1]
+    none = replace(fresh(earlier), data=DataSources(**others(places)), spec={"fault.kind": "none"})
+    study, plan = planned(none, here)
+    assert (study.search.after, plan.first) == ("", [])
+    kept = kept_anew(replace(study, data=fresh(earlier).data, spec={}), tmp_path)
+    assert planned(kept, here)[0] == kept
+    patch.setenv("HPO_MEMORY", "off")
+    assert planned(fresh(earlier), here)[0].search.after == ""
+    patch.delenv("HPO_MEMORY")
+
+
+@pytest.mark.parametrize("status", ["finished", "interrupted", "running"])
+def test_a_search_on_the_same_pictures_is_one_behind_the_newest_also_where_that_taught_nothing(
+    earlier, places, tmp_path, status
+):
+    newer = RunDir(shutil.copytree(earlier.path, tmp_path / "quick" / "20990101-000000"))
+    newer.state_file.write_text(json.dumps(newer.read_state() | {"status": status}))
+    for given in ({}, {"warm_start": (str(earlier),)}):
+        study = replace(fresh(earlier), search=SearchOptions(**given))
+        found = planned(study, tmp_path)[0].search
+        assert found.after == "quick/20990101-000000"
+        assert planned(study, earlier.path.parents[1])[0].search.after == earlier.label
+        assert not (given and found.remembered)
+    elsewhere = replace(fresh(earlier), data=DataSources(**others(places)))
+    assert planned(elsewhere, tmp_path)[0].search.after == ""
+    (newer.path / AUTOML_FACTS).parent.mkdir(parents=True)
+    (newer.path / AUTOML_FACTS).write_text("{}")
+    assert planned(fresh(earlier), tmp_path)[0].search.after == earlier.label
 
 
 def test_runs_of_other_folders_are_found_unless_that_is_switched_off(earlier, patch, tmp_path):

@@ -136,8 +136,9 @@ def test_recommended_stages_give_way_to_what_is_about_a_single_one(chosen, has_s
 
 def test_a_stage_is_the_study_with_its_own_spec_space_and_length():
     plan = plan_study(study(), TRAINER)
-    (heads,) = planned_stages(study(), plan, TRAINER)
+    (heads,) = planned_stages(study(after="shop/3", seed=7), plan, TRAINER)
     assert (heads.left, heads.plan.num_epochs, plan.num_epochs) == (1, 2, 9)
+    assert (heads.study.search.after, heads.study.search.seed) == ("shop/3", 7)
     assert [p.name for p in heads.space.parameters] == ["train.margin"]
     assert heads.plan.base_spec["train"]["frozen"] is True
     assert plan.base_spec["train"]["frozen"] is False
