@@ -229,9 +229,10 @@ class AutoML:
         self._demand_open()
         number = read_id(rec_id, self._open)
         record = self._ledger.trial(number)
+        length = record.params.get(self._epochs_key, record.until_epoch)
         told = read_report(
             self._objectives, value, best_epoch, status,
-            epochs=record.until_epoch if self._epochs_key else None,
+            epochs=length if self._epochs_key else None,
         )  # fmt: skip
         self._note_jobs()
         del self._open[number]

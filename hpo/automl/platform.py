@@ -174,9 +174,8 @@ class PlatformExecutor:
         if known is not None and known.job_id:
             logger.info("trial %d goes on as job %s", launch.number, known.job_id)
         else:
-            known = ActiveJob(
-                rec_id=launch.number, until_epoch=record.until_epoch, retry=record.retries
-            )
+            length = int(record.params.get(self._plan.epochs_key, record.until_epoch))
+            known = ActiveJob(rec_id=launch.number, until_epoch=length, retry=record.retries)
             failure = self._try_to_submit(known, launch)
             if failure is not None:
                 self._is_refused = failure["kind"] == "infrastructure"
@@ -340,7 +339,8 @@ class PlatformExecutor:
             names = ", ".join(repr(name) for name in missing)
             return Ended(failure=_failure("code", f"{METRIC_NOT_FOUND}: {names}"))
         value = active.values.get(primary)
-        line = {"epoch": active.until_epoch, "value": value, "metrics": dict(active.values)}
+        epoch = self._ledger.trial(active.rec_id).until_epoch
+        line = {"epoch": epoch, "value": value, "metrics": dict(active.values)}
         driver.on_epoch(active.rec_id, line)
         return Ended()
 

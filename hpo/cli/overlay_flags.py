@@ -132,7 +132,9 @@ def _choices(text: str, parse: Parse) -> tuple[str, list[Any]]:
     name, value = _split("--options", text, "NAME=A,B,C")
     words, where = value.split(","), f"--options {name}"
     if _QUOTED.search(value) or not all(map(str.strip, words)):
-        return name, list(parse(value if value.startswith("[") else f"[{value}]", where))
+        values = parse(f"[{value}]", where)
+        is_list = value.startswith("[") and len(values) == 1  # of values, not one that is a list
+        return name, list(values[0] if is_list else values)
     return name, [parse(word, where) for word in words]
 
 

@@ -16,6 +16,7 @@ from hpo.core.text import quoted
 from hpo.study.skill import Skill, load_skill
 from hpo.study.spec import StudySpec
 from hpo.study.spec_paths import anchored_path
+from hpo.study.stages import read_stages
 
 FOLDER = "results_dir"
 _SOURCES = ("train", "reference", "query")
@@ -43,7 +44,7 @@ def refuse_owned_keys(study: StudySpec, trainer: Trainer) -> None:
         *_folders([*given, *searched]),
         *_checkpoints([*given, *searched], load_skill(trainer.skill_dir)),
         *_sources(given, study, trainer),
-        *_seed(searched, trainer),
+        *_own_of_all(searched, trainer),
     ]
     if problems:
         raise SpecError("; ".join(problems))
@@ -51,8 +52,10 @@ def refuse_owned_keys(study: StudySpec, trainer: Trainer) -> None:
 
 def _searched(study: StudySpec) -> list[str]:
     search = study.search
-    over = [name.removeprefix("+") for name in search.over]
-    named = [*over, *search.ranges, *search.options, *search.custom_param_ranges]
+    named = [name.removeprefix("+") for name in search.over]
+    named += [*search.ranges, *search.options, *search.custom_param_ranges]
+    for stage in read_stages(search).values():
+        named += [*stage.over, *stage.ranges, *stage.options]
     return list(dict.fromkeys(named))
 
 
@@ -114,9 +117,14 @@ def _is_same(one: str, other: str) -> bool:
     return anchored_path(one, Path.cwd()) == anchored_path(other, Path.cwd())
 
 
-def _seed(searched: Iterable[str], trainer: Trainer) -> Iterator[str]:
-    if trainer.seed_key and trainer.seed_key in searched:
-        yield (
-            f"{trainer.seed_key}: cannot be searched, as trials differ in their parameters alone; "
-            "--confirm trains the best again with new seeds"
-        )
+def _own_of_all(searched: Iterable[str], trainer: Trainer) -> Iterator[str]:
+    """Keys in which all trials of a search are alike."""
+    reasons = {
+        trainer.seed_key: "as trials differ in their parameters alone; --confirm trains the best "
+        "again with new seeds",
+        trainer.epochs_key: "as trials are compared epoch by epoch; set what all train "
+        f"(--set {trainer.epochs_key}=30), and asha, hyperband or a pruner ends bad ones early",
+    }
+    for name in searched:
+        if name and name in reasons:
+            yield f"{name}: cannot be searched, {reasons[name]}"

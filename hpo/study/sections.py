@@ -113,6 +113,11 @@ class SearchOptions:
     override_automl_disabled_params: bool = False
     """Also search what the schema disables."""
 
+    def __post_init__(self) -> None:
+        names = (name.strip() for name in self.over)
+        over = ("+" * (name[:1] == "+") + name.removeprefix("+").strip() for name in names)
+        object.__setattr__(self, "over", tuple(over))
+
     @property
     def has_looked(self) -> bool:
         """Whether they say what earlier searches found, or that they found nothing.

@@ -12,7 +12,7 @@ import pytest
 from hpo import AutoMLRunner, query_status
 from hpo.automl import platform
 from hpo.automl.sdk import call_with_known, exists_by, id_of, status_of
-from hpo.core.errors import RunError
+from hpo.core.errors import RunError, SpecError
 from hpo.jobs import LocalJobs
 from tests.hpo.automl.foreign import make_foreign_skill
 
@@ -267,6 +267,27 @@ def test_jobs_get_the_callers_arguments_and_a_nested_spec(search):
     assert "results_dir" not in job.specs
     assert "foreign_trainer.py train -e /tmp/hpo-run_" in job.command
     assert "num_epochs = 4" in job.command, "the spec is in the command, as TOML"
+
+
+def test_a_job_trains_as_long_as_its_trial_says(search):
+    sdk = Scripted(ok(lambda n: 0.5))
+    result = search(
+        sdk, automl_hyperparameters=["train.num_epochs"], settings={"automl_max_recommendations": 9}
+    )
+    lengths = [job.specs["train"]["num_epochs"] for job in sdk.created]
+    assert lengths == [entry["specs"]["train.num_epochs"] for entry in result["history"]]
+    assert len(set(lengths)) > 1
+    assert {entry["status"] for entry in result["history"]} == {"success"}
+
+
+def test_a_length_that_rungs_set_is_not_searched(search):
+    with pytest.raises(
+        SpecError, match=r"train\.num_epochs cannot be searched by hyperband, which"
+    ):
+        search(
+            Scripted(ok(lambda n: 0.5)), automl_hyperparameters=["train.num_epochs", "train.lr"],
+            settings={"algorithm": "hyperband"},
+        )  # fmt: skip
 
 
 def test_41_jobs_under_way_are_polled_before_anything_is_proposed(search, tmp_path):

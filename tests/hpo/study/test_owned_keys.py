@@ -51,13 +51,17 @@ def test_a_key_that_would_be_overwritten_names_what_does_the_same(key, says, how
     assert told({key: ""}) == "", "an empty value asks for nothing"
 
 
-@pytest.mark.parametrize("key", ["train.seed", "results_dir", "train.results_dir"])
+@pytest.mark.parametrize(
+    "key", ["train.seed", "train.num_epochs", "results_dir", "train.results_dir"]
+)
 @pytest.mark.parametrize(
     "search",
     [
         lambda key: SearchOptions(over=(f"+{key}",)),
+        lambda key: SearchOptions(over=(key,)),
         lambda key: SearchOptions(options={key: [1, 2]}),
         lambda key: SearchOptions(ranges={key: [1, 2]}),
+        lambda key: SearchOptions(earlier_stages={"heads": {"options": {key: [1, 2]}}}),
         lambda key: SearchOptions(custom_param_ranges={key: {"valid_options": [1, 2]}}),
     ],
 )

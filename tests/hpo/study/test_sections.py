@@ -41,3 +41,7 @@ def test_no_stages_means_none_of_the_earlier_ones_either():
     assert SearchOptions().updated(both).earlier_stages == {}
     kept = {"stages": ("heads", "full"), "earlier_stages": {"heads": {}}}
     assert SearchOptions().updated(kept).earlier_stages == {"heads": {}}
+
+
+def test_blanks_around_the_names_to_search_are_none_of_the_names():
+    assert SearchOptions(over=(" a.x ", "+ a.y", " + a.z")).over == ("a.x", "+a.y", "+a.z")
