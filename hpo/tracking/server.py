@@ -23,7 +23,8 @@ from hpo.run.plain_files import read_object
 from hpo.run.run_dir import PLAN_FILE, RunDir
 from hpo.study.spec import load_study
 from hpo.tracking import rows
-from hpo.tracking.store import CLIENT_SETTINGS, home_setting
+from hpo.tracking.moved_store import follow_database
+from hpo.tracking.store import CLIENT_SETTINGS, home_setting, local_database
 from hpo.tracking.view import comparison_path, experiment_path, run_path, table_path
 
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
@@ -64,6 +65,8 @@ def running_server(tracking_uri: str, host: str, port: int) -> Iterator[subproce
     Raises:
         HpoError: when it does not come up, with the last line it said.
     """
+    if (database := local_database(tracking_uri)) is not None and database.is_file():
+        follow_database(database)
     with tempfile.TemporaryDirectory() as empty, tempfile.TemporaryFile() as log:
         server = subprocess.Popen(
             _command(host, port, empty),

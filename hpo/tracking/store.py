@@ -14,6 +14,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from hpo.run.run_dir import STORE_FILE
 from hpo.tracking.address import sqlite_path, sqlite_uri
+from hpo.tracking.moved_store import ARTIFACTS, follow_database, place_of
 from hpo.tracking.rows import Point, query
 
 if TYPE_CHECKING:
@@ -58,7 +59,6 @@ _REMEDIES = (
     (r"out-of-date database schema", "make a copy of the database and run `mlflow db upgrade`"),
 )
 _URI_VARIABLE = "MLFLOW_TRACKING_URI"
-_ARTIFACTS = ".mlflow"
 
 _NO_HOME = "/nonexistent"
 """What systems write for users without a home folder."""
@@ -120,13 +120,15 @@ def connect(tracking_uri: str) -> MlflowClient:
     database = local_database(tracking_uri)
     if database is None:
         return MlflowClient(tracking_uri=tracking_uri)
-    folder = database.parent / _ARTIFACTS
+    folder = database.parent / ARTIFACTS
     folder.mkdir(parents=True, exist_ok=True)
     # Two processes that create the tables at the same time break each other.
     with (folder / ".lock").open("a") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         if not database.exists():
             _create(database, folder / "new")
+        else:
+            follow_database(database)
         return MlflowClient(tracking_uri=tracking_uri)
 
 
@@ -256,7 +258,7 @@ def ensure_experiment(client: MlflowClient, tracking_uri: str, name: str) -> str
     found = client.get_experiment_by_name(name)
     if found is None:
         database = local_database(tracking_uri)
-        place = None if database is None else (database.parent / _ARTIFACTS / name).as_uri()
+        place = None if database is None else place_of(database, name)
         return str(client.create_experiment(name, artifact_location=place, tags=KIND))
     if found.lifecycle_stage == "deleted":
         client.restore_experiment(found.experiment_id)
