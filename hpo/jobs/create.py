@@ -12,13 +12,14 @@ from typing import Any
 from hpo.core.errors import RunError
 from hpo.core.protocols import Trainer
 from hpo.core.spec_dicts import flatten, merged
-from hpo.core.yaml_io import read_yaml, to_yaml
+from hpo.core.yaml_io import to_yaml
 from hpo.jobs.compose_spec import JobRequest, choose_page, compose, results_dir_of, without
 from hpo.jobs.inference import JobContext
 from hpo.jobs.job import (
     COMMAND_SPEC_FILE,
     ENDED,
     PENDING,
+    RESULTS,
     SPEC_FILE,
     Job,
     find_job,
@@ -95,7 +96,7 @@ class JobMaker:
                 skill_dir=str(pages[0].path),
                 folder=folder,
                 network_arch=page.network_arch,
-                parent_job_id=parent_job_id,
+                parent_job_id=self._lasting(parent),
                 checkpoint=checkpoint,
                 base_checkpoint=context.base_checkpoint,
                 page=pages.index(page),
@@ -117,7 +118,7 @@ class JobMaker:
         if job.status not in ENDED:
             raise RunError(f"{job_id}: is {job.status}; only a job that has ended can be resumed")
         page = load_pages(Path(job.skill_dir))[job.page]
-        base = without(read_yaml(job.spec_file), job.inferred)  # which is found anew
+        base = without(job.spec(), job.inferred)  # which is found anew
         request = JobRequest(
             action=job.action, overrides=overrides or {}, roots=job.roots, base=base
         )
@@ -146,6 +147,13 @@ class JobMaker:
         if self.skill_dir is not None:
             return self.skill_dir
         return parent.skill_dir if parent else find_trainer(DEFAULT_NETWORK).skill_dir
+
+    def _lasting(self, parent: Parent | None) -> str:
+        """What the same parent is found by from any working folder, and after later searches."""
+        if parent is None:
+            return ""
+        is_sibling = parent.place.parent == self.root / RESULTS
+        return parent.place.name if is_sibling else str(parent.place)
 
     def _write(self, job: Job, page: Skill, request: JobRequest, context: JobContext) -> Job:
         trainer = registered_trainer(page.network_arch)

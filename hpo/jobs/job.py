@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo.core.errors import NoRunError, RunError
+from hpo.core.spec_dicts import relocated
 from hpo.core.text import nearest
 from hpo.core.yaml_io import read_yaml
 from hpo.run.lock_file import hold, is_locked
@@ -40,6 +41,9 @@ PENDING, RUNNING, SUCCESS, FAILURE, CANCELED = (
     "pending", "running", "success", "failure", "canceled",
 )  # fmt: skip
 ENDED = (SUCCESS, FAILURE, CANCELED)
+_NOT_KEPT = ("folder", "moved")
+_SPEC_WORD = re.compile(rf"[^/]*(/.*)/(?:{SPEC_FILE}|{COMMAND_SPEC_FILE})")
+"""The word of a command that names the job's spec."""
 _START_WITHIN_S = 60.0
 """A job whose worker has not begun by then never will."""
 
@@ -53,6 +57,8 @@ class Job:
     skill_dir: str
     folder: Path = Path()
     """Where the record lies; not part of it, so that a root can be moved."""
+    moved: tuple[str, str] | None = None
+    """Old and new place of the job, and of those beside it, where it was moved or copied."""
     network_arch: str = ""
     parent_job_id: str = ""
     checkpoint: str | int = "best_model"
@@ -102,7 +108,9 @@ class Job:
         if not self.spec_file.is_file():
             return {}
         data = read_yaml(self.spec_file)
-        return data if isinstance(data, dict) else {}
+        if not isinstance(data, dict):
+            return {}
+        return relocated(data, *self.moved) if self.moved else data
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for programs, with absolute paths."""
@@ -126,7 +134,8 @@ class Job:
 
 def _record(job: Job) -> dict[str, Any]:
     data = asdict(job)
-    del data["folder"]
+    for name in _NOT_KEPT:
+        del data[name]
     return data
 
 
@@ -139,14 +148,33 @@ def read_job(folder: Path) -> Job:
     file = folder / JOB_FILE
     try:
         data = json.loads(file.read_text(encoding="utf-8"))
-        known = {item.name for item in fields(Job)} - {"folder"}
-        job = Job(**{k: v for k, v in data.items() if k in known}, folder=folder.absolute())
+        known = {item.name for item in fields(Job)}.difference(_NOT_KEPT)
+        kept = {k: v for k, v in data.items() if k in known}
+        job = _at(folder.absolute(), kept)
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise RunError(
             f"{file}: must be the record of a job, and is missing or damaged; remove {folder}, or "
             "restore it"
         ) from error
     return job if _is_up_to_date(job) else _gone(folder, job)
+
+
+def _at(folder: Path, kept: dict[str, Any]) -> Job:
+    """The job of a record, its paths leading to where it lies now."""
+    found = filter(None, map(_SPEC_WORD.fullmatch, kept.get("command", [])))
+    old = next((Path(word[1]) for word in found), folder)
+    root = folder.parents[1]
+    has_siblings = folder.name == old.name and folder.parent.name == old.parent.name == RESULTS
+    moved = None
+    if old != folder:
+        moved = (str(old.parent), str(folder.parent)) if has_siblings else (str(old), str(folder))
+        kept = relocated(kept, *moved)
+    parent = kept.get("parent_job_id", "")
+    if has_siblings and (was := Path(parent)).is_relative_to(old.parents[1]):
+        parent = was.relative_to(old.parents[1])
+    if len(Path(parent).parts) > 1 and (root / parent).exists():  # earlier releases kept what was
+        kept = {**kept, "parent_job_id": str(root / parent)}  # typed, mostly in the root
+    return Job(**kept, folder=folder, moved=moved)
 
 
 def running_commands(folder: Path) -> dict[str, int]:

@@ -6,6 +6,7 @@ import yaml
 
 from hpo.core.errors import RunError
 from hpo.jobs.compose_spec import JobRequest
+from hpo.jobs.job import Job, new_folder, read_job
 from hpo.jobs.parents import find_parent, lineage, model_of
 from hpo.jobs.platform import LocalJobs
 from hpo.searching.session import start_search
@@ -153,6 +154,59 @@ def test_the_line_goes_on_where_the_parent_lies(jobs, trained, tmp_path):
     engine = run(elsewhere, "gen_trt_engine", parent_job_id=str(exported.folder))
     line = list(lineage(find_parent(elsewhere.root, engine.id)))
     assert [parent.place for parent in line] == [engine.folder, exported.folder, trained.folder]
+
+
+@pytest.mark.parametrize(("is_copy", "whole"), [(True, True), (False, False)])
+def test_a_job_that_was_moved_or_copied_hands_on_its_own_files(
+    jobs, trained, tmp_path, is_copy, whole
+):
+    """The root as a whole, or the folder of one job."""
+    exported = run(jobs, "export", parent_job_id=trained.id)
+    old, new = (jobs.root, tmp_path / "new") if whole else (exported.folder, tmp_path / "kept")
+    if is_copy:
+        shutil.copytree(old, new)
+    else:
+        old.rename(new)
+    folder = new / "results" / exported.id if whole else new
+    again = LocalJobs(new if whole else tmp_path / "other", jobs.skill_dir)
+    parent = find_parent(again.root, exported.id if whole else str(folder))
+    assert model_of(parent).path == folder / "model.onnx"
+    if whole:
+        assert [one.folder for one in lineage(parent)] == [folder, folder.with_name(trained.id)]
+        resumed = again.prepare_resume(trained.id, {"train.num_epochs": 6})
+        assert resumed.moved is None
+        place = spec_of(resumed)["train"]["resume_training_checkpoint_path"]
+        assert place.startswith(f"{resumed.folder}/")
+        assert str(old) not in " ".join([*resumed.command, resumed.spec_file.read_text()])
+
+
+@pytest.mark.parametrize("by_place", [True, False])
+def test_a_parent_is_found_from_any_working_folder_and_is_the_same_after_more_searches(
+    searched, skill, tmp_path, monkeypatch, by_place
+):
+    root, found = shutil.copytree(searched[0], tmp_path / "lab"), searched[1]
+    found = root / found.path.relative_to(searched[0])
+    monkeypatch.chdir(root)
+    jobs = LocalJobs(root, skill)
+    name = str(found.relative_to(root)) if by_place else "quick"
+    job = jobs.prepare_job(JobRequest(action="export"), parent_job_id=name)
+    later = found.with_name("20990101-000000")
+    shutil.copytree(found, later)
+    (later / "events.ndjson").unlink()
+    monkeypatch.chdir(tmp_path)
+    assert find_parent(root, job.parent_job_id).place == found
+    moved = root.rename(tmp_path / "moved")
+    job = read_job(moved / job.folder.relative_to(root))
+    assert find_parent(moved, job.parent_job_id).place == moved / found.relative_to(root)
+
+
+def test_a_parent_that_an_earlier_release_kept_as_typed_is_looked_for_in_the_root(tmp_path):
+    with new_folder(tmp_path, "export") as folder:
+        Job(id=folder.name, action="export", skill_dir="", folder=folder,
+            parent_job_id="runs/a").save()  # fmt: skip
+    assert read_job(folder).parent_job_id == "runs/a"
+    (tmp_path / "runs" / "a").mkdir(parents=True)
+    assert read_job(folder).parent_job_id == str(tmp_path / "runs" / "a")
 
 
 def test_a_parent_of_a_further_root_that_runs_is_told_so(jobs, data, tmp_path):
