@@ -60,7 +60,10 @@ _PACKAGES = frozenset(
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says in one line what is wrong with the arguments."""
+    """Says in one line what is wrong with the arguments, and takes options by their whole names."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options | {"allow_abbrev": False})
 
     def error(self, message: str) -> NoReturn:
         """End with exit code 2."""
@@ -68,6 +71,18 @@ class _Parser(argparse.ArgumentParser):
         told = _one_line(told).removeprefix("argument ")
         more = f"; `{self.prog} --help` lists what can be given"
         self.exit(USER_ERROR, f"{self.prog}: error: {told}{more}\n")
+
+
+class _Once(argparse.Action):
+    """Keeps a value, and refuses another one after it."""
+
+    def __call__(self, _parser: Any, namespace: Any, values: Any, *_: Any) -> None:
+        first = getattr(namespace, self.dest) or values
+        if first != values:
+            raise argparse.ArgumentError(
+                self, f"is given twice, with {first} and {values}; leave one out"
+            )
+        setattr(namespace, self.dest, values)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -97,6 +112,7 @@ def _add_options(action: argparse.ArgumentParser, name: str) -> None:
         "--experiment-spec",
         "--experiment_spec_file",
         dest="spec",
+        action=_Once,
         metavar="SPEC",
         type=Path,
         required=True,

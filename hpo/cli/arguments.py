@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import os
 import re
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 _WANTED = {"int": "a whole number", "float": "a number"}
@@ -18,6 +20,21 @@ _NO_VALUE = re.compile(r"argument (\S+): expected (?:one argument|at least one a
 _MISSING = re.compile(r"the following arguments are required: (.*)")
 _EMPTY = "needs a value, got an empty one (a variable that is not set?)"
 _TOGETHER = re.compile(r"argument (\S+): not allowed with argument (\S+)")
+_PATHS = frozenset(
+    {"DIR", "FILE", "FILE.html", "FILE|KEY=VALUE", "GALLERY", "JOB", "OTHER", "PLACE", "ROOT"}
+    | {"RUN", "[RUN] IMAGE", "STUDY", "W", "WEIGHTS"}
+)
+"""Metavars of arguments that may be paths. A shell leaves the ~ of `--out=~/runs` as it is."""
+_NO_FLAG = "\0"
+"""Marks a word after `--`, which no word begins with: argparse forgets `--` between two passes."""
+
+
+class WrongWords(SystemExit):
+    """The end of a command whose words were refused; standard error has the line."""
+
+    def __init__(self, line: str) -> None:
+        super().__init__(2)
+        self.line = line
 
 
 class Parser(argparse.ArgumentParser):
@@ -25,11 +42,17 @@ class Parser(argparse.ArgumentParser):
 
     _is_mixing = False
 
+    def __init__(self, **options: Any) -> None:
+        """Flags are taken by their whole names: `--yes` must not come to mean `--yes-expose`."""
+        super().__init__(**options | {"allow_abbrev": False})
+
     def error(self, message: str) -> NoReturn:
         """End with exit code 2."""
-        told = " ".join(_in_words(message).split())
+        told = " ".join(_in_words(message).replace(_NO_FLAG, "").split())
         more = f" `{self.prog} --help` lists what can be given"
-        self.exit(2, f"{self.prog}: {told}{'' if told.endswith('?') else ';'}{more}\n")
+        line = f"{told}{'' if told.endswith('?') else ';'}{more}"
+        self._print_message(f"{self.prog}: {line}\n", sys.stderr)
+        raise WrongWords(line)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
         """Let flags stand between words that belong together, as in `predict RUN --topk 3 IMAGE`.
@@ -39,27 +62,56 @@ class Parser(argparse.ArgumentParser):
         if self._is_mixing:
             return super().parse_known_args(args, namespace)
         self._given: dict[str, Sequence[str]] = {}
-        if self._subparsers is None:
-            self._refuse_unknown_flag(args or ())
+        words, behind = _split(args or ())
+        if self._subparsers:
+            self._refuse_flags_before_verb(words)
+            return super().parse_known_args(args, namespace)
+        self._refuse_unknown_flag(words)
+        self._refuse_yes_and_no(words)
+        if f"{_NO_FLAG}--" in behind:
+            self.error("--: is given twice; a file of that name is written ./--")
+        words += behind
         places = self._get_positional_actions()
         takes_several = len(places) > 1 or any(place.nargs in ("*", "+") for place in places)
-        asks_for_help = not {"-h", "--help"}.isdisjoint(args or ())
-        if self._subparsers or asks_for_help or not takes_several:
-            return super().parse_known_args(args, namespace)
-        self._is_mixing = True  # the next line calls this method for words and flags in turn
+        asks_for_help = not {"-h", "--help"}.isdisjoint(words)
+        if asks_for_help or not takes_several:
+            return super().parse_known_args(words, namespace)
+        self._is_mixing = True  # the next line calls `parse_known_args` for words and flags in turn
         try:
-            return self.parse_known_intermixed_args(args, namespace)
+            return self.parse_known_intermixed_args(words, namespace)
         finally:
             self._is_mixing = False
 
+    def _flags(self) -> list[str]:
+        return [flag for action in self._actions for flag in action.option_strings]
+
     def _refuse_unknown_flag(self, words: Sequence[str]) -> None:
         """Before its value is taken for something else."""
-        flags = [flag for action in self._actions for flag in action.option_strings]
-        for word in itertools.takewhile(lambda word: word != "--", words):
+        flags = self._flags()
+        for word in words:
             name = word.partition("=")[0]
-            is_flag = name.startswith("--") and " " not in name
-            if is_flag and not any(flag.startswith(name) for flag in flags):
+            if name.startswith("--") and " " not in name and name not in flags:
                 self.error(_left_over([word], flags))
+
+    def _refuse_flags_before_verb(self, words: Sequence[str]) -> None:
+        """Before the value of a verb's flag is taken for a verb."""
+        for word in itertools.takewhile(lambda word: word.startswith("-"), words):
+            name = word.partition("=")[0]
+            verbs: Any = self._get_positional_actions()[0].choices
+            verb = next((other for other in words if other in verbs), "")
+            if name in self._flags() or not verb:
+                continue
+            if name in (known := verbs[verb]._flags()):
+                self.error(f"{name}: stands after the verb, as in `{self.prog} {verb} {name}`")
+            self.error(_left_over([word], [*self._flags(), *known]))
+
+    def _refuse_yes_and_no(self, words: Sequence[str]) -> None:
+        """Refuse `--memory --no-memory`, of which argparse takes the last."""
+        for action in self._actions:
+            if isinstance(action, argparse.BooleanOptionalAction):
+                said = [flag for flag in action.option_strings if flag in words]
+                if len(said) > 1:
+                    self.error(f"argument {said[1]}: not allowed with argument {said[0]}")
 
     def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
         """Refuse an empty value, and a second one that would replace the first.
@@ -67,6 +119,9 @@ class Parser(argparse.ArgumentParser):
         Both are mostly a shell's variable that is not set, or a command that was edited in haste:
         what was meant is not known.
         """
+        arg_strings = [word.removeprefix(_NO_FLAG) for word in arg_strings]
+        if action.metavar in _PATHS:
+            arg_strings = list(map(os.path.expanduser, arg_strings))
         if "" in arg_strings and not isinstance(action, argparse._SubParsersAction):
             self.error(f"{_name_of(action)}: {_EMPTY}")
         if action.option_strings and isinstance(action, argparse._StoreAction):
@@ -87,9 +142,15 @@ class Parser(argparse.ArgumentParser):
         args, rest = self.parse_known_args(words)
         if rest:
             spoken = _spoken_to(self, args)
-            flags = [flag for action in spoken._actions for flag in action.option_strings]
-            spoken.error(_left_over(rest, flags))
+            spoken.error(_left_over(rest, spoken._flags()))
         return args
+
+
+def _split(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The words up to `--`, and it with those behind, which are no flags."""
+    before = list(itertools.takewhile(lambda word: word != "--", words))
+    behind = words[len(before) :]
+    return before, [*behind[:1], *(f"{_NO_FLAG}{word}" for word in behind[1:])]
 
 
 def _name_of(action: argparse.Action) -> str:
@@ -105,13 +166,17 @@ def _spoken_to(parser: argparse.ArgumentParser, args: argparse.Namespace) -> Any
     return parser
 
 
-def _left_over(rest: Sequence[str], flags: Iterable[str]) -> str:
+def _left_over(rest: Sequence[str], flags: Sequence[str]) -> str:
     from hpo.core.text import nearest
 
     flag = next((word for word in rest if word.startswith("-")), "")
     if flag:
         name = flag.partition("=")[0]
-        return f"{name}: no such flag{nearest(name, flags)}"
+        longer = next(
+            (f"; did you mean {known!r}?" for known in flags if known.startswith(name)), ""
+        )
+        return f"{name}: no such flag{longer or nearest(name, flags)}"
+    # Words after `--` are here with their mark, which `error` takes off.
     return f"{' '.join(rest)}: more than can be taken; put text with spaces in quotes"
 
 

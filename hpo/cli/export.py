@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hpo.cli.run_flags import add_json_argument, chosen_run, print_json
+from hpo.cli.run_flags import add_json_argument, add_out_argument, chosen_run, print_json
 from hpo.core.text import count_of
 
 HELP = "export a trial as a checked ONNX file"
@@ -47,9 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="also a model repository for the Triton inference server",
     )
-    parser.add_argument(
-        "--runs", metavar="DIR", dest="out", default="runs", help="folder that holds runs"
-    )
+    add_out_argument(parser, "--runs")
     add_json_argument(parser)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -117,7 +116,6 @@ def add_out_argument(parser: argparse.ArgumentParser, flag: str = "--out") -> No
         metavar="DIR",
         dest="out",
         default=DEFAULT_OUT,
-        type=os.path.expanduser,  # a shell leaves the ~ of --out=~/runs as it is
         help="folder that holds runs (default: %(default)s)",
     )
 

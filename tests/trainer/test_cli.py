@@ -97,6 +97,23 @@ def test_wrong_usage_is_one_line_and_code_2(words):
     assert result.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["-e", "a", "-e", "b"], "is given twice, with a and b; leave one out"),
+        (["-e", "a", "--experiment-spec", "b"], "is given twice, with a and b; leave one out"),
+        (["-e", "a", "--ignore-unm"], "--ignore-unm: no such option"),
+        (["--experiment", "a"], "the following arguments are required: -e"),
+    ],
+)
+def test_options_have_one_value_and_their_whole_names(words, said, capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["evaluate", *words])
+    assert caught.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line
+
+
 def test_overrides_stand_on_both_sides_of_the_file(spec_path, monkeypatch):
     seen = install(monkeypatch, "gen_trt_engine", lambda _: {})
     words = ["gen_trt_engine.onnx_file=m.onnx", "-e", str(spec_path)]

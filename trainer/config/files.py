@@ -213,7 +213,7 @@ def read_overrides(words: Iterable[str], action: Action) -> dict[str, Any]:
     Values are YAML; of a key that holds text, what is neither quoted nor null is as it is given.
 
     Raises:
-        SpecError: when a word has no `=` or key, or its value is not YAML.
+        SpecError: when a word has no `=` or key, its value is not YAML, or a key has two.
     """
     short = {name: path for name, path in shorthands(action).items() if name not in keys()}
     overrides: dict[str, Any] = {}
@@ -224,10 +224,13 @@ def read_overrides(words: Iterable[str], action: Action) -> dict[str, Any]:
             raise SpecError(msg)
         path = short.get(name, name)
         if _PLAIN.match(text) and _as_written(path, "", text):
-            overrides[path] = text.strip()
-            continue
-        value = _parse(text, name) if text else ""
-        overrides[path] = _as_written(path, value, _parse(text, name, _TextLoader))
+            value = text.strip()
+        else:
+            value = _parse(text, name) if text else ""
+            value = _as_written(path, value, _parse(text, name, _TextLoader))
+        first = overrides.setdefault(path, value)
+        if first != value:
+            raise SpecError(f"{path}: is given twice, as {first!r} and {value!r}; leave one out")
     return overrides
 
 

@@ -119,7 +119,15 @@ def test_no_flag_takes_an_empty_value(verb, flag, capsys):
         ("why runs --out a 3 --out b", "--out: is given twice, with a and b;"),
         ("automl --policy on --policy off", "--policy: is given twice, with on and off;"),
         ("automl --skill-dir s --metric x", "--metric: no such flag"),
-        ("cache --older 7d --yess clear", "--yess: no such flag; did you mean '--yes'?"),
+        ("cache --older 7d clear", "--older: no such flag; did you mean '--older-than'?"),
+        ("serve --yes", "--yes: no such flag; did you mean '--yes-expose'?"),
+        ("use --no retail", "--no: no such flag; did you mean '--none'?"),
+        ("search --memory --no-memory", "--no-memory: cannot stand beside --memory; leave one"),
+        ("search --no-average --budget 3 --average", "--no-average: cannot stand beside --average"),
+        ("status -- -a -b", "-b: more than can be taken"),
+        ("screen -- -a --weights", "--weights: more than can be taken"),
+        ("predict -- --", "--: is given twice; a file of that name is written ./--"),
+        ("cache --older-than 7d --yess clear", "--yess: no such flag; did you mean '--yes'?"),
         ("predict run '' a.jpg", "[RUN] IMAGE: needs a value, got an empty one"),
         ("status ''", "RUN: needs a value, got an empty one"),
     ],
@@ -140,10 +148,57 @@ def test_the_same_twice_and_flags_that_may_repeat_are_taken():
     assert again.seed == 2
 
 
-def test_what_follows_two_dashes_is_no_flag():
-    words = ["predict", "retail", "--topk", "3", "--", "-odd.jpg", "--json"]
+@pytest.mark.parametrize("before", [["retail", "--topk", "3"], ["--topk", "3"], ["retail"], []])
+def test_what_follows_two_dashes_is_no_flag(before):
+    words = ["predict", *before, "--", "-odd.jpg", "--json"]
     args = build_parser("predict").parse_whole(words)
-    assert (args.words, args.topk, args.json) == (["retail", "-odd.jpg", "--json"], 3, False)
+    named = [word for word in before if word == "retail"]
+    assert (args.words, args.json) == ([*named, "-odd.jpg", "--json"], False)
+    assert args.topk == (3 if "3" in before else None)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--json ls", "hpo: --json: stands after the verb, as in `hpo ls --json`;"),
+        ("--debug --out=x ls", "hpo: --out: stands after the verb, as in `hpo ls --out`;"),
+        ("--out x ls", "hpo: --out: stands after the verb, as in `hpo ls --out`;"),
+        ("--jsn ls", "hpo: --jsn: no such flag; did you mean '--json'?"),
+        ("--vers", "hpo: --vers: no such flag; did you mean '--version'?"),
+    ],
+)
+def test_flags_before_the_verb(words, said, capsys):
+    with pytest.raises(SystemExit) as caught:
+        build_parser("ls").parse_whole(words.split())
+    assert caught.value.code == 2
+    assert capsys.readouterr().err.startswith(said)
+
+
+NO_PATHS = {
+    "A", "ADDRESS", "ACTION", "AGE", "B", "CLASS", "GROUP", "H", "ID", "K", "KEY=VALUE", "MB",
+    "MINUTES", "N", "NAME", "NAME=A,B,C", "NAME=LOW..HIGH[,log|,linear]", "NAME=VALUE", "NAMES",
+    "OLD=NEW", "P", "PX", "RATE", "S", "SHARE", "SHELL", "SIZE", "T", "TEXT", "TIME", "TRIAL",
+    "WHAT", "WHICH", None,
+}  # fmt: skip
+
+
+def test_the_home_folder_is_meant_by_a_tilde_in_every_path(monkeypatch):
+    """A shell leaves it as it is after `=` and in quotes."""
+    monkeypatch.setenv("HOME", "/home/ada")
+    verbs = next(a for a in build_parser(None)._actions if a.dest == "verb").choices
+    checked = set()
+    for verb, known in verbs.items():
+        for action in known._actions:
+            if action.nargs != 0 and action.metavar not in NO_PATHS:
+                known._given = {}
+                value = known._get_values(action, ["~/x"])
+                assert value in ("/home/ada/x", ["/home/ada/x"]), (verb, action.dest)
+                checked.add((verb, action.dest))
+    assert checked >= {
+        ("export", "file"), ("export", "out"), ("report", "to"), ("predict", "sheet"),
+        ("predict", "words"), ("job", "root"), ("screen", "plot"), ("space", "plot"),
+        ("automl", "workspace"), ("init", "file"), ("use", "run_name"),
+    }  # fmt: skip
 
 
 def test_words_too_many_are_still_refused(capsys):

@@ -123,6 +123,16 @@ def test_text_is_taken_as_the_command_line_has_it(text, value):
     assert read_overrides(["train.num_epochs=3 # of 9"], "train") == {"train.num_epochs": 3}
 
 
+def test_a_key_with_two_values_is_refused():
+    with pytest.raises(
+        SpecError, match=r"^train\.num_epochs: is given twice, as 3 and 5; leave one"
+    ):
+        read_overrides(["num_epochs=3", "train.seed=1", "train.num_epochs=5"], "train")
+    with pytest.raises(SpecError, match=r"^results_dir: is given twice, as 'a' and 'b'"):
+        read_overrides(["results_dir=a", "results_dir=b"], "train")
+    assert read_overrides(["results_dir=a", "results_dir=a"], "train") == {"results_dir": "a"}
+
+
 def test_override_that_is_not_yaml_is_refused():
     with pytest.raises(SpecError, match=r"train\.optim\.steps line 1: must be YAML"):
         read_overrides(["train.optim.steps=[3"], "train")
