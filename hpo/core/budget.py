@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from decimal import Decimal
 from typing import Any
 
 from hpo.core.errors import SpecError
@@ -15,7 +15,7 @@ _UNLIMITED = "unlimited"
 """The budget of a search that its algorithm ends."""
 GRAMMAR = "20 or 20trials, 90m, 2h, 3gpuh, 500epochs, or several joined by commas"
 
-_UNITS: dict[str, tuple[str, float]] = {
+_UNITS: dict[str, tuple[str, int]] = {
     "": ("trials", 1),
     "trial": ("trials", 1),
     "trials": ("trials", 1),
@@ -39,7 +39,10 @@ _WRITTEN = {
 """The units that a limit is written in, the longest first."""
 WHOLE = ("trials", "epochs")
 """Limits that are whole numbers."""
-_PART = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]*)", re.ASCII)
+MOST = 10**15
+"""The largest limit, which a float still holds to the last digit."""
+# Release 0.6 wrote some limits with a point at their end.
+_PART = re.compile(r"(\d+(?:\.\d*)?)\s*([a-z]*)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +108,8 @@ def parse_budget(text: str) -> Budget:
     """Read a budget such as `20`, `90m` or `50trials,2h`; `unlimited` is one without limits.
 
     Raises:
-        SpecError: when a part is not a positive number with a known unit, or a unit is given twice.
+        SpecError: when a part is not a positive number with a known unit, is more than `MOST`, or
+            a unit is given twice.
     """
     if str(text).strip().lower() == _UNLIMITED:
         return Budget()
@@ -115,9 +119,14 @@ def parse_budget(text: str) -> Budget:
         if match is None or match[2] not in _UNITS:
             raise SpecError(f"budget: {_refusal(part.strip())}; write {GRAMMAR}")
         name, factor = _UNITS[match[2]]
-        amount = float(match[1]) * factor
+        amount = float(Decimal(match[1]) * factor)  # 1.1h are 3960 seconds; floats make it more
         whole = name in WHOLE
-        if not 0 < amount < math.inf or (whole and not amount.is_integer()):
+        if amount > MOST:
+            raise SpecError(
+                f"budget: a limit must be at most {MOST} {name.replace('_', ' ')}, got "
+                f"{quoted(part.strip())}; give less, or {_UNLIMITED}"
+            )
+        if amount <= 0 or (whole and not amount.is_integer()):
             raise SpecError(
                 f"budget: a positive {'whole ' if whole else ''}number must stand before "
                 f"{match[2] or 'trials'!r}, got {match[1][:40]}; write {GRAMMAR}"
@@ -166,7 +175,8 @@ def extend_budget(budget: Budget, text: str) -> Budget:
                 f"budget: {text}: the budget of {budget} has no limit on {name} to add to; "
                 "add in its own units, or give a whole new budget without +"
             )
-    return budget.mapped(lambda name, limit: limit + extra.limits.get(name, 0))
+    total = budget.mapped(lambda name, limit: limit + extra.limits.get(name, 0))
+    return parse_budget(total.to_text())  # what is too much together is refused
 
 
 def more_of(budget: Budget) -> str:
@@ -179,7 +189,7 @@ def more_of(budget: Budget) -> str:
         *longer, shortest = _WRITTEN[name]
         unit = next((unit for unit in longer if limit % _UNITS[unit][1] == 0), shortest)
         more = max(1, round(limit / _UNITS[unit][1] / 2, 1))
-        return f"+{int(more) if name in WHOLE else f'{more:g}'}{unit}"
+        return f"+{int(more) if name in WHOLE else _plain(more)}{unit}"
 
     return ",".join(words(name, limit) for name, limit in budget.limits.items())
 
@@ -197,8 +207,8 @@ def fraction_used(budget: Budget, spent: Spent) -> float:
 
 
 def _plain(amount: float) -> str:
-    """A number without an exponent, which the grammar does not read."""
-    return str(int(amount)) if float(amount).is_integer() else f"{amount:.6f}".rstrip("0")
+    """A number in full, without the exponent that the grammar does not read."""
+    return str(int(amount)) if float(amount).is_integer() else f"{Decimal(repr(amount)):f}"
 
 
 def render_seconds(seconds: float) -> str:

@@ -38,6 +38,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+MOST_COUNTED = 10_000
+"""Configurations of a space, which take a fifth of a second to count; no larger one is tried to
+its end."""
+
 
 class Reviewed(Protocol):
     """What is asked of a search that is about to start (`hpo.searching.session.Session`)."""
@@ -90,7 +94,7 @@ def review_of(session: Reviewed, executor: Executor, progress: Progress | None) 
             *session.plan.idle,
             *filter(None, [session.plan.warning, session.disk_warning(probe)]),
             *([_hopeless(session.plan)] if expected and expected.only_default else []),
-            *_few_configurations(session),
+            *few_configurations(session),
         ],
         algorithm=session.plan.algorithm,
         pruner=session.plan.pruner,
@@ -123,13 +127,14 @@ def _hopeless(plan: StudyPlan) -> str:
     )
 
 
-def _few_configurations(session: Reviewed) -> Iterator[str]:
+def few_configurations(session: Reviewed) -> Iterator[str]:
     """Say that a budget of trials is larger than the space."""
     trials, space = session.study.budget.trials, session.space
     if trials is None or session.stages:
         return
-    count = sum(1 for _ in islice(space.points(random.Random(0)), trials))
-    if 0 < count < trials:
+    most = min(trials, MOST_COUNTED)
+    count = sum(1 for _ in islice(space.points(random.Random(0)), most))
+    if 0 < count < most:
         yield (
             f"budget: there are no more than {count_of(count, 'configuration')} in the search "
             f"space; none is tried twice, so fewer than the {trials} trials of the budget may come"

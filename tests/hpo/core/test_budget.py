@@ -9,6 +9,7 @@ from hpo.core.budget import (
     extend_budget,
     fraction_used,
     gave_up,
+    more_of,
     parse_budget,
     render_seconds,
 )
@@ -59,8 +60,15 @@ def test_budget_grammar(text, expected):
         ("2.5epochs", "a positive whole number"),
         ("2h,3h", "limits seconds twice"),
         ("20,30trials", "limits trials twice"),
-        ("9" * 400, "a positive whole number"),
-        ("9" * 400 + "h", "a positive number"),
+        (".5h", "'.5h' is not understood"),
+        ("1..5h", "'1..5h' is not understood"),
+        ("0.h", "a positive number must stand before 'h', got 0."),
+        (f"0.{'0' * 400}1s", "a positive number"),
+        ("9999999999999999999", "at most 1000000000000000 trials, got '9999999999999999999'"),
+        ("1000000000000001epochs", "at most 1000000000000000 epochs"),
+        ("277777777778gpuh", "at most 1000000000000000 gpu seconds, got '277777777778gpuh'"),
+        ("9" * 400, "at most 1000000000000000 trials"),
+        ("9" * 400 + "h", "at most 1000000000000000 seconds"),
     ],
 )
 def test_bad_budgets_are_one_clear_line(text, said):
@@ -89,6 +97,36 @@ def test_bad_budgets_are_one_clear_line(text, said):
 def test_text_form_reads_back_as_the_same_budget(text):
     budget = parse_budget(text)
     assert parse_budget(budget.to_text()) == budget
+
+
+@pytest.mark.parametrize("unit", ["s", "m", "h", "d", "gpus", "gpum", "gpuh"])
+def test_fractions_of_a_unit_read_back_as_the_same_budget(unit):
+    for number in range(1, 80):
+        for text in (f"{number / 10}{unit}", f"0.0000{number}{unit}"):
+            budget = parse_budget(text)
+            assert parse_budget(budget.to_text()) == budget, text
+            assert parse_budget(f"7,{budget.to_text()}").trials == 7
+            more = extend_budget(budget, f"+0.7{unit}")
+            assert parse_budget(more.to_text()) == more, text
+            assert extend_budget(budget, more_of(budget)) != budget, text
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [("1.1h", "3960s"), ("4.1m", "246s"), ("0.7d", "60480s"), ("1.1gpuh", "3960gpus")],
+)
+def test_a_fraction_is_as_many_seconds_as_by_hand(text, written):
+    assert parse_budget(text).to_text() == written
+
+
+def test_limits_that_an_earlier_release_wrote_with_a_point_at_their_end_are_read():
+    assert parse_budget("2,3960.s") == Budget(trials=2, seconds=3960)
+
+
+def test_the_command_for_more_of_a_long_budget_is_one_that_is_read():
+    budget = Budget(seconds=5_000_000.5, gpu_seconds=36e8)
+    assert more_of(budget) == "+2500000.2s,+500000gpuh"
+    assert extend_budget(budget, more_of(budget)).gpu_seconds == 54e8
 
 
 def test_budget_in_words():
@@ -123,6 +161,8 @@ def test_plus_in_a_unit_without_a_limit_is_refused():
         ("+ +3", "every limit must have one \\+"),
         ("5x", "'5x' is not understood"),
         ("+5,+6", "limits trials twice"),
+        ("+99999999999999999999", "at most 1000000000000000 trials"),
+        ("+1000000000000000", "at most 1000000000000000 trials, got '1000000000000020trials'"),
         ("5,+2h", "'5,\\+2h': every limit must have one \\+"),
         ("+5,2h,+3gpuh", "every limit must have one \\+"),
     ],

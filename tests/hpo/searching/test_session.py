@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 from PIL import Image
 
-from hpo.core.budget import RAN_DRY, Budget, parse_budget
+from hpo.core.budget import MOST, RAN_DRY, Budget, parse_budget
 from hpo.core.errors import RunError, SpecError
 from hpo.core.event_json import data_of, to_dict
 from hpo.core.events import Epoch
@@ -21,7 +21,7 @@ from hpo.run.ledger import Ledger
 from hpo.run.run_dir import RunDir, list_runs
 from hpo.searching.engine import ReceiptError
 from hpo.searching.make_plan import plan_study
-from hpo.searching.reviewing import look_at_data
+from hpo.searching.reviewing import MOST_COUNTED, few_configurations, look_at_data
 from hpo.searching.session import Session, resume_search, start_search
 from hpo.study.plan import read_plan
 from hpo.study.sections import DataSources, SearchOptions
@@ -193,6 +193,17 @@ def test_a_budget_beyond_a_space_that_can_be_counted_is_told_and_not_used_up(tmp
         *range(62, 67)
     ]
     assert result.finished.ended_because == RAN_DRY
+
+
+def test_a_space_is_counted_up_to_a_bound_whatever_the_budget():
+    points = iter(range(10**6))
+    review = SimpleNamespace(
+        study=quick_study(budget=Budget(trials=MOST)),
+        space=SimpleNamespace(points=lambda rng: points),
+        stages=[],
+    )
+    assert not list(few_configurations(review))
+    assert next(points) == MOST_COUNTED
 
 
 def test_a_fault_in_a_listener_is_no_fault_of_the_search(tmp_path, caplog):
