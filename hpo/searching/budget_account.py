@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
+from typing import Any
 
 from hpo.core.budget import (
     CONVERGED,
@@ -18,16 +19,17 @@ from hpo.core.budget import (
     gave_up,
     render_seconds,
 )
+from hpo.core.event_json import from_dict
 from hpo.core.text import count_of, shell_word
-from hpo.core.trial import TrialRecord
+from hpo.core.trial import ONLY_STAGE, Purpose, TrialRecord
+from hpo.core.trial_row import TrialRow
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import RunDir
+from hpo.searching.confirm_share import Costs, kept_for_repeats, reduced
 from hpo.searching.convergence import Gain, measure_gain
+from hpo.searching.engine_parts import Plan
 
 logger = logging.getLogger(__name__)
-
-CONFIRM_SHARE = 0.15
-"""Share of a time or epoch budget that is kept for confirmations."""
 
 
 class Account:
@@ -35,38 +37,24 @@ class Account:
 
     Args:
         ledger: the study.
-        budget: the limits.
-        confirm: how many finalists are trained again; 0 leaves the whole budget to the search.
-        gpus_per_trial: GPUs that each trial holds from now on; what they held before stands in the
-            ledger, and only for ledgers of versions that kept none it is taken to be the same.
-        before_s: seconds that were used before the first trial; those of the ledger hold them.
+        plan: the study's constants. The GPUs that trials held before stand in the ledger; only for
+            ledgers of versions that kept none they are taken to be those of the plan.
         now: a clock in seconds that never goes back; default: the machine's.
-        until_converged: minutes of training that must pay for the search to go on; 0 chooses them,
-            None goes on to the end of the budget.
     """
 
-    def __init__(
-        self,
-        ledger: Ledger,
-        budget: Budget,
-        *,
-        confirm: int,
-        gpus_per_trial: float,
-        before_s: float = 0.0,
-        now: Callable[[], float] | None = None,
-        until_converged: float | None = None,
-    ) -> None:
-        self._until_converged = until_converged
+    def __init__(self, ledger: Ledger, plan: Plan, now: Callable[[], float] | None = None) -> None:
+        self._plan, self._budget = plan, plan.budget
         self._judged: tuple[int, Gain | None] = (-1, None)
         self._ledger = ledger
         self._now = now or time.monotonic
-        self._budget = budget
-        self._search_budget = _less_confirmations(budget) if confirm else budget
-        self.gpus_per_trial = gpus_per_trial
-        self._base = max(ledger.active_seconds, before_s)
+        self.gpus_per_trial, self.at_a_time = plan.gpus_per_trial, plan.at_a_time
+        self._base = max(ledger.active_seconds, plan.spent_before_s)
         self._began: float | None = None
         self._ended = Spent()
         """Of the trials that have ended, whose costs are what they are for ever."""
+        self._ended_full = Spent()
+        """The same of those of the last stage without repeats, with the seconds of their epochs."""
+        self._has_repeats = False
         self._open: list[int] = []
         self._num_seen = 0
 
@@ -94,24 +82,62 @@ class Account:
 
     def _total(self) -> Spent:
         """Cost of all trials; looks only at those that had not ended when it was last asked."""
+        return sum((_cost_of(r, self.gpus_per_trial) for r in self._look()), self._ended)
+
+    def _look(self) -> list[TrialRecord]:
+        """Count the trials that have ended since the last look; return those that have not."""
         self._open += range(self._num_seen, self._ledger.next_number)
         self._num_seen = self._ledger.next_number
-        records = [self._ledger.trial(number) for number in self._open]
-        still_open = [r for r in records if not r.state.is_finished]
-        self._ended = sum(
-            (_cost_of(r, self.gpus_per_trial) for r in records if r.state.is_finished), self._ended
-        )
+        still_open = []
+        for record in map(self._ledger.trial, self._open):
+            self._has_repeats |= record.is_repeat
+            if not record.state.is_finished:
+                still_open.append(record)
+                continue
+            self._ended += _cost_of(record, self.gpus_per_trial)
+            self._ended_full += _full_cost(record, self.gpus_per_trial)
         self._open = [r.number for r in still_open]
-        return sum((_cost_of(r, self.gpus_per_trial) for r in still_open), self._ended)
+        return still_open
+
+    def _training(self) -> Costs:
+        """What a training to the last epoch costs by the epochs so far; empty where none tells."""
+        seen = sum((_full_cost(r, self.gpus_per_trial) for r in self._look()), self._ended_full)
+        return training_cost(seen, self._plan.num_epochs)
+
+    def _search_budget(self) -> Budget:
+        """What the search has of the budget: nothing is kept where no repeat could come to its end.
+
+        Once a repeat has begun, what was kept stays so: the search is over.
+        """
+        confirm, kept = self._plan.confirm, self._plan.kept
+        if not confirm:
+            return self._budget
+        if kept is None:
+            kept = kept_for_repeats(self._budget, self._training(), confirm, self.at_a_time)
+        is_of_use = self._has_repeats or self.has_room_for_repeat()
+        return reduced(self._budget, kept) if is_of_use else self._budget
+
+    def has_room_for_repeat(self) -> bool:
+        """Whether what is left holds one more training, beside the repeats that have begun."""
+        training, spent = self._training(), self.spent()
+        begun = [r for r in self._look() if r.is_repeat]
+        share = sum(1 - r.epochs / max(r.epochs, r.until_epoch) for r in begun)
+        beside = {"epochs": share, "gpu_seconds": share}
+        limits = self._budget.limits.items()
+        return all(
+            limit - getattr(spent, name) >= (1 + beside.get(name, 0.0)) * training[name]
+            for name, limit in limits
+            if name in training
+        )
 
     def search_share(self) -> float:
         """Share of the search's own budget that is gone, between 0 and 1."""
-        return fraction_used(self._search_budget, self.spent())
+        return fraction_used(self._search_budget(), self.spent())
 
     def limit_of_search(self) -> str | None:
         """The limit that keeps new search trials from starting, or that it no longer pays."""
-        limit = exhausted(self._search_budget, self.spent())
-        if limit is not None or self._until_converged is None:
+        limit = exhausted(self._search_budget(), self.spent())
+        if limit is not None or self._plan.until_converged is None:
             return limit
         gain = self._gain()
         return f"{CONVERGED}{gain}" if gain is not None and gain.has_converged else None
@@ -120,7 +146,8 @@ class Account:
         """What the last part of the search has brought, measured once per ended trial."""
         count = self._ledger.num_ended
         if self._judged[0] != count:
-            window_s = 60.0 * self._until_converged if self._until_converged else None
+            minutes = self._plan.until_converged
+            window_s = 60.0 * minutes if minutes else None
             gain = measure_gain(self._ledger.ended(), self._ledger.direction, window_s=window_s)
             self._judged = (count, gain)
         return self._judged[1]
@@ -133,7 +160,7 @@ class Account:
         """The limit that cuts off this trial; the number of trials never does."""
         if trial.is_repeat:
             return self.limit_of_everything()
-        return exhausted(replace(self._search_budget, trials=None), self.spent())
+        return exhausted(replace(self._search_budget(), trials=None), self.spent())
 
 
 def _cost_of(trial: TrialRecord, gpus: float) -> Spent:
@@ -147,16 +174,19 @@ def _cost_of(trial: TrialRecord, gpus: float) -> Spent:
     )
 
 
-def _less_confirmations(budget: Budget) -> Budget:
-    """The budget without the share of confirmations, which the number of trials has no part in."""
+def _full_cost(trial: TrialRecord, gpus: float) -> Spent:
+    """What a trial tells of the cost of a training in full, with the seconds of its epochs."""
+    if trial.stage.left or trial.is_repeat:
+        return Spent()
+    return replace(_cost_of(trial, gpus), seconds=trial.seconds)
 
-    def reduced(name: str, limit: float) -> float:
-        if name == "trials":
-            return limit
-        left = limit * (1.0 - CONFIRM_SHARE)
-        return max(1, int(left)) if name == "epochs" else left
 
-    return budget.mapped(reduced)
+def training_cost(seen: Spent, num_epochs: int | None) -> dict[str, float]:
+    """What a training of so many epochs costs where `seen` was spent on epochs like them."""
+    if not seen.epochs or num_epochs is None:
+        return {}
+    names = [item.name for item in fields(Spent) if item.name != "trials"]
+    return {name: getattr(seen, name) / seen.epochs * num_epochs for name in names}
 
 
 def remark_on(budget: Budget, run: RunDir, confirm: int) -> None:
@@ -173,7 +203,7 @@ def remark_on(budget: Budget, run: RunDir, confirm: int) -> None:
         return
     told = state.get("spent") or {}
     spent = Spent(**{name: told[name] for name in Spent.__dataclass_fields__ if name in told})
-    if exhausted(_less_confirmations(budget) if confirm else budget, spent):
+    if exhausted(_part_of_search(budget, state, spent, confirm), spent):
         logger.warning(
             "a budget of %s is used up already (%s, %s so far), so nothing more is searched; "
             "write more than that, such as %s",
@@ -182,6 +212,26 @@ def remark_on(budget: Budget, run: RunDir, confirm: int) -> None:
             render_seconds(spent.seconds),
             budget.mapped(lambda name, limit: _more(limit, getattr(spent, name))).to_text(),
         )
+
+
+def _part_of_search(budget: Budget, state: Mapping[str, Any], spent: Spent, confirm: int) -> Budget:
+    """What the search has of a new budget, by the state of its run."""
+    if not confirm:
+        return budget
+    rows = [from_dict(TrialRow, row) for row in state.get("trials", ())]
+    searched = [row for row in rows if row.purpose == Purpose.SEARCH]
+    full = [row for row in searched if not (row.stage or ONLY_STAGE).left]
+    epochs = sum(row.epoch - (row.start_from or (0, 0))[1] for row in full)
+    share = epochs / spent.epochs if spent.epochs else 0.0
+    seen = Spent(
+        epochs=epochs, seconds=sum(r.seconds for r in full), gpu_seconds=share * spent.gpu_seconds
+    )
+    training = training_cost(seen, max((row.until_epoch for row in full), default=None))
+    left = {name: limit - getattr(spent, name) for name, limit in budget.limits.items()}
+    is_short = any(left[name] < training.get(name, 0.0) for name in left)
+    if is_short and not any(row.purpose == Purpose.CONFIRM for row in rows):
+        return budget
+    return reduced(budget, kept_for_repeats(budget, training, confirm))
 
 
 def _more(limit: float, spent: float) -> float:

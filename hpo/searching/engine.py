@@ -75,15 +75,7 @@ class Engine:
         self._now = now or time.monotonic
         self._launcher = Launcher(ledger, self.specs, refuse=plan.refuse)
         self._live: dict[int, Live] = {}
-        self._account = Account(
-            ledger,
-            plan.budget,
-            confirm=plan.confirm,
-            gpus_per_trial=plan.gpus_per_trial,
-            before_s=plan.spent_before_s,
-            now=self._now,
-            until_converged=plan.until_converged,
-        )
+        self._account = Account(ledger, plan, self._now)
         self._stopping = self._shared_cause = ""
         self._confirming = self._ran_dry = False
         self._retries = Retries()
@@ -183,9 +175,9 @@ class Engine:
                 self._check_receipt(record, ended.receipt)
             self._finish(record, TrialState.COMPLETE)
 
-    def charge_gpus(self, per_trial: float) -> None:
-        """Count so many GPUs for each trial from now on, where they have been divided anew."""
-        self._account.gpus_per_trial = per_trial
+    def take_places(self, count: int, gpus: float) -> None:
+        """Count so many trials at a time and GPUs of each, where these were divided anew."""
+        self._account.at_a_time, self._account.gpus_per_trial = count, gpus
 
     def spent(self) -> Spent:
         """What has been used of the budget."""
@@ -264,7 +256,9 @@ class Engine:
 
     def _open_confirmations(self) -> list[TrialRecord]:
         """Finalists that are still to be trained again, next one first."""
-        if self._plan.confirm == 0 or self._account.limit_of_everything() is not None:
+        account = self._account
+        is_closed = not self._plan.confirm or account.limit_of_everything() is not None
+        if is_closed or not account.has_room_for_repeat():
             return []
         return open_repeats(self._ledger.trials(), self._ledger.direction, self._plan.confirm)
 

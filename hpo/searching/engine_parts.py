@@ -19,12 +19,18 @@ class Plan:
     """Makes the full specs of trials; its run is where they are written, None in simulations."""
     budget: Budget
     confirm: int = 0
+    """Finalists that are trained again; 0 leaves the whole budget to the search."""
+    kept: Mapping[str, float] | None = None
+    """What of the budget is kept for repeats; None goes by what trials have cost."""
     gpus_per_trial: float = 0.0
+    at_a_time: int = 1
+    """Trials that run at a time."""
     spent_before_s: float = 0.0
     """Seconds of a budget of time that were used before there was a ledger."""
     study_seed: int = 0
     until_converged: float | None = None
-    """See `hpo.searching.budget_account.Account`."""
+    """Minutes of training that must pay for the search to go on; 0 chooses them, None goes on to
+    the end of the budget."""
     num_epochs: int | None = None
     """Length of a full trial, which the trainer ends by itself; None: that of every suggestion."""
     refuse: Callable[[Mapping[str, Any]], str] = lambda _params: ""

@@ -28,6 +28,7 @@ from hpo.executors.simulator import SimulatedEpoch, SimulatedExecutor
 from hpo.results.average import best_trained
 from hpo.run.ledger import Ledger
 from hpo.run.trial_specs import TrialSpecs
+from hpo.searching.confirm_share import Costs, kept_for_repeats
 from hpo.searching.engine import Engine
 from hpo.searching.engine_parts import Plan
 from hpo.searching.seen_curves import SeenCurves
@@ -106,8 +107,12 @@ def forecast(
     seconds_per_epoch = _seconds_seen(earlier, seconds_per_epoch)
     used = spent or Spent()
     left = study.budget.mapped(lambda name, limit: max(1, limit - getattr(used, name)))
-    shortened, factor = _shortened(left, plan.num_epochs, slots, seconds_per_epoch)
-    so_far = _Begun.of(begun, factor)
+    training_s = plan.num_epochs * seconds_per_epoch
+    training = {"epochs": plan.num_epochs, "seconds": training_s}
+    training["gpu_seconds"] = training_s * slots.gpus
+    kept = kept_for_repeats(study.budget, training, study.search.confirm, slots.count)
+    shortened, factor = _shortened(left, plan.num_epochs, slots, seconds_per_epoch, kept)
+    so_far = _Begun.of(begun, factor, kept)
     budget = shortened if so_far.ledger is None else study.budget
     runs: list[_Rehearsal] = []
     began = monotonic()
@@ -174,11 +179,12 @@ def _seconds_seen(earlier: Sequence[TrialRecord], probed: float) -> float:
 
 
 def _shortened(
-    budget: Budget, num_epochs: int, slots: Slots, seconds_per_epoch: float
+    budget: Budget, num_epochs: int, slots: Slots, seconds_per_epoch: float, kept: Costs
 ) -> tuple[Budget, float]:
     """Cut a long budget to about `MOST_TRIALS` trials; also say how many times longer it is.
 
-    A trial is taken to be stopped after a third of its epochs, as most are.
+    A trial is taken to be stopped after a third of its epochs, as most are. What is `kept` of it
+    for repeats stays whole, as there are no fewer of them.
     """
     usual = max(1.0, num_epochs / 3)
     seconds = budget.seconds
@@ -197,7 +203,9 @@ def _shortened(
         return Budget(trials=MOST_TRIALS), factor
 
     def shorter(name: str, limit: float) -> float:
-        return max(1, round(limit / factor)) if name in WHOLE else limit / factor
+        own = min(kept.get(name, 0.0), limit)
+        short = own + (limit - own) / factor
+        return max(1, round(short)) if name in WHOLE else short
 
     return budget.mapped(shorter), factor
 
@@ -209,11 +217,15 @@ class _Begun:
     ledger: Ledger | None
     """In memory; None for a scaled rehearsal, which begins anew, and where nothing was done."""
     curves: SeenCurves
+    kept: Costs | None = None
+    """What a scaled rehearsal keeps of its budget for repeats, of which there are no fewer."""
 
     @classmethod
-    def of(cls, begun: Ledger | None, factor: float) -> _Begun:
+    def of(cls, begun: Ledger | None, factor: float, kept: Costs) -> _Begun:
         """Read a ledger, for rehearsals of a search that many times shorter."""
-        if begun is None or factor != 1.0 or not begun.trials():
+        if factor != 1.0:
+            return cls(None, SeenCurves.of([]), kept)
+        if begun is None or not begun.trials():
             return cls(None, SeenCurves.of([]))
         return cls(begun.copied(), SeenCurves.of(begun.trials()))
 
@@ -304,7 +316,9 @@ def _rehearse(
             specs=TrialSpecs(base_spec=plan.base_spec, seed_key=trainer.seed_key),
             budget=study.budget,
             confirm=study.search.confirm,
+            kept=begun.kept,
             gpus_per_trial=slots.gpus,
+            at_a_time=slots.count,
             spent_before_s=0.0 if is_new else plan.screened_s,
             study_seed=seed,
             num_epochs=plan.num_epochs,

@@ -27,6 +27,7 @@ from hpo.run.checkpoint_retention import ALL
 from hpo.run.disk_space import FILES_PER_TRIAL, SPARE_BYTES, Left
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import RunDir
+from hpo.searching.confirm_share import CONFIRM_SHARE, confirming_budget
 from hpo.searching.forecast import forecast
 from hpo.study.plan import StudyPlan, as_user_errors, held_out_sources
 from hpo.study.sections import LAST
@@ -95,6 +96,7 @@ def review_of(session: Reviewed, executor: Executor, progress: Progress | None) 
             *filter(None, [session.plan.warning, session.disk_warning(probe)]),
             *([_hopeless(session.plan)] if expected and expected.only_default else []),
             *few_configurations(session),
+            *too_short_to_confirm(session.study, session.plan.num_epochs, session.slots, probe),
         ],
         algorithm=session.plan.algorithm,
         pruner=session.plan.pruner,
@@ -138,6 +140,21 @@ def few_configurations(session: Reviewed) -> Iterator[str]:
         yield (
             f"budget: there are no more than {count_of(count, 'configuration')} in the search "
             f"space; none is tried twice, so fewer than the {trials} trials of the budget may come"
+        )
+
+
+def too_short_to_confirm(
+    study: StudySpec, num_epochs: int, slots: Slots, probe: Mapping[str, Any]
+) -> Iterator[str]:
+    """Say that the share of a budget that repeats may take holds none of them."""
+    training_s = num_epochs * float(probe.get("seconds_per_epoch") or 0.0)
+    training = {"epochs": num_epochs, "seconds": training_s, "gpu_seconds": training_s * slots.gpus}
+    larger = confirming_budget(study.budget, training)
+    if study.search.confirm and larger is not None:
+        yield (
+            f"confirm: a training in full takes more than the {CONFIRM_SHARE:.0%} of the budget "
+            "that are kept for repeats, so the search has it all and probably nothing is trained "
+            f"again; give --budget {larger.to_text()} or more, or a budget of trials"
         )
 
 

@@ -233,7 +233,7 @@ class Session:
             if not self._review(executor):
                 state.close_as("declined")
                 return SearchResult(run=self.run)
-            engine.charge_gpus(self.slots.gpus)
+            engine.take_places(self.slots.count, self.slots.gpus)
             executor.run(self.driver_of(engine))
             if engine.was_interrupted:
                 self.bus.emit(Interrupted(run_dir=str(self.run), resume=resume_command(self.run)))
@@ -334,6 +334,7 @@ class Session:
                 budget=self.study.budget,
                 confirm=self.study.search.confirm,
                 gpus_per_trial=self.slots.gpus,
+                at_a_time=self.slots.count,
                 spent_before_s=self.plan.screened_s,
                 study_seed=self.study.search.seed,
                 num_epochs=self.plan.num_epochs,

@@ -7,7 +7,9 @@ from hpo.core.budget import Budget, Spent, parse_budget
 from hpo.core.trial import Measurement, Suggestion, TrialState
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import RunDir
+from hpo.run.trial_specs import TrialSpecs
 from hpo.searching.budget_account import Account, remark_on
+from hpo.searching.engine_parts import Plan
 from tests.count_calls import count_calls
 
 
@@ -38,7 +40,12 @@ def ledger():
 
 
 def account(ledger, confirm=0, gpus=0.5, **limits):
-    return Account(ledger, Budget(**limits), confirm=confirm, gpus_per_trial=gpus)
+    return account_of(ledger, Budget(**limits), confirm=confirm, gpus_per_trial=gpus)
+
+
+def account_of(ledger, budget, **plan):
+    specs = TrialSpecs(base_spec={}, seed_key="train.seed")
+    return Account(ledger, Plan(specs=specs, budget=budget, **plan))
 
 
 def test_what_is_counted(ledger):
@@ -47,7 +54,7 @@ def test_what_is_counted(ledger):
 
 
 def test_the_gain_is_measured_once_after_each_end(ledger):
-    book = Account(ledger, Budget(), confirm=0, gpus_per_trial=0.0, until_converged=0)
+    book = account_of(ledger, Budget(), until_converged=0)
 
     def search():
         for number in range(3):
@@ -155,9 +162,9 @@ def test_without_confirmations_the_search_has_it_all(ledger):
 
 def test_time_before_the_first_trial_counts_once(ledger):
     fresh = Ledger.create(None, "maximize")
-    assert Account(fresh, Budget(), confirm=0, gpus_per_trial=0, before_s=12.5).clock() == 12.5
+    assert account_of(fresh, Budget(), spent_before_s=12.5).clock() == 12.5
     # The clock of a ledger that has begun holds it already.
-    assert Account(ledger, Budget(), confirm=0, gpus_per_trial=0, before_s=12.5).clock() == 30.0
+    assert account_of(ledger, Budget(), spent_before_s=12.5).clock() == 30.0
 
 
 @pytest.mark.parametrize(
@@ -185,6 +192,28 @@ def test_a_budget_of_which_the_search_has_had_its_part_is_told(
     if advice:
         remark_on(parse_budget(advice), run, confirm)
     assert not caplog.messages
+
+
+@pytest.mark.parametrize(
+    ("epochs", "repeats", "is_told"),
+    [
+        (940, 0, False),  # four repeats of 9 epochs, and a tenth more, are kept of it
+        (961, 0, True),
+        (975, 2, True),
+        (995, 0, False),  # too little for a repeat, so the search goes on with it
+    ],
+)
+def test_a_long_budget_keeps_for_repeats_what_those_of_the_run_need(
+    tmp_path, caplog, epochs, repeats, is_told
+):
+    run = RunDir(tmp_path)
+    row = {"state": "complete", "epoch": 9, "until_epoch": 9, "seconds": 90.0, "params": {}}
+    purposes = ["search"] * 5 + ["confirm"] * repeats
+    trials = [{**row, "trial": n, "purpose": purpose} for n, purpose in enumerate(purposes)]
+    spent = {"trials": 5, "seconds": 100.0, "epochs": epochs}
+    run.state_file.write_text(json.dumps({"spent": spent, "trials": trials}))
+    remark_on(Budget(epochs=1000), run, 1)
+    assert bool(caplog.messages) is is_told
 
 
 @pytest.mark.parametrize(

@@ -181,7 +181,7 @@ def test_another_share_of_a_gpu_charges_only_what_comes_after(tmp_path, later):
     again.next_launch()  # the same trial goes on
     train(again, launch, start=4, until=5, seconds=2.0)
     assert again.spent().gpu_seconds == 3.0 + 2 * 2.0 * later
-    again.charge_gpus(0.125)  # divided anew once the probe has measured
+    again.take_places(1, 0.125)  # divided anew once the probe has measured
     assert again.spent().gpu_seconds == 3.0 + 2 * 2.0 * later
     ledger.close()
 
@@ -267,47 +267,77 @@ def test_the_mean_over_new_seeds_decides(tmp_path):
     assert engine.best().number == 0
 
 
-def test_confirmations_take_their_share_of_an_epoch_budget(tmp_path):
-    engine = make_engine(tmp_path, Listed(RATES), budget=Budget(epochs=100), confirm=1)
-    run_all(engine)
-    searched = [t for t in engine.ledger.trials() if t.purpose == "search"]
-    assert sum(t.epochs for t in searched) == 85
-    assert sum(t.epochs for t in confirmed(engine)) == 15  # nine, and six of the default's
-    assert engine.spent().epochs == 100
-    assert [str(t.state) for t in confirmed(engine)] == ["complete", "running"]
+def epochs_of(engine):
+    """Epochs of the search, and of each repeat."""
+    searched = [t.epochs for t in engine.ledger.trials() if t.purpose == "search"]
+    return sum(searched), [t.epochs for t in confirmed(engine)]
 
 
-def test_confirmations_take_their_share_of_a_time_budget(tmp_path, clock):
-    engine = make_engine(tmp_path, Listed(RATES), budget=Budget(seconds=100), confirm=2)
+@pytest.mark.parametrize(
+    ("limit", "confirm", "searched", "repeats"),
+    [
+        (20, 3, 20, []),  # 15 % are three epochs, in which no repeat comes to its end
+        (59, 1, 59, []),
+        (61, 1, 51, [9]),
+        (100, 1, 90, [9]),
+        (120, 1, 102, [9, 9]),
+        (400, 1, 360, [9] * 4),  # 60 are not needed
+        (400, 3, 340, [9] * 6),
+    ],
+)
+@pytest.mark.parametrize("unit", ["epochs", "seconds", "gpu_seconds"])
+def test_what_repeats_need_is_kept_of_a_budget(
+    tmp_path, clock, unit, limit, confirm, searched, repeats
+):
+    """With a second an epoch and a GPU it is the same in every unit."""
+    budget = Budget(**{unit: limit})
+    rates = [n / 1000 for n in range(50)]
+    engine = make_engine(tmp_path, Listed(rates), budget=budget, confirm=confirm, gpus_per_trial=1)
+    launches = []
+    while (launch := engine.next_launch()) is not None:
+        launches.append(launch)
 
-    def value(epoch):
-        clock.now += 1
-        return epoch / 100
+        def value(epoch, rate=launch.spec["train"]["lr"]):
+            clock.now += 1
+            return rate + epoch / 100
 
-    launches = run_all(engine, value)
-    searched = [t for t in engine.ledger.trials() if t.purpose == "search"]
-    assert sum(t.epochs for t in searched) == 85
-    assert sum(t.epochs for t in confirmed(engine)) == 15
-    assert engine.spent().seconds == 100
+        train_to_end(engine, launch, value)
+    told = epochs_of(engine)
+    assert told[1] == repeats
+    assert told[0] == pytest.approx(searched, abs=1)
+    assert engine.spent().epochs <= limit
+    assert engine.is_over()
     assert len(launches) == len(engine.ledger.trials())
+
+
+def test_no_repeat_is_begun_beside_others_that_take_what_is_left(tmp_path):
+    engine = make_engine(tmp_path, Listed(RATES), budget=Budget(epochs=133), confirm=3, at_a_time=4)
+    while (launch := engine.next_launch()) and not engine.ledger.trial(launch.number).is_repeat:
+        train_to_end(engine, launch)
+    first, second = launch, engine.next_launch()
+    assert engine.ledger.trial(second.number).is_repeat
+    assert engine.next_launch() is None
+    train_to_end(engine, first)
+    assert engine.next_launch() is None
+    train_to_end(engine, second)
+    assert engine.is_over()
+    assert epochs_of(engine) == (113, [9, 9])
 
 
 def test_a_resumed_search_leaves_the_confirmations_their_share(tmp_path):
     """A trial that was cut off by the search's part of the budget is not trained on for free."""
-    ledger, limits = Ledger.create(None, "maximize"), {"budget": Budget(epochs=20), "confirm": 1}
+    ledger, limits = Ledger.create(None, "maximize"), {"budget": Budget(epochs=65), "confirm": 1}
     engine = make_engine(tmp_path, Listed(RATES), ledger=ledger, **limits)
-    for _ in range(2):
+    for _ in range(7):
         train_to_end(engine, engine.next_launch())
-    assert [t.epochs for t in ledger.trials()] == [9, 8]
+    assert [t.epochs for t in ledger.trials()] == [9] * 6 + [1]
     again = make_engine(tmp_path, Listed(RATES), ledger=ledger, **limits)
     launch = again.next_launch()
     assert ledger.trial(launch.number).purpose == "confirm"
     train_to_end(again, launch)
     assert again.next_launch() is None
     assert again.is_over()
-    assert [(t.purpose, t.epochs) for t in ledger.trials()] == [
-        ("search", 9), ("search", 8), ("confirm", 3),
-    ]  # fmt: skip
+    assert epochs_of(again) == (55, [9])
 
 
 def test_a_confirmation_that_was_cut_off_goes_on(tmp_path):

@@ -131,6 +131,15 @@ def test_finalists_are_not_scaled_with_a_long_search():
     assert searched < expected.seconds <= searched + 2.5 * (30 + TRIAL_START_S) + 4 * 3
 
 
+@pytest.mark.parametrize(("budget", "trials"), [("50000s", 3279), ("9000epochs", 3000)])
+def test_finalists_take_no_more_of_a_long_budget_than_they_need(budget, trials):
+    facts = {"algorithm": "random", "pruner": "none", "num_epochs": 3}
+    expected = foresee(budget, confirm=1, **facts)
+    assert expected.repeats in (2, 4)
+    assert expected.trials == pytest.approx(trials, rel=0.05)
+    assert expected.seconds == pytest.approx(foresee(budget, **facts).seconds, rel=0.02)
+
+
 def test_what_earlier_starts_used_is_left_out():
     spent = Spent(trials=6, seconds=90.0, epochs=18)
     left = foresee("10trials", algorithm="random", pruner="none", num_epochs=3, spent=spent)

@@ -16,12 +16,18 @@ from hpo.core.errors import RunError, SpecError
 from hpo.core.event_json import data_of, to_dict
 from hpo.core.events import Epoch
 from hpo.core.yaml_io import parse_yaml
+from hpo.executors.division import Slots
 from hpo.results.handoff import HandoffError
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import RunDir, list_runs
 from hpo.searching.engine import ReceiptError
 from hpo.searching.make_plan import plan_study
-from hpo.searching.reviewing import MOST_COUNTED, few_configurations, look_at_data
+from hpo.searching.reviewing import (
+    MOST_COUNTED,
+    few_configurations,
+    look_at_data,
+    too_short_to_confirm,
+)
 from hpo.searching.session import Session, resume_search, start_search
 from hpo.study.plan import read_plan
 from hpo.study.sections import DataSources, SearchOptions
@@ -204,6 +210,28 @@ def test_a_space_is_counted_up_to_a_bound_whatever_the_budget():
     )
     assert not list(few_configurations(review))
     assert next(points) == MOST_COUNTED
+
+
+@pytest.mark.parametrize(
+    ("budget", "confirm", "larger"),
+    [
+        ("20epochs", 3, "60epochs"),
+        ("59epochs,7", 1, "7trials,60epochs"),
+        ("60epochs", 3, None),
+        ("20epochs", 0, None),
+        ("500s", 1, "600s"),
+        ("600s", 1, None),
+        ("200gpus", 1, "300gpus"),
+        ("900s,200gpus,1trials", 1, "1trials,900s,300gpus"),
+        ("3trials", 3, None),
+    ],
+)
+def test_a_budget_too_short_to_confirm_is_told_with_one_that_is_not(budget, confirm, larger):
+    study = quick_study(budget=parse_budget(budget), search=SearchOptions(confirm=confirm))
+    slots = Slots(count=2, cpus=1, gpus=0.5, total_cpus=2, total_gpus=1)
+    told = list(too_short_to_confirm(study, 9, slots, {"seconds_per_epoch": 10.0}))
+    assert len(told) == (larger is not None)
+    assert larger is None or f"give --budget {larger} or more" in told[0]
 
 
 def test_a_fault_in_a_listener_is_no_fault_of_the_search(tmp_path, caplog):

@@ -1,0 +1,62 @@
+"""How much of a budget is kept for confirmations: what they need, and no more than a share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from hpo.core.budget import Budget
+from hpo.core.selection import REPEATS
+
+CONFIRM_SHARE = 0.15
+"""Share of a time or epoch budget that confirmations take at most."""
+SPARE = 1.1
+"""So many times what repeats are expected to cost is kept, as the search's last epochs end after
+its limit."""
+
+Costs = Mapping[str, float]
+"""Name of a limit of a budget -> how much of it one training to the last epoch takes."""
+
+
+def kept_for_repeats(
+    budget: Budget, training: Costs, confirm: int, at_a_time: int = 1
+) -> dict[str, float]:
+    """Return what is kept of each limit; the number of trials has no part in it.
+
+    That is as many whole trainings as the share holds, and no more than there are repeats; the
+    share itself where it is not known what a training costs.
+
+    Args:
+        budget: the limits.
+        training: what one training costs, as far as that is known.
+        confirm: how many finalists are trained again beside the default.
+        at_a_time: trainings at a time, which take the time of one.
+    """
+    limits = {name: limit for name, limit in budget.limits.items() if name != "trials"}
+    shares = {name: CONFIRM_SHARE * limit for name, limit in limits.items() if confirm}
+    if not all(training.get(name) for name in shares):
+        return shares
+    places = {name: at_a_time if name == "seconds" else 1 for name in shares}
+    held = [places[name] * int(share / training[name]) for name, share in shares.items()]
+    count = min([REPEATS * (confirm + 1), *held])
+    return {
+        name: min(share, SPARE * training[name] * math.ceil(count / places[name]))
+        for name, share in shares.items()
+    }
+
+
+def reduced(budget: Budget, kept: Costs) -> Budget:
+    """The budget without what is kept of it."""
+
+    def less(name: str, limit: float) -> float:
+        left = limit - kept.get(name, 0.0)
+        return max(1, int(left)) if name == "epochs" else left
+
+    return budget.mapped(less)
+
+
+def confirming_budget(budget: Budget, training: Costs) -> Budget | None:
+    """A budget whose share holds a training; None where that of this one does."""
+    needed = {name: math.ceil(cost / CONFIRM_SHARE) for name, cost in training.items()}
+    larger = budget.mapped(lambda name, limit: max(limit, needed.get(name, 0)))
+    return None if larger == budget else larger
