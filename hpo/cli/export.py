@@ -30,7 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     parser.add_argument("run_name", metavar="RUN", nargs="?", help="run (default: the newest)")
     parser.add_argument("--trial", metavar="N", type=int, help="trial (default: the best)")
-    parser.add_argument("--out", metavar="FILE", dest="file", help="where to put the ONNX file")
+    parser.add_argument(
+        "--out", metavar="FILE.onnx", dest="file", help="where to put the ONNX file"
+    )
     parser.add_argument(
         "--with-preprocessing",
         action="store_true",
@@ -55,14 +57,18 @@ def run(args: argparse.Namespace) -> int:
     """Export, and say where the files are."""
     from hpo.cli.driving import machine_output
     from hpo.core.errors import SpecError
+    from hpo.core.target_file import demand_target
     from hpo.results.export import export_run
 
     chosen = chosen_run(args)
     file = Path(args.file) if args.file else None
-    if file is not None and (file.is_dir() or file.parent.is_file()):
-        raise SpecError(
-            f"--out: must be a file to write, and {args.file} is a folder or below a file"
-        )
+    if file is not None:
+        if file.suffix.lower() != ".onnx":
+            raise SpecError(
+                f"--out: must end in .onnx, got {args.file}; the folder of runs is --runs"
+            )
+        demand_target(file, ".onnx", "--out")
+        demand_target(file.with_suffix(".gallery.npz"), ".npz", "--out (the gallery beside it)")
     with machine_output():  # the trainer runs here, and its libraries may print
         result = export_run(chosen, trial=args.trial, file=file, forms=_forms(args))
     if args.json:

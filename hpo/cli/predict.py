@@ -172,6 +172,7 @@ def _check_kept(args: argparse.Namespace, sources: Sequence[str]) -> None:
 
 
 def _check(args: argparse.Namespace) -> None:
+    from hpo.core.target_file import demand_target
     from hpo.study.checks import check_count
 
     check_count(args.topk, "--topk", least=1)
@@ -185,11 +186,9 @@ def _check(args: argparse.Namespace) -> None:
             raise SpecError(
                 f"{flag}: is written as {written.upper()}, got {name}; end it in .{written}"
             )
-        if name and (Path(name).is_dir() or Path(name).parent.is_file()):
-            raise SpecError(
-                f"{flag}: must be a file to write, and {name} is a folder or below a file"
-                + ("; the folder of runs is --runs" if flag == "--out" else "")
-            )
+        if name:
+            hint = "; the folder of runs is --runs" if flag == "--out" else ""
+            demand_target(Path(name), f".{written}", flag, takes_streams=True, hint=hint)
 
 
 def _watched(labelling: Labelling) -> Iterator[dict[str, Any]]:

@@ -37,6 +37,8 @@ queries that both searches have, else on the validation queries, which chose the
 both have count (the same file under the same class), and differences are taken query by query. P@1
 is the mean over classes.
 """
+_TITLE = b"hpo report</title>"
+"""In every page of ours."""
 CLASSES = 12
 """Rows of classes that are printed."""
 
@@ -68,6 +70,8 @@ def run(args: argparse.Namespace) -> int:
     folder = Path(args.to).resolve() if args.to else None
     if folder is not None and folder.exists() and not folder.is_dir():
         raise SpecError(f"--to: must be a folder to write into, and {args.to} is a file")
+    if folder is not None:
+        _refuse_others(folder)
     with machine_output():  # the trainer runs here, and its libraries may print
         if executor is not None and not args.json:
             print("looking at the winner's queries ...", file=sys.stderr)
@@ -77,6 +81,21 @@ def run(args: argparse.Namespace) -> int:
     else:
         print(page)
     return 0
+
+
+def _refuse_others(folder: Path) -> None:
+    """Refuse a folder in which a report would replace files that are of none."""
+    from hpo.report.tables import CONFUSION, MISTAKES, SUSPECTS
+
+    page = folder / "report.html"
+    if page.is_file() and _TITLE in page.read_bytes()[:2000]:
+        return
+    names = (page.name, "report.md", MISTAKES, SUSPECTS, CONFUSION)
+    if there := [name for name in names if (folder / name).exists()]:
+        raise SpecError(
+            f"--to: must not replace what is there, and {folder / there[0]} is of no report; "
+            "name another folder"
+        )
 
 
 def _compare(args: argparse.Namespace, first: RunData) -> int:

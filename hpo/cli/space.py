@@ -116,7 +116,9 @@ def _compiled(source: SpaceSource, trials: int | None) -> dict[str, SearchSpace]
 def _plot(args: argparse.Namespace, space: SearchSpace) -> int:
     """Draw the distributions, and say where."""
     from hpo.cli.space_plot import write_plot
+    from hpo.core.target_file import demand_target
 
+    demand_target(Path(args.plot), ".html", "--plot")
     write_plot(space, Path(args.plot))
     if args.json:
         print_json({"plot": args.plot})

@@ -21,6 +21,7 @@ from trainer.engine_facts import write_facts
 from trainer.errors import SpecError
 from trainer.onnx_model import OnnxModel, add_metadata
 from trainer.spec import action_dir
+from trainer.target_file import demand_target
 
 if TYPE_CHECKING:
     from trainer.config.actions import TensorrtConfig
@@ -44,6 +45,7 @@ def gen_trt_engine(spec: Spec) -> dict[str, Any]:
     """
     wanted = spec.gen_trt_engine
     source, target = Path(wanted.onnx_file or ""), Path(wanted.trt_engine or "")
+    demand_target(target, "gen_trt_engine.trt_engine", sources=(source,))
     model = OnnxModel(source)
     spec = as_trained(source, spec)
     check_facts(source, model.facts, spec, only=PREPROCESSING)

@@ -44,6 +44,7 @@ from trainer.onnx_model import (
     refuse_large,
 )
 from trainer.spec import action_dir, flatten
+from trainer.target_file import demand_target
 from trainer.unknowns import Queries
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ def export(spec: Spec) -> dict[str, Any]:
         raise SpecError(
             f"export.onnx_file: {target}: must be a path in UTF-8, without control characters"
         )
+    demand_target(target, "export.onnx_file")
     device = torch.device("cpu") if spec.export.on_cpu else pick_device(spec.export.gpu_id)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp.onnx")
     with released(device), memory_errors_named("export"), contextlib.ExitStack() as leaving:

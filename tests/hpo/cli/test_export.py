@@ -27,6 +27,19 @@ def test_any_trial_to_any_place(hpo, first, tmp_path):
     assert (tmp_path / "deep/zero.onnx").is_file()
 
 
+def test_an_export_replaces_nothing_but_an_export(hpo, fails, first, tmp_path):
+    for name in ("photo.jpg", "a.gallery.npz"):
+        (tmp_path / name).touch()
+    (tmp_path / "b.onnx").symlink_to("photo.jpg")
+    assert "--out: must end in .onnx, got photo.jpg" in fails(
+        "export", "first", "--out", "photo.jpg"
+    )
+    assert "b.onnx is no .onnx file" in fails("export", "first", "--out", "b.onnx")
+    for _ in range(2):
+        assert hpo("export", "first", "--out", "a.onnx")[0] == 0
+    assert (tmp_path / "photo.jpg").stat().st_size == 0
+
+
 def test_a_paused_run_can_be_exported(hpo, second):
     assert hpo("export")[1].startswith("trial 0: ")
     assert (second / "best" / "model.onnx").is_file()

@@ -68,8 +68,11 @@ def test_a_list_without_its_sign_is_told_how_it_is_named(fails, runs, tmp_path):
     ("argv", "said"),
     [
         (("@shelf.csv", "--out", "./shelf.csv"), "--out: must not be what is to be labelled, got"),
-        (("@shelf.csv", "--sheet", "odd"), "--sheet: must not be what is to be labelled, got odd"),
-        (("a.jpg", "--out", "odd"), "--out: must not be what is to be labelled, got odd"),
+        (
+            ("@shelf.csv", "--sheet", "odd"),
+            "--sheet: must not replace what is there, and odd is no .html",
+        ),
+        (("a.jpg", "--out", "odd"), "--out: must not replace what is there, and odd is no .csv"),
         (("a.jpg", "--out", "l", "--sheet", "./l"), "--sheet: must be another file than --out"),
     ],
 )

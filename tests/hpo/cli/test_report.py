@@ -19,6 +19,13 @@ def test_a_page_is_written_and_named(tmp_path, json_of, capfd):
     page = tmp_path / "page" / "report.html"
     assert (code, out) == (0, f"{page}\n")
     assert "3 trials" in page.read_text()
+    quick = ("report", run, "--no-pictures", "--to")
+    assert call(tmp_path, *quick, tmp_path / "page")[0] == 0, "an earlier report is replaced"
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "report.md").write_text("mine")
+    code, _, err = call(tmp_path, *quick, tmp_path / "own")
+    assert (code, (tmp_path / "own" / "report.md").read_text()) == (2, "mine")
+    assert f"--to: must not replace what is there, and {tmp_path}/own/report.md is of no" in err
     capfd.readouterr()
     assert json_of("report", "--no-pictures") == {
         "report": str(run.path / "report.html"),

@@ -131,6 +131,9 @@ def test_plain_refusals(trained, exported, tmp_path):
     many = {"gen_trt_engine__tensorrt__calibration__cal_batches": 1000}
     with pytest.raises(DataError, match="= 4000 pictures are needed, cal_image_dir holds 48"):
         gen_trt_engine(spec_of(trained, exported, tmp_path, **many))
+    onto = {"gen_trt_engine__trt_engine": str(exported / "model.onnx")}
+    with pytest.raises(SpecError, match="trt_engine: must not replace what it is made from"):
+        gen_trt_engine(spec_of(trained, exported, tmp_path, **onto))
     (tmp_path / "x.engine").write_bytes(b"a serialised engine")
     spec = trained.spec(tmp_path, evaluate__trt_engine=str(tmp_path / "x.engine"))
     with pytest.raises(InfrastructureError, match="needs the tensorrt package and a GPU"):

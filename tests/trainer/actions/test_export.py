@@ -29,6 +29,12 @@ def run(trained, folder, **changes):
     return export(parse_spec(trained.spec(folder, **changes), "export"))
 
 
+def test_a_file_that_is_no_model_is_not_replaced(trained, tmp_path):
+    (tmp_path / "photo.jpg").touch()
+    with pytest.raises(SpecError, match=r"onnx_file: must not replace what is there, .*photo\.jpg"):
+        run(trained, tmp_path, export__onnx_file=str(tmp_path / "photo.jpg"))
+
+
 @pytest.mark.parametrize("opset", [14, 17])
 def test_one_file_with_the_opset_that_is_asked(trained, tmp_path, opset):
     result = run(trained, tmp_path, export__opset_version=opset)
