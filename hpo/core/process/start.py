@@ -44,6 +44,7 @@ def _run(module: str, *arguments: list[str]) -> int:
         settle()
         bound_threads()
         outlive_readers()
+        refused: OSError | None = None
         try:
             code = int(importlib.import_module(module).main(*arguments))
         except SystemExit as end:  # argparse has printed the help or an error
@@ -51,8 +52,8 @@ def _run(module: str, *arguments: list[str]) -> int:
         except OSError as error:
             if error.filename != NAMES[1]:
                 raise
-            code = 2
-        if line := end_output():
+            refused = error
+        if line := end_output(refused):
             code = 2
             sys.stderr.write(f"{command}: {line}\n")
     except ModuleNotFoundError as error:

@@ -50,14 +50,18 @@ def _drop(descriptor: int) -> None:
     os.close(sink)
 
 
-def end_output() -> str:
-    """Write out what waits in stdout; what cannot be written is dropped. Returns why it cannot."""
+def end_output(refused: OSError | None = None) -> str:
+    """Write out what waits in stdout; what cannot be written is dropped. Returns why it cannot.
+
+    Args:
+        refused: what was raised where a part of it was written, and has not waited.
+    """
     try:
         sys.stdout.flush()
     except OSError as error:
         _drop(1)
-        return f"{NAMES[1]}: {error.strerror}; send it to where there is room"
-    return ""
+        refused = error
+    return f"{NAMES[1]}: {refused.strerror}; send it to where there is room" if refused else ""
 
 
 def outlive_readers() -> None:

@@ -68,14 +68,16 @@ def test_a_verb_whose_readers_have_gone_ends_quietly(words, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "words", [["--help"], ["--version"], ["search", "--help"], ["algorithms"], ["space"]]
+    "words",
+    [["--help"], ["--version"], ["algorithms"], ["algorithms", "--json"], ["completion", "bash"]],
 )
 def test_a_full_disk_under_the_output_is_one_line(words, tmp_path):
     with open("/dev/full", "w") as full:  # noqa: PTH123 - a device
         done = subprocess.run(
-            [HPO, *words], cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, check=False
-        )
-    line = b"hpo: standard output: No space left on device; send it to where there is room\n"
+            [sys.executable, "-m", "hpo.cli.main", *words],
+            cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, check=False,
+        )  # fmt: skip
+    line = b"main.py: standard output: No space left on device; send it to where there is room\n"
     assert (done.returncode, done.stderr) == (2, line)
 
 
