@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from hpo.cli.run_flags import add_json_argument, add_out_argument, model_run, print_json, print_run
 from hpo.core.errors import DataError, RunError, SpecError
@@ -36,7 +36,7 @@ pictures that costs. In --json and --out `unknown` is true of such a picture, as
 called so, too.
 Pictures that cannot be read stop nothing: they are named, and are rows with `error` in --json and
 --out. @FILE is a list: a path a line, or of a .csv or .parquet file the column `path` or `image`;
-paths are relative to it.
+paths are relative to it. `-` in place of a file for --out or --sheet is standard output.
 
 exit codes: 0 all labelled, 2 some not
 """
@@ -69,6 +69,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_json_argument(parser)
 
 
+_STDOUT = "/dev/stdout"
+_STDOUT_NAMES = ("-", "/dev/fd/1", "/proc/self/fd/1")
 _OTHER_FORMATS = frozenset(
     {".csv", ".html", ".json", ".parquet", ".pdf", ".tsv", ".xls", ".xlsx"}
     | {".avif", ".bmp", ".gif", ".heic", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
@@ -116,15 +118,15 @@ def run(args: argparse.Namespace) -> int:
     _check_sources(args.words, sources)
     _check_kept(args, sources)
     chosen = model_run(args, looks=True)
-    with machine_output():  # the trainer runs here, and its libraries may print
+    with machine_output() as stdout:  # the trainer runs here, and its libraries may print
         labelling = label_with_run(
             chosen, sources, args.topk, unknown_at=args.unknown_at, trial=args.trial
         )
         rows = _watched(labelling)
         if args.file:
-            rows = table(rows, Path(args.file))
+            rows = table(rows, _place(args.file, stdout))
         if args.sheet:
-            rows = sheet(rows, Path(args.sheet), labelling.files)
+            rows = sheet(rows, _place(args.sheet, stdout), labelling.files)
         kept, unknown = [], 0
         for row in rows:
             unknown += is_unknown(row)
@@ -144,6 +146,11 @@ def run(args: argparse.Namespace) -> int:
             files = " and ".join(name for name in (args.file, args.sheet) if name)
             print(f"written {files}: {count_of(labelling.total, 'picture')}", file=sys.stderr)
     return 2 if failed else 0
+
+
+def _place(name: str, stdout: TextIO) -> Path | TextIO:
+    """What to write to; what has standard output's name is something else while rows come."""
+    return stdout if name == _STDOUT else Path(name)
 
 
 def _check_sources(words: Sequence[str], sources: Sequence[str]) -> None:
@@ -176,6 +183,11 @@ def _check(args: argparse.Namespace) -> None:
     from hpo.study.checks import check_count
 
     check_count(args.topk, "--topk", least=1)
+    args.file, args.sheet = (
+        _STDOUT if name in _STDOUT_NAMES else name for name in (args.file, args.sheet)
+    )
+    if args.json and _STDOUT in (args.file, args.sheet):
+        raise SpecError("--json: is printed on standard output, too; name a file, or leave it out")
     if args.unknown_at is not None and args.never_unknown:
         raise SpecError("--never-unknown: leaves no room for --unknown-at; give one of the two")
     if args.unknown_at is not None and not 0 < args.unknown_at < 1:

@@ -30,13 +30,13 @@ img { width: 100%; aspect-ratio: 1; object-fit: contain; background: #f2f3f5; }
 """
 
 
-def table(rows: Iterator[dict[str, Any]], path: Path) -> Iterator[dict[str, Any]]:
+def table(rows: Iterator[dict[str, Any]], place: Path | TextIO) -> Iterator[dict[str, Any]]:
     """Write `image`, `label`, and class, score and distance of each of the nearest, row by row.
 
     A picture without a label has its reason in `error`; `unknown` is true of one that no class
     fits, and so tells it from a class of that name.
     """
-    with _replacing(path) as file:
+    with _opened(place) as file:
         writer = csv.writer(file)
         waiting: list[dict[str, Any]] | None = []
         width = 0
@@ -55,12 +55,18 @@ def table(rows: Iterator[dict[str, Any]], path: Path) -> Iterator[dict[str, Any]
 
 
 @contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[TextIO]:
-    """Open a file beside another that takes its place where the block ends without an error."""
-    path = path.resolve()
+def _opened(place: Path | TextIO) -> Iterator[TextIO]:
+    """Open a file beside another that takes its place where the block ends without an error.
+
+    A stream is written as it is, and so is what is no file: a pipe, whose path resolves to nothing.
+    """
+    if not isinstance(place, Path):
+        yield place
+        return
+    is_file = place.is_file() or not place.exists()
+    path = place.resolve() if is_file else place
     path.parent.mkdir(parents=True, exist_ok=True)
-    is_file = path.is_file() or not path.exists()
-    draft = path.with_name(f".{path.name}-new") if is_file else path  # or /dev/stdout
+    draft = path.with_name(f".{path.name}-new") if is_file else path
     try:
         with draft.open("w", newline="", encoding="utf-8") as file:
             yield file
@@ -97,16 +103,16 @@ def is_unknown(row: Mapping[str, Any]) -> bool:
 
 
 def sheet(
-    rows: Iterator[dict[str, Any]], path: Path, files: Sequence[Path]
+    rows: Iterator[dict[str, Any]], place: Path | TextIO, files: Sequence[Path]
 ) -> Iterator[dict[str, Any]]:
     """Write a page with a thumbnail of each picture, its label and the nearest classes.
 
     Args:
         rows: of pictures.
-        path: the page.
+        place: the page.
         files: where the pictures of the first rows lie; those of further ones are not there.
     """
-    with _replacing(path) as file:
+    with _opened(place) as file:
         file.write(_HEAD)
         left_out = 0
         for number, row in enumerate(rows):

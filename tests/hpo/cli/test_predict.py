@@ -1,4 +1,5 @@
 import json
+import os
 
 import numpy as np
 import pytest
@@ -62,6 +63,36 @@ def test_a_list_without_its_sign_is_told_how_it_is_named(fails, runs, tmp_path):
     file.write_text("path\na.png\n")
     said = fails("predict", file)
     assert said == f"hpo predict: {file}: is a list of pictures; name it as '@{file}'"
+
+
+@pytest.mark.parametrize("name", ["-", "/dev/stdout", "/dev/fd/1"])
+@pytest.mark.parametrize(("flag", "head"), [("--out", "image,label,"), ("--sheet", "<!doctype")])
+def test_files_may_go_to_standard_output(hpo, first, photo, tmp_path, name, flag, head):
+    before = sorted(tmp_path.iterdir())
+    code, out, err = hpo("predict", first, "photo.jpg", flag, name)
+    assert (code, out[: len(head)], "photo.jpg" in out) == (0, head, True)
+    assert head not in err
+    assert "written /dev/stdout: 1 picture" in err
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_pipe_is_written_as_it_is(hpo, first, photo):
+    reading, writing = os.pipe()
+    assert hpo("predict", first, "photo.jpg", "--out", f"/dev/fd/{writing}")[0] == 0
+    os.close(writing)
+    with os.fdopen(reading) as stream:
+        assert stream.read().startswith("image,label,")
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (("--out", "-", "--json"), "--json: is printed on standard output, too; name a file"),
+        (("--out", "-", "--sheet", "/dev/stdout"), "--sheet: must be another file than --out"),
+    ],
+)
+def test_standard_output_holds_one_thing(fails, first, photo, argv, said):
+    assert said in fails("predict", first, "photo.jpg", *argv)
 
 
 @pytest.mark.parametrize(
