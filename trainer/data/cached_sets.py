@@ -32,6 +32,9 @@ META = "meta.json"
 _UNFINISHED = ".tmp"
 """Ending of what is being built (`trainer.durable_files.beside`) or removed."""
 
+_PARTS = ".parts"
+"""Before that ending: parts of what is being built that other processes compute."""
+
 _KEY = re.compile(r"[0-9a-f]{32}")
 """Names of sets; the folder may be one of the user's, who keeps other things in it."""
 
@@ -148,6 +151,11 @@ def in_use_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.use")
 
 
+def parts_path(folder: Path, key: str) -> Path:
+    """The folder of the parts of a set that is being built (`trainer.features.parts`)."""
+    return folder / f"{key}{_PARTS}{_UNFINISHED}"
+
+
 def _fits(entry: CacheEntry, name: str) -> bool:
     wanted = name.rstrip("/")
     return entry.path.name.startswith(name) or wanted in (entry.source, entry.images_of)
@@ -183,7 +191,7 @@ def _folders(root: Path) -> list[Path]:
 
 
 def _key(path: Path) -> str:
-    return path.name.removesuffix(_UNFINISHED)
+    return path.name.removesuffix(_UNFINISHED).removesuffix(_PARTS)
 
 
 def _is_of_ours(path: Path) -> bool:

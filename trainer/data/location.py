@@ -12,10 +12,11 @@ import logging
 import os
 import stat
 import tempfile
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from trainer.durable_files import beside
 from trainer.errors import SpecError
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _DEFAULT_LIMIT_GB = 20.0
 _PROBE_BYTES = 1 << 14
+_PAUSE_S = 0.05
 _LIBRARIES = {"MPLCONFIGDIR": "matplotlib", "HF_HOME": "huggingface", "TORCH_HOME": "torch"}
 """Variables that choose where libraries write, and names of folders for them."""
 
@@ -196,14 +198,21 @@ def torch_hub_folder() -> Path:
 
 
 @contextmanager
-def exclusive(lock_path: Path) -> Iterator[None]:
+def exclusive(lock_path: Path, meanwhile: Callable[[], bool] | None = None) -> Iterator[None]:
     """Hold a file lock; the system drops it if this process dies.
 
     A write below that fails without saying where, as on a full disk, is told to be in its folder.
+
+    Args:
+        lock_path: the file.
+        meanwhile: called again and again while others hold it; False where there was nothing to do.
     """
     lock_path.parent.mkdir(parents=True, exist_ok=True)
     with lock_path.open("a") as file:
         try:
+            while meanwhile is not None and not _is_taken(file):
+                if not meanwhile():
+                    time.sleep(_PAUSE_S)
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
         except OSError as error:
@@ -240,12 +249,16 @@ def exclusive_if_free(lock_path: Path) -> Iterator[bool]:
         yield False
         return
     with opened as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
+        yield _is_taken(file)
+
+
+def _is_taken(file: IO[str]) -> bool:
+    """Lock an open file if nobody else holds it; returns whether that was done."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def shared(lock_path: Path) -> int:

@@ -13,6 +13,7 @@ import os
 import shutil
 import time
 import weakref
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -48,6 +49,7 @@ def find_or_build(
     num_bytes: int,
     what: str,
     cache_dir: Path | None = None,
+    meanwhile: Callable[[Path], bool] | None = None,
 ) -> _T:
     """Return what `read` makes of the set's folder; nobody removes the set meanwhile.
 
@@ -60,6 +62,8 @@ def find_or_build(
         num_bytes: what the set will take on disk.
         what: for messages, as `decoded images of <folder>`.
         cache_dir: defaults to the user's cache folder.
+        meanwhile: called with the set's folder, which is not there yet, again and again while
+            another process builds it; False where there was nothing to do.
 
     Raises:
         InfrastructureError: not enough room on the disk.
@@ -67,7 +71,8 @@ def find_or_build(
     settings = cache_settings()
     root = cache_dir or settings.folder
     target = root / kind / key
-    with exclusive(target.with_name(f"{key}.lock")):
+    wait = None if meanwhile is None else partial(meanwhile, target)
+    with exclusive(target.with_name(f"{key}.lock"), wait):
         if target.is_dir():
             try:
                 os.utime(target / META)

@@ -13,7 +13,7 @@ from PIL import Image
 from tests.decoded import open_cache
 from tests.trainer.tiny import make_folders
 from trainer.data.augment import BatchAugment
-from trainer.data.cached_sets import clear_caches, list_caches
+from trainer.data.cached_sets import clear_caches, list_caches, parts_path
 from trainer.data.folder import scan_folder
 from trainer.data.framing import ImageSize
 from trainer.errors import DivergedError
@@ -212,21 +212,37 @@ def test_broken_weights_are_named(source, train):
     assert [e for e in list_caches() if e.kind == "features"] == []
 
 
-def test_threads_of_one_process_compute_once(source, train):
+@pytest.mark.parametrize(("block", "changes"), [(64, {}), (8, {}), (5, {"views": 3})])
+def test_threads_of_one_process_compute_once(source, train, monkeypatch, block, changes):
+    monkeypatch.setattr("trainer.features.source._BLOCK", block)
+    views = changes.get("views", 0)
+    way = FeatureSource.changed if views else FeatureSource.clean
     seen, results = [], []
-    sources = [source() for _ in range(3)]
+    sources = [source(dataset__feature_views=views) for _ in range(3)]
     for one in sources:
         one._trunk.register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))
     threads = [
-        threading.Thread(target=lambda s=s: results.append(s.clean(train).facts["key"]))
+        threading.Thread(target=lambda s=s: results.append(way(s, train).features_VNF))
         for s in sources
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sum(seen) == 32
+    assert sum(seen) == 32 * max(views, 1)
+    alone = way(source(dataset__feature_views=views, dataset__cache=False), train).features_VNF
+    for found in results:
+        np.testing.assert_array_equal(found, alone)
     assert len(results) == 3
+
+
+def test_parts_that_a_kill_left_are_cleared(source, train, cache_dir):
+    facts = source().clean(train).facts
+    left = parts_path(cache_dir / "features", facts["key"])
+    left.mkdir()
+    (left / "ready-3.npy").write_bytes(b"")
+    clear_caches()
+    assert not left.exists()
 
 
 @pytest.mark.slow
