@@ -244,14 +244,21 @@ def _looked(
         "unknowns": _unknowns(winner.get("unknowns"), run),
         "growth": _growth(winner.get("growth")),
         "gains": (winner.get("growth") or {}).get("classes", []),
-        "map": Chart(
-            "map",
-            "Map of the embeddings",
-            f"{winner['map']['method']}; filled: queries, open: gallery. Distances between "
-            "far groups mean little.",
-            charts.embedding_map(winner["map"]),
-        ),
+        "map": _map(winner["map"]),
     }
+
+
+def _map(told: Mapping[str, Any]) -> Chart:
+    """The chart of the embeddings, left out where all of them lie in one place."""
+    if len(set(told["x"])) == len(set(told["y"])) == 1:
+        caption, figure = "All pictures embed alike: this model tells no two of them apart.", None
+    else:
+        caption = (
+            f"{told['method']}; filled: queries, open: gallery. Distances between far groups mean "
+            "little."
+        )
+        figure = charts.embedding_map(told)
+    return Chart("map", "Map of the embeddings", caption, figure)
 
 
 def shown_of(shown: int, total: int, what: str, file: str) -> str:

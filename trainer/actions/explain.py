@@ -29,6 +29,8 @@ _VOTERS = 5
 _MAP_POINTS = 1000
 _TSNE_FROM = 30
 """Fewer points than this are laid out by their two main directions alone."""
+_ALIKE = 1e-6
+"""Spread of unit vectors that rounding alone can make."""
 _TSNE_INPUTS, _TSNE_ROUNDS = 30, 500
 """Main directions kept, and rounds: a picture to look at in seconds, not the last bit of order."""
 
@@ -220,6 +222,8 @@ def _in_two_dimensions(unit_ND: Floats) -> tuple[str, NDArray[np.float64]]:
     from sklearn.manifold import TSNE
 
     rows_ND = np.asarray(unit_ND, dtype=np.float64)
+    if np.ptp(rows_ND, axis=0).max() < _ALIKE:  # t-SNE divides by the spread, and the process dies
+        return "PCA", np.zeros((len(rows_ND), 2))
     if len(rows_ND) < _TSNE_FROM:
         return "PCA", PCA(n_components=2, random_state=0).fit_transform(rows_ND)
     components = min(_TSNE_INPUTS, *rows_ND.shape)

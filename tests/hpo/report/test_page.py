@@ -121,11 +121,11 @@ def explained(name, folder=None):
     ]
     chart = {
         "method": "PCA",
-        "x": [0.0],
-        "y": [1.0],
-        "class": [name],
-        "role": ["query"],
-        "path": [""],
+        "x": [0.0, 0.0],
+        "y": [1.0, 2.0],
+        "class": [name] * 2,
+        "role": ["query"] * 2,
+        "path": [""] * 2,
     }
     return {"queries": rows, "suspects": [], "map": chart}
 
@@ -145,6 +145,15 @@ def test_mistakes_are_shown_with_pictures(facts, tmp_path):
     assert [path.name for path in leading] == ["0.png", "1.png", "2.png"]
     assert all(path.is_file() for path in leading)
     assert "2.png" in words  # of explanations from before files had names of their own
+
+
+def test_a_map_of_one_place_says_that_all_embed_alike(facts):
+    told = explained("bun")
+    assert "PCA; filled: queries" in render(facts, {}, told, None)
+    told["map"]["y"] = [1.0, 1.0]
+    text = render(facts, {}, told, None)
+    assert "All pictures embed alike" in text
+    assert "chart-map" not in text
 
 
 def test_a_matrix_of_part_of_the_classes_says_so(facts, monkeypatch):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.count_calls import count_calls
-from trainer.actions.explain import _Pool, neighbours
+from trainer.actions.explain import _in_two_dimensions, _Pool, neighbours
 from trainer.gallery import GalleryIndex
 from trainer.session import TRAINER
 from trainer.vectors import Vectors
@@ -63,6 +63,22 @@ def test_the_map_has_a_point_for_every_picture(explained):
     assert chart["role"].count("query") == evaluation["num_queries"]
     assert np.std(chart["x"]) > 0
     assert np.std(chart["y"]) > 0
+
+
+@pytest.mark.parametrize("count", [2, 29, 40])
+@pytest.mark.parametrize("rounding", [0, 1e-7])
+def test_pictures_that_all_embed_alike_lie_in_one_place(count, rounding):
+    alike = np.tile(np.array([0.6, 0.8, 0.0], np.float32), (count, 1))
+    alike[0, 2] = rounding
+    xy = _in_two_dimensions(alike)[1]
+    assert (xy.shape, np.unique(xy).tolist()) == ((count, 2), [0.0])
+
+
+def test_two_places_are_laid_out_as_two():
+    unit = np.repeat(np.eye(8, dtype=np.float32)[:2], 20, axis=0)
+    xy = _in_two_dimensions(unit)[1]
+    assert np.isfinite(xy).all()
+    assert np.linalg.norm(xy[:20].mean(axis=0) - xy[20:].mean(axis=0)) > 0
 
 
 def make_clusters(rng, classes=3, each=8):
