@@ -29,7 +29,7 @@ from hpo.jobs.job import (
 from hpo.jobs.pages import load_pages, pages_with
 from hpo.jobs.parents import Parent, find_parent, lineage
 from hpo.jobs.run_command import command_of
-from hpo.study.batches import Adjusted, adjust_batch
+from hpo.study.batches import Adjusted, adjust_batch, batch_key, describe_change
 from hpo.study.plan import as_user_errors
 from hpo.study.skill import Skill, load_skill
 from hpo.study.trainers import find_trainer, registered_trainer
@@ -178,7 +178,7 @@ class JobMaker:
         for key in composed.new:
             logger.warning("%s: %s", key, _NEW_KEY[trainer is not None])
         for record in found.records:
-            logger.warning("%(param)s: %(from)s is raised to %(to)s: %(reason)s", record)
+            logger.warning("%s", describe_change(record))
         job.save()
         return read_job(job.folder)
 
@@ -198,11 +198,11 @@ def _command(
 def _adjusted(
     trainer: Trainer, page: Skill, request: JobRequest, spec: Mapping[str, Any], *, is_resumed: bool
 ) -> Adjusted:
-    """Raise a batch of a single class that nobody chose, as a search does."""
+    """Fit a batch that nobody chose to the data, as a search does."""
     if is_resumed:
         return Adjusted()
     full = trainer.validate(spec)
-    key = page.shorthands.get("batch_size", "train.batch_size")
+    key = batch_key(page)
     return adjust_batch(
         full,
         key,

@@ -14,6 +14,7 @@ from hpo.core.installed import installed_versions
 from hpo.core.protocols import Trainer
 from hpo.core.spec_dicts import flatten, merged, nest
 from hpo.core.trainer_extras import CostMeter
+from hpo.study.batches import with_fitting_batch
 from hpo.study.first_trials import learned_trials, most_first, plain_trials
 from hpo.study.initial_points import earlier_points, starts_of
 from hpo.study.owned_keys import refuse_owned_keys
@@ -98,6 +99,8 @@ def plan_study(
     written = describe_written(study)
     sources = resolve_sources(study, trainer, kept)
     full = build_base_spec(study, trainer, sources)
+    told = given_spec(study, trainer) if given is None else given
+    full, changed = with_fitting_batch(trainer, full, told)
     base_spec, space = settle_space(study, trainer, full, num_trials=budget)
     with as_user_errors():
         trainer.inspect_data(base_spec)
@@ -109,8 +112,6 @@ def plan_study(
     learned = learned_trials(
         study, base_spec, space, budget, before=[start.latents for start in first]
     )
-    if learned.note:
-        reasons = [*reasons, learned.note]
     plan = StudyPlan(
         study_uuid=str(uuid.uuid4()),
         sources=sources,
@@ -119,7 +120,7 @@ def plan_study(
         algorithm=choice.algorithm,
         pruner=choice.pruner,
         reason=choice.reason,
-        start=list(reasons),
+        start=[*reasons, *changed, *filter(None, [learned.note])],
         confirm=study.search.confirm,
         averages=study.search.average,
         warning=choice.warning,
@@ -134,7 +135,6 @@ def plan_study(
     )
     stages = planned_stages(study, plan, trainer)
     notes = [note for stage in stages for note in stage.plan.start]
-    told = given_spec(study, trainer) if given is None else given
     idle = idle_lines(told, [space, *(stage.space for stage in stages)])
     plan = replace(plan, earlier=digests_of(stages), start=[*plan.start, *notes], idle=idle)
     # It refuses wrong options before the run directory is made.

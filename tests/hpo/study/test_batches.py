@@ -1,11 +1,11 @@
-"""Batches: capped by the samples, raised from a single class, refused where none is legal."""
+"""Batches: capped by the samples and by the data, raised from a single class, refused where none is legal."""
 
 import pytest
 
 from hpo.automl.skill_trainer import SkillTrainer
 from hpo.core.errors import SpecError
 from hpo.core.spec_dicts import nest
-from hpo.study.batches import adjust_batch
+from hpo.study.batches import adjust_batch, with_fitting_batch
 from hpo.study.skill_address import TrainerFacts, trainer_name
 from trainer.session import TRAINER
 
@@ -58,3 +58,39 @@ def test_an_explicit_batch_of_one_class_is_refused_or_forced():
 def test_a_loss_that_mines_nothing_may_have_any_batch():
     spec = {KEY: 4, "dataset.num_instance": 4, "train.loss.name": "arcface"}
     assert adjust(spec).records == ()
+
+
+@pytest.mark.parametrize(
+    ("classes", "spec", "lowered"),
+    [
+        (4, {}, 16),
+        (8, {}, None),
+        (4, {"train.loss.name": "normalized_softmax"}, 16),
+        (2, {"dataset.num_instance": 8}, 16),
+        (3, {"dataset.sampling": "random", "train.loss.name": "normalized_softmax"}, 28),
+    ],
+)
+def test_a_batch_of_more_classes_than_there_are_is_lowered_unless_it_was_chosen(
+    tmp_path, classes, spec, lowered
+):
+    for name in range(classes):
+        (tmp_path / str(name)).mkdir()
+        for picture in range(10):
+            (tmp_path / str(name) / f"{picture}.png").touch()
+    full = TRAINER.validate(nest({"dataset.train_dataset": str(tmp_path), **spec}))
+    fitted, lines = with_fitting_batch(TRAINER, full, nest(spec))
+    assert fitted["train"]["batch_size"] == (lowered or 32)
+    assert lines == [
+        f"{KEY}: 32 is lowered to {n}: the training data fill no batch of 32"
+        for n in [lowered] if n
+    ]  # fmt: skip
+    chosen = TRAINER.validate(nest({"dataset.train_dataset": str(tmp_path), **spec, KEY: 64}))
+    assert with_fitting_batch(TRAINER, chosen, nest({KEY: 64})) == (chosen, [])
+
+
+def test_the_tighter_of_samples_and_data_holds():
+    limits = {"multiple_of": {}, "explicit": (), "cap": 20}
+    for high, new, words in ((16, 16, "training data"), (24, 20, "train_sample_count")):
+        found = adjust_batch(nest({KEY: 32}), KEY, limit=(None, high), **limits)
+        assert found.values == {KEY: new}
+        assert words in found.records[0]["reason"]
