@@ -31,7 +31,7 @@ from trainer.data.splits import (
     scan_splits,
 )
 from trainer.doctor.findings import finding
-from trainer.doctor.folders import noted, small_classes, uneven
+from trainer.doctor.folders import missing_classes, noted, single_class, small_classes, uneven
 from trainer.errors import DataError
 from trainer.following import differences
 from trainer.metrics import share_of
@@ -99,11 +99,11 @@ def _inspect(
 ) -> dict[str, Any]:
     _demand_pairs(folders["train"])
     match = match_splits(spec, folders)
+    _demand_classes(folders)
     # Texts beside pictures are usual.
     findings = [n for n in noted(folders) if n["kind"] != "text_file"]
-    findings += small_classes("train", folders["train"], spec.dataset.num_instance, "info")
-    findings += uneven("train", folders["train"], "info")
-    findings += _twins(folders)
+    findings += _drawn(spec, folders["train"])
+    findings += [*_twins(folders), *missing_classes(folders)]
     findings += [*_unmatched(spec, folders), *_duplicates(folders, num_workers(spec))]
     splits = load_splits(spec, progress=progress, folders=folders)
     findings += [*_small(spec, splits), *_deep(spec, splits["train"])]
@@ -126,11 +126,25 @@ def _demand_pairs(train: ImageFolder) -> None:
             f"from, {len(single)} of {len(train.classes)} have one: {name_list(single)}; "
             "add pictures or remove the class"
         )
-    if len(train.classes) < 2:
-        raise DataError(
-            f"{SPLIT_KEYS['train']}: {train.shown}: two classes or more must be there to "
-            f"tell apart, got {train.classes[0]} alone"
-        )
+
+
+def _demand_classes(folders: dict[Split, ImageFolder]) -> None:
+    """Refuse what holds one class: in such a gallery every query finds its own."""
+    for name in ("train", "reference"):
+        if name in folders and len(folders[name].classes) < 2:
+            folder = folders[name]
+            raise DataError(f"{SPLIT_KEYS[name]}: {folder.shown}: {single_class(folder)}")
+
+
+def _drawn(spec: Spec, train: ImageFolder) -> list[dict[str, Any]]:
+    """What the numbers of pictures make of training batches."""
+    sampling, instances = spec.dataset.sampling, spec.dataset.num_instance
+    if sampling == "classes":
+        return [
+            *small_classes("train", train, instances, "info"),
+            *uneven("train", train, "info", sampling),
+        ]
+    return uneven("train", train, "warning", sampling)
 
 
 def _twins(folders: dict[Split, ImageFolder]) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ _IMBALANCE = 20
 
 
 def folder_findings(folders: Mapping[str, ImageFolder], num_instance: int) -> list[Finding]:
-    """Look at the splits' folders; a batch draws `num_instance` pictures of a class."""
+    """Look at the splits' folders; a batch by classes draws `num_instance` pictures of each."""
     found = noted(folders)
     for name, folder in folders.items():
         found += [*_twins(name, folder), *uneven(name, folder, "warning")]
@@ -23,8 +23,15 @@ def folder_findings(folders: Mapping[str, ImageFolder], num_instance: int) -> li
         if name in folders:
             found += small_classes(name, folders[name], num_instance, "warning")
     if "train" in folders:  # of what is to be split the split says more
-        found += _too_few("train", folders["train"])
-    return [*found, *_same_folder(folders), *_unmatched(folders), *_missing(folders)]
+        found += _single_pictures("train", folders["train"])
+    found += [
+        finding(
+            "one_class", "error", f"{name}: {single_class(folders[name])}", [folders[name].root]
+        )
+        for name in ("train", "reference", "test_reference")
+        if name in folders and len(folders[name].classes) < 2
+    ]
+    return [*found, *_same_folder(folders), *_unmatched(folders), *missing_classes(folders)]
 
 
 def noted(folders: Mapping[Any, ImageFolder]) -> list[Finding]:
@@ -47,17 +54,18 @@ def _twins(name: str, folder: ImageFolder) -> list[Finding]:
     ]  # fmt: skip
 
 
-def _too_few(name: str, train: ImageFolder) -> list[Finding]:
+def _single_pictures(name: str, train: ImageFolder) -> list[Finding]:
     single = _classes_with(train, 1, 1)
-    found = []
-    if single:
-        number = counted(len(single), "class", "classes")
-        text = f"{name}: {number} with one picture, too few to learn from: {name_list(single)}"
-        found.append(finding("single_image", "error", text, map(train.folder_of, single)))
-    if len(train.classes) < 2:
-        text = f"{name}: two classes or more must be there, got {train.classes[0]} alone"
-        found.append(finding("one_class", "error", text, [train.root]))
-    return found
+    if not single:
+        return []
+    number = counted(len(single), "class", "classes")
+    text = f"{name}: {number} with one picture, too few to learn from: {name_list(single)}"
+    return [finding("single_image", "error", text, map(train.folder_of, single))]
+
+
+def single_class(folder: ImageFolder) -> str:
+    """What is wrong with a split of a single class."""
+    return f"two classes or more must be there to tell apart, got {folder.classes[0]} alone"
 
 
 def small_classes(
@@ -66,8 +74,9 @@ def small_classes(
     """Classes with fewer pictures than a batch draws of each, but for those with one."""
     few = _classes_with(train, 2, num_instance - 1)
     text = (
-        f"{name}: {counted(len(few), 'class', 'classes')} with fewer pictures than a batch draws "
-        f"(dataset.num_instance, {num_instance}), so that it repeats some: {name_list(few)}"
+        f"{name}: {counted(len(few), 'class', 'classes')} with fewer pictures than a batch by "
+        f"classes draws of each (dataset.sampling; dataset.num_instance, {num_instance}), so that "
+        f"it repeats some: {name_list(few)}"
     )
     return [finding("small_class", severity, text, map(train.folder_of, few))] if few else []
 
@@ -78,14 +87,23 @@ def _classes_with(folder: ImageFolder, least: int, most: int) -> list[str]:
     return [label for label, count in counts if least <= count <= most]
 
 
-def uneven(name: str, folder: ImageFolder, severity: Severity) -> list[Finding]:
+_DRAWN = {
+    "classes": "; batches draw all classes alike",
+    "random": "; batches follow these numbers, so that many hold no picture of a small class; "
+    "--set dataset.sampling=classes draws all classes alike",
+    "": "; batches follow these numbers unless dataset.sampling is classes",
+}
+"""What a value of `dataset.sampling` makes of uneven classes; empty where it is not known."""
+
+
+def uneven(name: str, folder: ImageFolder, severity: Severity, sampling: str = "") -> list[Finding]:
     """Classes with far more pictures than others."""
     counts = folder.counts()
     if counts.max() <= _IMBALANCE * counts.min():
         return []
     most, least = folder.classes[int(counts.argmax())], folder.classes[int(counts.argmin())]
     text = f"{name}: from {counts.min()} ({least}) to {counts.max()} ({most}) pictures per class"
-    text += "; batches draw all classes alike" if name == "train" else ""
+    text += _DRAWN[sampling] if name == "train" else ""
     return [finding("imbalance", severity, text, map(folder.folder_of, (most, least)))]
 
 
@@ -131,26 +149,32 @@ def _unmatched(folders: Mapping[str, ImageFolder]) -> list[Finding]:
     return found
 
 
-def _missing(folders: Mapping[str, ImageFolder]) -> list[Finding]:
-    """Training classes that are never asked for, unless the split is by class on purpose."""
+def missing_classes(folders: Mapping[Any, ImageFolder]) -> list[Finding]:
+    """Training classes that cannot be found or are never asked for, and query classes not trained.
+
+    Of splits by class nothing is said.
+    """
     if "train" not in folders or "query" not in folders:
         return []
-    trained, asked = (
-        {name_key(name): name for name in folders[split].classes} for split in ("train", "query")
-    )
-    common = trained.keys() & asked.keys()
-    if 2 * len(common) < min(len(trained), len(asked)):
+    names = {
+        split: {name_key(name): name for name in folder.classes}
+        for split, folder in folders.items()
+    }
+    trained, asked = names["train"], names["query"]
+    if 2 * len(trained.keys() & asked.keys()) < min(len(trained), len(asked)):
         return []
-    never = [name for key, name in sorted(trained.items()) if key not in common]
-    new = [name for key, name in sorted(asked.items()) if key not in common]
+    gallery = names.get("reference", trained)
     found = []
-    for names, sort, own, other, words in (
-        (never, "training", "train", "query", "never asked for"),
-        (new, "query", "query", "train", "not trained on"),
-    ):
-        if names:
-            number = counted(len(names), f"{sort} class", f"{sort} classes")
-            paths = map(folders[own].folder_of, names)
-            text = f"{other}: {number} {words}: {name_list(names)}"
+    for keys, sort, own, other, words in (
+        (trained.keys() - gallery.keys(), "training", "train", "reference", "not in the gallery"),
+        (trained.keys() & gallery.keys() - asked.keys(), "training", "train", "query",
+         "never asked for"),
+        (asked.keys() - trained.keys(), "query", "query", "train", "not trained on"),
+    ):  # fmt: skip
+        if keys:
+            listed = [names[own][key] for key in sorted(keys)]
+            number = counted(len(listed), f"{sort} class", f"{sort} classes")
+            paths = map(folders[own].folder_of, listed)
+            text = f"{other}: {number} {words}: {name_list(listed)}"
             found.append(finding(f"class_not_in_{other}", "warning", text, paths))
     return found

@@ -188,8 +188,27 @@ def test_empty_small_and_uneven_classes_are_found(folders, make_spec, make_folde
     spec = make_spec(**folders)
     result = inspect_data(spec)
     assert one(result, "empty_class")["message"].endswith("1 class folder holds no picture: empty")
-    assert "from 2 (b) to 45 (a)" in one(result, "imbalance")["message"]
+    uneven = one(result, "imbalance")
+    assert uneven["message"].endswith("from 2 (b) to 45 (a) pictures per class; batches draw all classes alike")  # fmt: skip
+    assert uneven["severity"] == "info"
     assert "small_class" not in kinds(result)
+
+
+def test_what_uneven_classes_come_to_is_told_as_batches_are_drawn(folders, make_spec, make_folder):
+    folders["train"] = make_folder("big", {"a": 45, "b": 2})
+    spec = make_spec(**folders)
+    assert kinds(drawn(spec, "classes", 4)).count("small_class") == 1
+    told = drawn(spec, "random", 4)
+    assert "small_class" not in kinds(told)  # no batch repeats their pictures
+    uneven = one(told, "imbalance")
+    assert "batches follow these numbers" in uneven["message"]
+    assert uneven["message"].endswith("--set dataset.sampling=classes draws all classes alike")
+    assert uneven["severity"] == "warning"
+
+
+def drawn(spec, sampling, num_instance):
+    dataset = replace(spec.dataset, sampling=sampling, num_instance=num_instance)
+    return inspect_data(replace(spec, dataset=dataset))
 
 
 def test_classes_below_the_instances_are_found(folders, make_spec):
@@ -223,10 +242,32 @@ def test_classes_that_differ_in_spelling_alone_are_found(folders, make_spec):
     assert len(finding["paths"]) == 2
 
 
-def test_a_single_class_is_refused(folders, make_spec, make_folder):
-    folders["train"] = make_folder("lone", {"a": 4})
-    with pytest.raises(DataError, match="two classes or more"):
+@pytest.mark.parametrize("split", ["train", "reference"])
+def test_a_single_class_is_refused(folders, make_spec, make_folder, split):
+    folders |= {split: make_folder("lone", {"a": 4}), "query": make_folder("asked", {"a": 2})}
+    where = r"(train_|reference: ).*lone: two classes or more must be there to tell apart, got a"
+    with pytest.raises(DataError, match=where):
         inspect_data(make_spec(**folders))
+
+
+@pytest.mark.parametrize(
+    ("train", "gallery", "asked", "told"),
+    [
+        ("abcd", "abc", "abc", {"class_not_in_reference": "d"}),
+        ("abcd", "abcd", "ab", {"class_not_in_query": "c, d"}),
+        ("abcd", "abc", "ab", {"class_not_in_reference": "d", "class_not_in_query": "c"}),
+        ("abc", "abcz", "abz", {"class_not_in_query": "c", "class_not_in_train": "z"}),
+        ("ab", "xyz", "xyz", {}),  # by class on purpose
+    ],
+)
+def test_classes_that_miss_from_a_split_are_named(
+    make_spec, make_folder, train, gallery, asked, told
+):
+    split = {"train": (train, 4), "reference": (gallery, 2), "query": (asked, 1)}
+    made = {n: make_folder(n, dict.fromkeys(names, k)) for n, (names, k) in split.items()}
+    found = {f["kind"]: f["message"].rpartition(": ")[2] for f in inspect_data(make_spec(**made))["findings"]
+             if f["kind"].startswith("class_not_in_")}  # fmt: skip
+    assert found == told
 
 
 def test_a_corrupt_image_is_refused_by_name(folders, make_spec):

@@ -96,6 +96,19 @@ def never_asked(root):
     return [root / "train" / "fennel"]
 
 
+def not_in_gallery(root):
+    shutil.rmtree(root / "reference" / "fennel")
+    remove(root, "query", "fennel")
+    return [root / "train" / "fennel"]
+
+
+def lone_gallery(root):
+    for name in ("barley", "cashew", "dates", "fennel"):
+        for split in ("reference", "query"):
+            shutil.rmtree(root / split / name, ignore_errors=True)
+    return [root / "reference"]
+
+
 def not_trained(root):
     remove(root, "train", "fennel")
     return [root / "query" / "fennel"]
@@ -192,6 +205,8 @@ FAULTS = {
     "imbalance": ("imbalance", "warning", imbalance),
     "query class without gallery": ("query_without_gallery", "error", only_in_query),
     "training class never asked for": ("class_not_in_query", "warning", never_asked),
+    "training class not in the gallery": ("class_not_in_reference", "warning", not_in_gallery),
+    "gallery of one class": ("one_class", "error", lone_gallery),
     "query class not trained on": ("class_not_in_train", "warning", not_trained),
     "class spelt twice": ("similar_classes", "warning", twins),
     "picture beside the classes": ("stray_picture", "warning", stray),
@@ -244,6 +259,7 @@ def test_a_planted_fault_is_found_and_nothing_else_of_its_kind(pictures, name):
 
 CONSEQUENCES = {
     "query class without gallery": {"class_not_in_train"},
+    "gallery of one class": {"class_not_in_reference"},
     "class spelt twice": {"similar_classes"},
     "query class not trained on": {"class_not_in_query"},
 }
