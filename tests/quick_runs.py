@@ -91,7 +91,7 @@ def make_engine(folder, algorithm, *, ledger=None, study=None, should_stop=lambd
         ),
         "budget": study.budget,
         "confirm": study.search.confirm,
-        "study_seed": study.search.seed,
+        "study_seed": study.search.used_seed,
         "num_epochs": 9,
     }
     emit = Events()

@@ -149,4 +149,4 @@ def algorithm_seed(search: SearchOptions, first: Sequence[Mapping[str, Any]]) ->
     """
     known = [json.dumps(start["latents"], sort_keys=True, default=str) for start in first]
     before = [*known, *filter(None, [search.after])]
-    return derive_seed(search.seed, "after", *before) if before else search.seed
+    return derive_seed(search.used_seed, "after", *before) if before else search.used_seed

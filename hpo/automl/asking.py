@@ -56,7 +56,7 @@ def build_engine(
             specs=TrialSpecs(base_spec=plan.base_spec, seed_key=trainer.seed_key, space=space),
             budget=study.budget,
             confirm=study.search.confirm,
-            study_seed=study.search.seed,
+            study_seed=study.search.used_seed,
             num_epochs=plan.num_epochs,
         ),
         emit=emit,

@@ -117,7 +117,7 @@ def constants_of(
         "max_recommendations": facts.total,
         "options": dict(search.algorithm_options),
         "pruner": plan.pruner,
-        "seed": search.seed,
+        "seed": search.used_seed,
         "style": plan.route_style,
         "metric": facts.metric,
         "direction": facts.direction,

@@ -117,7 +117,7 @@ def _look_at(
 
     data = study.data
     sources = data.splits | ({"images": data.folder} if data.folder else {})
-    seed = study.search.seed if data.folder else 0
+    seed = study.search.used_seed if data.folder else 0
     asked: dict[str, Any] = {"group_by": data.group_by, "class_disjoint": data.class_disjoint}
     asked = {name: value for name, value in (asked | {"seed": seed}).items() if value}
     began = time.monotonic()

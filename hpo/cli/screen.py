@@ -156,7 +156,7 @@ def _screen(
 
     sources = resolve_sources(study, trainer)
     used = {name: sources[name] for name in _USED}
-    base = merged(given, trainer.data_overrides(used), {trainer.seed_key: study.search.seed})
+    base = merged(given, trainer.data_overrides(used), {trainer.seed_key: study.search.used_seed})
     console = Console(sys.stderr)
 
     def screen_one(candidate: Mapping[str, Any], spec: dict[str, Any]) -> Mapping[str, Any]:

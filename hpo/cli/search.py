@@ -97,8 +97,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--seed",
         metavar="N",
         type=int,
-        help="seed of the search (default: 0); where one is named, here or in the study file, the "
-        "search begins with nothing that earlier ones found, unless --memory is given",
+        help="seed of the search (default: 0); one that is named, here or in the study file, is "
+        "the trainings' too, unless the spec has one (train.seed), and the search begins with "
+        "nothing that earlier ones found, unless --memory is given",
     )
     how.add_argument("--concurrent", metavar="N", type=int, help="trials at a time")
     add_sharing_argument(how)

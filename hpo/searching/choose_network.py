@@ -124,7 +124,7 @@ def _screen(
     base = merged(
         given_spec(study, trainer),
         nest(trainer.data_overrides(validation)),
-        nest({trainer.seed_key: study.search.seed}),
+        nest({trainer.seed_key: study.search.used_seed}),
     )
 
     def screen_one(candidate: Candidate, spec: dict[str, Any]) -> Mapping[str, Any]:

@@ -29,7 +29,10 @@ class Launcher:
         self._specs, self._refuse = specs, refuse
 
     def search_seed(self, study_seed: int) -> int:
-        """One seed for all searched trials, so that they differ in their parameters alone."""
+        """One seed for all searched trials, so that they differ in their parameters alone.
+
+        It is the spec's; where that is below 0, one made from the study's.
+        """
         key = self._specs.seed_key
         seed = int(lookup(self._specs.base_spec, key)) if key else -1
         return seed if seed >= 0 else derive_seed(study_seed, "trials")

@@ -12,7 +12,7 @@ from hpo.core.averager import Averager
 from hpo.core.errors import SpecError
 from hpo.core.installed import installed_versions
 from hpo.core.protocols import Trainer
-from hpo.core.spec_dicts import flatten, merged, nest
+from hpo.core.spec_dicts import flatten, merged, nest, value_at
 from hpo.core.trainer_extras import CostMeter
 from hpo.study.batches import with_fitting_batch
 from hpo.study.first_trials import learned_trials, most_first, plain_trials
@@ -73,10 +73,7 @@ def plan_study(
     refuse_secrets(study.search.algorithm, study.search.algorithm_options)
     is_route = route_style is not None
     check_options(study.search.algorithm, study.search.algorithm_options, route=is_route)
-    if study.search.max_latency or study.search.max_params:
-        demand(trainer, CostMeter)
-    if study.search.average:
-        check_average(trainer, unplaced)
+    _check_wishes(study, trainer, unplaced)
     draft, guess = settle_space(study, trainer, unplaced, num_trials=budget)
     choice = resolve_names(
         study.search.algorithm,
@@ -99,6 +96,7 @@ def plan_study(
     written = describe_written(study)
     sources = resolve_sources(study, trainer, kept)
     full = build_base_spec(study, trainer, sources)
+    full = full if is_route else _seeded(full, study, trainer)
     told = given_spec(study, trainer) if given is None else given
     full, changed = with_fitting_batch(trainer, full, told)
     base_spec, space = settle_space(study, trainer, full, num_trials=budget)
@@ -142,6 +140,14 @@ def plan_study(
     return plan
 
 
+def _seeded(spec: dict[str, Any], study: StudySpec, trainer: Trainer) -> dict[str, Any]:
+    """Train by the seed that the user names, unless one of the trainings is named too."""
+    key, seed = trainer.seed_key, study.search.seed
+    if seed is None or not key or value_at(given_spec(study, trainer), key) is not None:
+        return spec
+    return merged(spec, nest({key: seed}))
+
+
 def idle_lines(given: Mapping[str, Any], spaces: Sequence[SearchSpace]) -> list[str]:
     """Say what was set and does nothing in any trial of any stage.
 
@@ -155,6 +161,14 @@ def idle_lines(given: Mapping[str, Any], spaces: Sequence[SearchSpace]) -> list[
         for name in flatten(given)
         if all(name in space.without_effect for space in spaces)
     ]
+
+
+def _check_wishes(study: StudySpec, trainer: Trainer, spec: Mapping[str, Any]) -> None:
+    """Refuse what the trainer cannot do."""
+    if study.search.max_latency or study.search.max_params:
+        demand(trainer, CostMeter)
+    if study.search.average:
+        check_average(trainer, spec)
 
 
 def check_average(trainer: Trainer, spec: Mapping[str, Any]) -> None:

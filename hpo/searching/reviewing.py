@@ -94,6 +94,7 @@ def review_of(session: Reviewed, executor: Executor, progress: Progress | None) 
             *session.space.warnings,
             *session.plan.idle,
             *filter(None, [session.plan.warning, session.disk_warning(probe)]),
+            *filter(None, [seed_warning(session.study, session.plan, session.slots.count)]),
             *([_hopeless(session.plan)] if expected and expected.only_default else []),
             *few_configurations(session),
             *too_short_to_confirm(session.study, session.plan.num_epochs, session.slots, probe),
@@ -156,6 +157,16 @@ def too_short_to_confirm(
             "that are kept for repeats, so the search has it all and probably nothing is trained "
             f"again; give --budget {larger.to_text()} or more, or a budget of trials"
         )
+
+
+def seed_warning(study: StudySpec, plan: StudyPlan, slots: int) -> str:
+    """Say that a named seed does not bring the same search again; empty where it may."""
+    if study.search.seed is None or slots == 1 or plan.route_style is not None:
+        return ""
+    return (
+        f"seed: {slots} trials run at a time, and what is tried next depends on which of them ends "
+        "first; for the same search again give --concurrent 1, and a budget of trials or epochs"
+    )
 
 
 def look_at_data(trainer: Trainer, plan: StudyPlan) -> dict[str, Any]:

@@ -336,7 +336,7 @@ class Session:
                 gpus_per_trial=self.slots.gpus,
                 at_a_time=self.slots.count,
                 spent_before_s=self.plan.screened_s,
-                study_seed=self.study.search.seed,
+                study_seed=self.study.search.used_seed,
                 num_epochs=self.plan.num_epochs,
                 until_converged=self.study.search.until_converged,
                 refuse=self._refuse,

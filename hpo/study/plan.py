@@ -172,18 +172,18 @@ def resolve_sources(study: StudySpec, trainer: Trainer, kept: Path | None = None
     kept = kept or kept_folder(trainer)
     with as_user_errors():
         if data.is_default:
-            folder = kept / "demo" / f"seed-{study.search.seed}"
-            return dict(trainer.demo_data(folder, study.search.seed))
+            folder = kept / "demo" / f"seed-{study.search.used_seed}"
+            return dict(trainer.demo_data(folder, study.search.used_seed))
         if data.group_by:
             demand(trainer, SourceSettler)
         if data.folder:
-            name = f"{short_name(data.folder)}-{study.search.seed}"
+            name = f"{short_name(data.folder)}-{study.search.used_seed}"
             out = kept / "splits" / (f"{name}-disjoint" if data.class_disjoint else name)
             return dict(
                 trainer.split_data(
                     anchored_path(data.folder, Path.cwd()),
                     out,
-                    seed=study.search.seed,
+                    seed=study.search.used_seed,
                     class_disjoint=data.class_disjoint,
                     **({"group_by": data.group_by} if data.group_by else {}),
                 )
@@ -199,7 +199,7 @@ def resolve_sources(study: StudySpec, trainer: Trainer, kept: Path | None = None
 def named_sources(study: StudySpec, plan: StudyPlan) -> dict[str, str]:
     """Say where the images of a study come from as its user knows them: no folder of the cache."""
     if study.data.is_default:
-        return {"train": f"embedded data set (seed {study.search.seed})"}
+        return {"train": f"embedded data set (seed {study.search.used_seed})"}
     if study.data.folder:
         return {"all": shown_address(study.data.folder)}
     sources = {**plan.sources, **study.data.splits}

@@ -61,9 +61,11 @@ class SearchOptions:
     where another algorithm is named."""
     pruner: str = "auto"
     """What ends trials early: auto, successive_halving, hyperband, median, patient, none."""
-    seed: int = 0
-    """Of everything that is drawn; the same seed gives the same search, so naming one switches
-    `memory` off where that is not named too."""
+    seed: int | None = None
+    """Of everything that is drawn, 0 where none is named. One that is named is the trainings' too,
+    unless the spec has one (`train.seed`), and switches `memory` off where that is not named. It
+    gives the same search again where one trial runs at a time, on as many threads, and the budget
+    is one of trials or epochs."""
     stages: tuple[str, ...] = ()
     """Stages by name, in order, such as [heads, full]; [none] trains every trial in full; empty
     leaves it to the trainer."""
@@ -119,6 +121,11 @@ class SearchOptions:
         object.__setattr__(self, "over", tuple(over))
 
     @property
+    def used_seed(self) -> int:
+        """The seed, also where none is named."""
+        return self.seed or 0
+
+    @property
     def has_looked(self) -> bool:
         """Whether they say what earlier searches found, or that they found nothing.
 
@@ -150,5 +157,6 @@ class SearchOptions:
             earlier = given.get("earlier_stages", {})
             laid["earlier_stages"] = {} if given["stages"] == (NONE,) else earlier
         new = replace(self, **{**given, **laid})
-        is_seeded = "seed" in given and "memory" not in given and not new.has_looked
+        is_named = given.get("seed") is not None
+        is_seeded = is_named and "memory" not in given and not new.has_looked
         return replace(new, memory=False) if is_seeded else new

@@ -64,7 +64,7 @@ def mlflow_listener(run: RunDir, study: StudySpec, plan: StudyPlan, ledger: Ledg
             "budget": str(study.budget),
             "algorithm": plan.algorithm,
             "pruner": plan.pruner,
-            "seed": study.search.seed,
+            "seed": study.search.used_seed,
             "epochs_per_trial": plan.num_epochs,
             "trainer": study.trainer,
             **_model_facts(plan.base_spec),

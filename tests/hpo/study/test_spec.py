@@ -184,7 +184,7 @@ def test_sources_are_all_or_nothing():
 
 
 def test_options_default_to_letting_the_tool_choose():
-    assert SearchOptions() == SearchOptions(algorithm="auto", pruner="auto", seed=0, confirm=0)
+    assert SearchOptions() == SearchOptions(algorithm="auto", pruner="auto", seed=None, confirm=0)
 
 
 def test_every_study_that_comes_along_can_be_read():

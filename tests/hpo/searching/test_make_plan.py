@@ -1,0 +1,36 @@
+import pytest
+
+from hpo.searching.make_plan import plan_study
+from hpo.study.sections import SearchOptions
+from tests.quick_runs import quick_study
+from tests.quick_trainer import TRAINER, QuickTrainer
+
+
+class Seedless(QuickTrainer):
+    """Has no seed in its spec."""
+
+    seed_key = ""
+
+
+@pytest.mark.parametrize(
+    ("search", "spec", "seed"),
+    [
+        ({"seed": 0}, {}, 0),
+        ({"seed": 7}, {"train.lr": 0.1}, 7),
+        ({"seed": 7}, {"train.seed": 5}, 5),
+        ({"seed": 7}, {"train": {"seed": -1}}, -1),
+        ({"seed": 7, "fix": {"train.seed": 6}}, {}, 6),
+        ({}, {}, TRAINER.validate({})["train"]["seed"]),
+    ],
+)
+def test_a_seed_that_is_named_is_the_trainings_too_unless_they_have_one(search, spec, seed):
+    study = quick_study(spec, search=SearchOptions(**search))
+    assert plan_study(study, TRAINER).base_spec["train"]["seed"] == seed
+
+
+def test_other_trainings_have_no_seed_of_the_search():
+    study = quick_study(search=SearchOptions(seed=7))
+    default = TRAINER.validate({})["train"]["seed"]
+    assert plan_study(study, Seedless()).base_spec["train"]["seed"] == default
+    route = plan_study(study, TRAINER, route_style="running")
+    assert route.base_spec["train"]["seed"] == default
