@@ -213,7 +213,8 @@ class Trainer(Protocol):
     epochs_key: str
     """Dotted name of the spec key that holds the number of epochs; empty where it has none."""
     seed_key: str
-    """Dotted name of the spec key that holds the random seed."""
+    """Dotted name of the spec key that holds the random seed; empty where it has none: then no
+    trial can be confirmed."""
     multiple_of: Mapping[str, str]
     """Parameter -> the parameter of which its values must be multiples."""
 

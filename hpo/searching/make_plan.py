@@ -169,6 +169,11 @@ def _check_wishes(study: StudySpec, trainer: Trainer, spec: Mapping[str, Any]) -
         demand(trainer, CostMeter)
     if study.search.average:
         check_average(trainer, spec)
+    if study.search.confirm and not trainer.seed_key:
+        raise SpecError(
+            f"confirm: must be 0 for {trainer.name}, whose spec has no seed that could be another "
+            f"one (train.seed, say), got {study.search.confirm}; leave it out"
+        )
 
 
 def check_average(trainer: Trainer, spec: Mapping[str, Any]) -> None:

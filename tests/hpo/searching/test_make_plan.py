@@ -1,5 +1,6 @@
 import pytest
 
+from hpo.core.errors import SpecError
 from hpo.searching.make_plan import plan_study
 from hpo.study.sections import SearchOptions
 from tests.quick_runs import quick_study
@@ -26,6 +27,16 @@ class Seedless(QuickTrainer):
 def test_a_seed_that_is_named_is_the_trainings_too_unless_they_have_one(search, spec, seed):
     study = quick_study(spec, search=SearchOptions(**search))
     assert plan_study(study, TRAINER).base_spec["train"]["seed"] == seed
+
+
+def test_nothing_is_confirmed_where_there_is_no_other_seed_to_train_with():
+    study = quick_study(search=SearchOptions(confirm=2))
+    for route_style in (None, "running"):
+        with pytest.raises(
+            SpecError, match=r"^confirm: must be 0 for quick, .* no seed.*, got 2; "
+        ):
+            plan_study(study, Seedless(), route_style=route_style)
+        assert plan_study(study, TRAINER, route_style=route_style).confirm == 2
 
 
 def test_other_trainings_have_no_seed_of_the_search():
