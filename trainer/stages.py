@@ -50,7 +50,7 @@ MOST_HEADS = 48
 BATCH = 16
 """Heads that are trained together, as one or two stacks."""
 SHARE = 0.15
-"""Of the budget, at most, for heads."""
+"""Of the budget, for heads: no batch begins once so much is gone for them."""
 
 
 def offer_stages(
@@ -93,8 +93,9 @@ def offer_stages(
             "with_parent": dict(WITH_PARENT),
             "reason": (
                 f"stages: the default recipe first, then up to {MOST_HEADS} heads on cached "
-                f"features, {BATCH} together, in at most {SHARE:.0%} of the budget, then whole "
-                "networks from the best heads; --stages none trains every trial in full"
+                f"features, {BATCH} together (which count as one trial), until {SHARE:.0%} of the "
+                "budget is gone for them, then whole networks from the best heads; --stages none "
+                "trains every trial in full"
             ),
         },
         {

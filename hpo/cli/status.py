@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from hpo.cli.run_flags import add_run_argument, chosen_run, print_json, print_table
-from hpo.core.budget import early_end, gave_up, parse_budget
+from hpo.core.budget import Spent, early_end, gave_up, parse_budget, uses
 from hpo.core.event_json import from_dict
 from hpo.core.selection import shown_role
 from hpo.core.text import metric_word
@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"ended   {why}")
     if row["paused"]:
         print(f"paused  {row['paused']}")
-    print(f"budget  {parse_budget(str(row['budget'])) if row['budget'] else 'unknown'}")
+    print(f"budget  {_used(row)}")
     for name, lost in row["untrained"].items():
         print(
             f"warning {name}: the study fixes it to {lost['fixed']}, and {lost['trials']} of the "
@@ -96,6 +96,15 @@ def run(args: argparse.Namespace) -> int:
         print(f"{'' if number else 'winner':<8}{line}")
     _print_resume(row, resume_command(chosen))
     return 0
+
+
+def _used(row: dict[str, Any]) -> str:
+    """The budget, and what is used of each of its limits."""
+    if not row["budget"]:
+        return "unknown"
+    budget = parse_budget(str(row["budget"]))
+    used = uses(budget, from_dict(Spent, row["spent"])) if row["spent"] else {}
+    return f"{', '.join(used.values())} used" if used else str(budget)
 
 
 def _print_resume(row: dict[str, Any], command: str) -> None:

@@ -92,6 +92,11 @@ class Progress:
         self._counted: set[int] = set()
         self.budget = Budget()
         self.spent = Spent()
+        """Without the time of this start, and its epochs of earlier stages."""
+        self._full = Spent()
+        """Seconds and epochs of trials of the last stage, without repeats."""
+        self._earlier = Spent()
+        """Those of earlier stages in this start, of which a batch counts as one trial."""
         self.epochs_per_trial = 0
         self.slots = 1
         self.running: dict[int, RunningTrial] = {}
@@ -137,7 +142,7 @@ class Progress:
         else:
             shares = []
         others = replace(self.budget, trials=None)
-        return min(1.0, max([*shares, fraction_used(others, self._spent_now())]))
+        return min(1.0, max([*shares, fraction_used(others, self.spent_now())]))
 
     def repeats(self) -> tuple[int, int] | None:
         """Repeats that have ended, and about how many there will be.
@@ -182,7 +187,7 @@ class Progress:
 
     def _time_left(self) -> tuple[float, float] | None:
         """Until the limit on time or epochs."""
-        spent, lefts = self._spent_now(), []
+        spent, lefts = self.spent_now(), []
         if self.budget.seconds is not None:
             lefts.append(self.budget.seconds - spent.seconds)
         if self.budget.gpu_seconds is not None and self._gpus:
@@ -223,9 +228,16 @@ class Progress:
         """Seconds of a repeat, which is never stopped early."""
         return self.epochs_per_trial * statistics.fmean(self._epoch_seconds[-50:] or [0.0])
 
-    def _spent_now(self) -> Spent:
-        """What was spent before, and since the first trial of this start."""
-        return replace(self.spent, seconds=self.spent.seconds + self.elapsed())
+    def spent_now(self) -> Spent:
+        """What was spent before, and since the first trial of this start.
+
+        Epochs of earlier stages count as the epochs in full that take their time.
+        """
+        epochs, full_s = self._earlier.epochs, self._full.seconds
+        if epochs and self._full.epochs and full_s:
+            epochs = round(self._earlier.seconds / full_s * self._full.epochs)
+        seconds = self.spent.seconds + self.elapsed()
+        return replace(self.spent, seconds=seconds, epochs=self.spent.epochs + epochs)
 
     # One method per event -------------------------------------------------------------------------
 
@@ -244,6 +256,9 @@ class Progress:
         if row.purpose != Purpose.SEARCH or row.is_refused or not stage.is_counted(row.trial):
             return
         self._counted.add(row.trial)
+        if not stage.left:
+            begun = row.start_from[1] if row.start_from else 0
+            self._full += Spent(seconds=row.seconds, epochs=row.epoch - begun)
         if row.state is not TrialState.RUNNING:
             self.counts[row.state] += 1
             if row.error:
@@ -290,13 +305,17 @@ class Progress:
         epochs, gpus = event.epoch - trial.epoch, event.gpus
         trial.epoch, trial.doing = event.epoch, ""
         trial.values.append(event.value)
+        own = Spent(seconds=event.seconds, epochs=epochs)
         if not trial.stage.left:  # an epoch of a head tells nothing of one in full
             self._epoch_seconds.append(event.seconds / max(1, epochs))
+            self._full += Spent() if trial.is_repeat else own
+        elif trial.stage.is_counted(number):
+            self._earlier += own
         self.spent = replace(
             self.spent,
             gpu_seconds=self.spent.gpu_seconds
             + event.seconds * (self._gpus if gpus is None else gpus),
-            epochs=self.spent.epochs + epochs * trial.stage.is_counted(number),
+            epochs=self.spent.epochs + (0 if trial.stage.left else epochs),
         )
         self.leading.measure(number, event.epoch, event.value)
 

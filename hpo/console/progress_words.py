@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 from hpo.console.leading import Best
 from hpo.console.progress import Progress, RunningTrial
-from hpo.core.budget import Budget, render_seconds
+from hpo.core.budget import Budget, nearest_limit, render_seconds, uses
 from hpo.core.text import count_of
 
 
@@ -32,18 +33,13 @@ def split_running(progress: Progress) -> tuple[list[tuple[int, RunningTrial]], s
 
 
 def describe_use(progress: Progress) -> str:
-    """What has been used of the budget: `12 of 40 trials`, `25m of 2h`; or how many repeats."""
+    """What has been used of the nearest limit: `12 of 40 trials`, `25m of 2h`; or of repeats."""
     budget: Budget = progress.budget
-    if budget.trials is not None:
-        if (repeats := progress.repeats()) is not None:
-            return f"{repeats[0]} of {count_of(repeats[1], 'repeat')}"
-        return f"{progress.done()} of {count_of(budget.trials, 'trial')}"
-    if budget.seconds is not None:
-        used = progress.spent.seconds + progress.elapsed()
-        return f"{render_seconds(used)} of {render_seconds(budget.seconds)}"
-    if budget.epochs is not None:
-        return f"{progress.spent.epochs} of {count_of(budget.epochs, 'epoch')}"
-    return count_of(progress.done(), "trial")
+    if (repeats := progress.repeats()) is not None:
+        return f"{repeats[0]} of {count_of(repeats[1], 'repeat')}"
+    spent = replace(progress.spent_now(), trials=progress.done())
+    nearest = nearest_limit(budget, spent)
+    return count_of(spent.trials, "trial") if nearest is None else uses(budget, spent)[nearest]
 
 
 def describe_left(progress: Progress) -> str:

@@ -202,8 +202,31 @@ def exhausted(budget: Budget, spent: Spent) -> str | None:
 
 def fraction_used(budget: Budget, spent: Spent) -> float:
     """Share of the budget that is gone, by the limit that is nearest; between 0 and 1."""
-    shares = [getattr(spent, name) / limit for name, limit in budget.limits.items()]
-    return min(1.0, max(shares, default=0.0))
+    return min(1.0, max(_shares_used(budget, spent).values(), default=0.0))
+
+
+def nearest_limit(budget: Budget, spent: Spent) -> str | None:
+    """Name the limit of which the largest share is gone, or None where nothing is limited."""
+    shares = _shares_used(budget, spent)
+    return max(shares, key=lambda name: shares[name], default=None)
+
+
+def _shares_used(budget: Budget, spent: Spent) -> dict[str, float]:
+    return {name: getattr(spent, name) / limit for name, limit in budget.limits.items()}
+
+
+def uses(budget: Budget, spent: Spent) -> dict[str, str]:
+    """Name of each limit -> what is used of it, such as `12 of 40 trials`, `25m of 2h`."""
+
+    def words(name: str, limit: float) -> str:
+        used = getattr(spent, name)
+        if name == "seconds":
+            used = render_seconds(used)
+        elif name == "gpu_seconds":
+            used = f"{round(used / 3600, 2):g}"
+        return f"{used} of {_WORDS[name](limit)}"
+
+    return {name: words(name, limit) for name, limit in budget.limits.items()}
 
 
 def _plain(amount: float) -> str:

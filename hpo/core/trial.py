@@ -81,7 +81,7 @@ class TrialStage:
         return self.name if self.parent is None else f"{self.name} from trial {self.parent}"
 
     def is_counted(self, number: int) -> bool:
-        """Whether trial `number` counts in budgets of trials and epochs: a batch counts as one."""
+        """Whether trial `number` counts in a budget of trials, in which a batch counts as one."""
         return self.batch in (None, number)
 
     def to_dict(self) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from hpo.core.budget import (
@@ -31,6 +31,8 @@ from hpo.searching.engine_parts import Plan
 
 logger = logging.getLogger(__name__)
 
+NOTHING = Spent()
+
 
 class Account:
     """Counts trials, epochs and time of one search; all but the running clock stands in the ledger.
@@ -50,10 +52,8 @@ class Account:
         self.gpus_per_trial, self.at_a_time = plan.gpus_per_trial, plan.at_a_time
         self._base = max(ledger.active_seconds, plan.spent_before_s)
         self._began: float | None = None
-        self._ended = Spent()
+        self._ended = _Costs()
         """Of the trials that have ended, whose costs are what they are for ever."""
-        self._ended_full = Spent()
-        """The same of those of the last stage without repeats, with the seconds of their epochs."""
         self._has_repeats = False
         self._open: list[int] = []
         self._num_seen = 0
@@ -78,11 +78,11 @@ class Account:
 
     def spent(self) -> Spent:
         """What has been used of the budget."""
-        return replace(self._total(), seconds=self.clock())
+        return replace(self._costs().total(), seconds=self.clock())
 
-    def _total(self) -> Spent:
-        """Cost of all trials; looks only at those that had not ended when it was last asked."""
-        return sum((_cost_of(r, self.gpus_per_trial) for r in self._look()), self._ended)
+    def _costs(self) -> _Costs:
+        """Costs of all trials; looks only at those that had not ended when it was last asked."""
+        return sum((_Costs.of(r, self.gpus_per_trial) for r in self._look()), self._ended)
 
     def _look(self) -> list[TrialRecord]:
         """Count the trials that have ended since the last look; return those that have not."""
@@ -94,15 +94,13 @@ class Account:
             if not record.state.is_finished:
                 still_open.append(record)
                 continue
-            self._ended += _cost_of(record, self.gpus_per_trial)
-            self._ended_full += _full_cost(record, self.gpus_per_trial)
+            self._ended += _Costs.of(record, self.gpus_per_trial)
         self._open = [r.number for r in still_open]
         return still_open
 
     def _training(self) -> Costs:
         """What a training to the last epoch costs by the epochs so far; empty where none tells."""
-        seen = sum((_full_cost(r, self.gpus_per_trial) for r in self._look()), self._ended_full)
-        return training_cost(seen, self._plan.num_epochs)
+        return training_cost(self._costs().full, self._plan.num_epochs)
 
     def _search_budget(self) -> Budget:
         """What the search has of the budget: nothing is kept where no repeat could come to its end.
@@ -163,22 +161,43 @@ class Account:
         return exhausted(replace(self._search_budget(), trials=None), self.spent())
 
 
-def _cost_of(trial: TrialRecord, gpus: float) -> Spent:
-    """What a trial has cost beside time, with the GPUs that it held where the ledger lacks them."""
-    return Spent(
-        trials=int(trial.is_counted),
-        gpu_seconds=sum(
-            m.seconds * (gpus if m.gpus is None else m.gpus) for m in trial.measurements
-        ),
-        epochs=trial.trained_epochs if trial.stage.is_counted(trial.number) else 0,
-    )
+@dataclass(frozen=True, slots=True)
+class _Costs:
+    """What trials have cost, with the seconds of their epochs."""
 
+    full: Spent = NOTHING
+    """Trials of the last stage, which tell what a training in full costs."""
+    repeats: Spent = NOTHING
+    earlier: Spent = NOTHING
+    """Trials of earlier stages; the seconds and epochs of a batch are those of its first trial."""
 
-def _full_cost(trial: TrialRecord, gpus: float) -> Spent:
-    """What a trial tells of the cost of a training in full, with the seconds of its epochs."""
-    if trial.stage.left or trial.is_repeat:
-        return Spent()
-    return replace(_cost_of(trial, gpus), seconds=trial.seconds)
+    @classmethod
+    def of(cls, trial: TrialRecord, gpus: float) -> _Costs:
+        """Costs of one trial, with the GPUs that it held where the ledger lacks them."""
+        held = sum(m.seconds * (gpus if m.gpus is None else m.gpus) for m in trial.measurements)
+        is_alone = trial.stage.is_counted(trial.number)
+        cost = Spent(
+            trials=int(trial.is_counted),
+            seconds=trial.seconds if is_alone else 0.0,
+            gpu_seconds=held,
+            epochs=trial.trained_epochs if is_alone else 0,
+        )
+        if trial.stage.left:
+            return cls(earlier=cost)
+        return cls(repeats=cost) if trial.is_repeat else cls(full=cost)
+
+    def __add__(self, other: _Costs) -> _Costs:
+        return _Costs(
+            self.full + other.full, self.repeats + other.repeats, self.earlier + other.earlier
+        )
+
+    def total(self) -> Spent:
+        """Everything; epochs of earlier stages count as the epochs in full that take their time."""
+        earlier, full = self.earlier, self.full
+        if earlier.epochs and full.epochs and full.seconds:
+            epochs = round(earlier.seconds / full.seconds * full.epochs)
+            earlier = replace(earlier, epochs=epochs)
+        return full + self.repeats + earlier
 
 
 def training_cost(seen: Spent, num_epochs: int | None) -> dict[str, float]:

@@ -12,7 +12,7 @@ def test_a_finished_run(hpo, first):
     assert lines[0] == f"run     {first}"
     assert lines[1].startswith("status  finished; ")
     assert "1 failed" in lines[1]
-    assert lines[2] == "budget  4 trials"
+    assert lines[2] == "budget  4 of 4 trials used"
     assert lines[4].split() == ["TRIAL", "STATE", "P@1", "EPOCH", "SECONDS"]
     rows = [line.split(maxsplit=5) for line in lines[5:9]]
     assert [row[0] for row in rows] == ["0", "1", "2", "3"]

@@ -293,16 +293,19 @@ def test_heads_tell_nothing_of_epochs_in_full_and_share_a_gpu():
     for number in range(4):
         progress.handle(Epoch(trial=number, epoch=5, value=0.5, seconds=0.8, gpus=0.125))
     assert progress.spent.gpu_seconds == pytest.approx(4 * 0.8 * 0.125)
-    assert progress.spent.epochs == 5  # those of a batch count once
+    assert progress.spent_now().epochs == 5  # those of a batch, before what is known of full ones
     for number in range(4):
         progress.handle(TrialFinished(trial=number, state=TrialState.COMPLETE, stage=HEADS))
     progress.handle(TrialStarted(trial=4, stage=TrialStage(name="full", parent=1)))
     progress.handle(Epoch(trial=4, epoch=2, value=0.5, seconds=120.0, gpus=0.5))
-    # 93 of 100 epochs are left, at 60 s each; of 400 GPU seconds nearly 340, on half a GPU.
+    # 98 of 100 epochs are left, at 60 s each; of 400 GPU seconds nearly 340, on half a GPU.
     assert progress.remaining() == pytest.approx((2 * (400 - 0.4 - 60),) * 2)
-    assert progress.spent.epochs == 7
+    assert progress.spent_now().epochs == 2
     progress.budget = parse_budget("100epochs")
-    assert progress.remaining() == pytest.approx((93 * 60,) * 2)
+    assert progress.remaining() == pytest.approx((98 * 60,) * 2)
+    progress.handle(TrialStarted(trial=5, stage=TrialStage(name="heads", left=1)))
+    progress.handle(Epoch(trial=5, epoch=20, value=0.5, seconds=180.0, gpus=0.5))
+    assert progress.spent_now().epochs == 5
 
 
 def test_few_trials_an_hour_are_told_with_what_is_behind_the_point():

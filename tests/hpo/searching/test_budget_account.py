@@ -4,7 +4,7 @@ import random
 import pytest
 
 from hpo.core.budget import Budget, Spent, parse_budget
-from hpo.core.trial import Measurement, Suggestion, TrialState
+from hpo.core.trial import Measurement, Suggestion, TrialStage, TrialState
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import RunDir
 from hpo.run.trial_specs import TrialSpecs
@@ -106,6 +106,30 @@ def test_what_is_counted_is_the_sum_over_all_trials_at_any_moment():
         assert spent.gpu_seconds == pytest.approx(0.25 * seconds)
     assert made.next_number > 20
     assert any(t.is_refused for t in made.trials())
+
+
+@pytest.mark.parametrize(
+    ("seconds", "epochs"),
+    [(0.2, 7), (2.0, 14), (0.01, 6), (10.0, 46)],  # two batches of 20 epochs beside six of 10 s
+)
+def test_epochs_of_an_earlier_stage_count_by_the_time_they_take(seconds, epochs):
+    made = Ledger.create(None, "maximize")
+    book = account_of(made, Budget(epochs=100), num_epochs=6)
+
+    def add(number, stage, seconds, until):
+        suggestion = Suggestion(
+            number=number, params={}, latents={}, until_epoch=until, stage=stage
+        )
+        made.start(suggestion, now=0.0, clock=0.0)
+        for epoch in range(1, until + 1):
+            made.record(number, Measurement(epoch=epoch, value=0.5, seconds=seconds), clock=0.0)
+
+    add(0, TrialStage(name="full"), 10.0, 6)
+    assert book.spent().epochs == 6
+    for number in range(1, 7):
+        first = 1 if number < 4 else 4
+        add(number, TrialStage(name="heads", left=1, batch=first), seconds, 20)
+    assert (book.spent().trials, book.spent().epochs) == (3, epochs)
 
 
 def test_the_clock_goes_on_from_the_ledger_and_only_while_started(ledger, clock):
