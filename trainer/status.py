@@ -90,7 +90,7 @@ def reason(error: BaseException) -> str:
     # Lightning leaves with SystemExit where it was interrupted.
     if isinstance(error, KeyboardInterrupt) or isinstance(error.__context__, KeyboardInterrupt):
         return "Interrupted."
-    if isinstance(error, SystemExit):
+    if not isinstance(error, Exception):
         return "Stopped by the program that ran it."
     kind = error.kind.replace("_", " ") if isinstance(error, TrainerError) else "bug"
     said = " ".join(str(error).split())

@@ -10,6 +10,7 @@ import functools
 import importlib
 import io
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -94,12 +95,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     _configure_logging(debug=args.debug)
     from hpo.core.errors import HpoError
+    from hpo.core.process.signals import handling
     from hpo.core.text import one_line
+    from hpo.core.trial_failures import describe_exit
     from hpo.study.plan import as_user_errors
 
     try:
-        with as_user_errors(folders=_written_by(args)):
+        # Asked to end by a signal, a verb cleans up as at Ctrl-C; some handle these themselves.
+        with handling(signal.default_int_handler), as_user_errors(folders=_written_by(args)):
             return _run(args)
+    except SystemExit as end:
+        if args.debug:
+            raise
+        print(f"hpo {args.verb}: {describe_exit(end)}", file=sys.stderr)
+        return 2
     except HpoError as error:
         if args.debug:
             raise

@@ -5,12 +5,10 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import signal
 import sys
 
 from hpo.cli.run_flags import add_run_argument, add_serving_arguments, check_serving, chosen_run
 from hpo.core.errors import HpoError
-from hpo.core.process.signals import handling
 
 HELP = "open MLflow's page on the trials of a run"
 EPILOG = """\
@@ -44,8 +42,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     _check(args, tracking_uri)
     port = choose_port(args.host, args.port)
-    # SIGTERM and SIGHUP end the page as Ctrl-C does, so that no server is left behind.
-    with handling(signal.default_int_handler), contextlib.suppress(KeyboardInterrupt):
+    with contextlib.suppress(KeyboardInterrupt):
         if not args.json:
             print("starting MLflow ...", file=sys.stderr)
         with running_server(tracking_uri, args.host, port) as server:

@@ -28,7 +28,7 @@ Spec = Mapping[str, Any]
 
 Report = Callable[[Mapping[str, Any]], bool]
 """Called once per validated epoch; returns False when the trial should end here: after that it may
-be called no more (in a Ray worker it raises `SystemExit`).
+be called no more (in a Ray worker it raises what ends `fit`, no `Exception`).
 
 Keys of the argument: `epoch` (counted from 1), `value` (the monitored metric), `metrics` (name ->
 float), `seconds` (training and validation since the report before, or since the start),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from hpo.core.errors import HpoError
@@ -49,6 +50,28 @@ def describe_failure(error: BaseException, folder: Path | None = None) -> dict[s
     if kind == "code" and not missing:
         message = f"{type(error).__name__}: {message}"
     return {"kind": kind, "message": message[:500]}
+
+
+class TrainerExitError(Exception):
+    """A trainer called `sys.exit`, which ends a program and is no result of a call."""
+
+    kind = "code"
+
+
+def describe_exit(end: SystemExit) -> str:
+    """What to do about a call of `sys.exit`."""
+    return f"the trainer called sys.exit({end.code!r}); have it return, or raise what went wrong"
+
+
+@contextlib.contextmanager
+def exits_as_failures() -> Iterator[None]:
+    """Turn `sys.exit` in a trainer's code into an error; libraries call it at Ctrl-C, too."""
+    try:
+        yield
+    except SystemExit as end:
+        if isinstance(end.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from end
+        raise TrainerExitError(describe_exit(end)) from end
 
 
 def error_line(error: Exception) -> str:

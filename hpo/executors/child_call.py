@@ -18,7 +18,7 @@ from typing import IO, Any
 
 from hpo.core.process import children
 from hpo.core.protocols import Progress
-from hpo.core.trial_failures import describe_failure
+from hpo.core.trial_failures import describe_failure, exits_as_failures
 from hpo.study.trainers import find_trainer
 
 logger = logging.getLogger(__name__)
@@ -101,8 +101,9 @@ def main(_words: list[str]) -> int:
         out.flush()
 
     try:
-        call = getattr(find_trainer(trainer_name), method)
-        send(result=call(**arguments, progress=lambda *words: send(progress=words)))
+        with exits_as_failures():
+            call = getattr(find_trainer(trainer_name), method)
+            send(result=call(**arguments, progress=lambda *words: send(progress=words)))
     except Exception as error:
         logger.exception("%s failed", method)
         send(failure=describe_failure(error))

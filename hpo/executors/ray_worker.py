@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -13,7 +14,7 @@ from typing import Any
 
 from hpo.core.trainer_extras import MemoryLimiter
 from hpo.core.trial import Launch
-from hpo.core.trial_failures import describe_failure
+from hpo.core.trial_failures import describe_failure, exits_as_failures
 from hpo.executors.worker import call_method, run_launch
 from hpo.study.trainers import find_trainer
 
@@ -45,39 +46,59 @@ class _Served:
     trials = 0
 
 
-def train(config: dict[str, Any]) -> None:
-    """Run one trial.
+class _StoppedError(BaseException):
+    """Ends a trainer that goes on after it was told to stop; it is not to take it for its own."""
+
+
+class _Told:
+    """Tells the driver of a trial's epochs and progress.
 
     Stopping arrives as `SystemExit` out of `tune.report`, once: the trainer is told by `report`'s
     False, as everywhere, and one that reports again is ended.
     """
+
+    def __init__(self) -> None:
+        self.is_stopped = False
+        self._began = time.monotonic()
+
+    def report(self, number: int, payload: Mapping[str, Any]) -> bool:
+        """Tell of an epoch; False when the trial should end."""
+        if self.is_stopped:
+            raise _StoppedError
+        told = {**payload, "elapsed_s": time.monotonic() - self._began}
+        self._tell({"number": number, "payload": json.dumps(told)})
+        return not self.is_stopped
+
+    def show(self, number: int, text: str) -> None:
+        """Tell what is done between epochs."""
+        if self.is_stopped:
+            return
+        self._tell({"number": number, "progress": text})
+        if self.is_stopped:
+            raise _StoppedError
+
+    def _tell(self, line: dict[str, Any]) -> None:
+        from ray import tune
+
+        try:
+            tune.report(line)
+        except SystemExit:
+            self.is_stopped = True
+
+
+def train(config: dict[str, Any]) -> None:
+    """Run one trial, or those of a batch."""
     from ray import tune
 
-    _Served.trials, began = _Served.trials + 1, time.monotonic()
+    _Served.trials, told = _Served.trials + 1, _Told()
     name, launch = config["trainer_name"], Launch.of(config["launch"])
     numbers = [member.number for member in launch.members] or [launch.number]
-    is_stopped = False
-
-    def report(number: int, payload: Mapping[str, Any]) -> bool:
-        nonlocal is_stopped
-        if is_stopped:
-            sys.exit(0)
-        told = {**payload, "elapsed_s": time.monotonic() - began}
-        try:
-            tune.report({"number": number, "payload": json.dumps(told)})
-        except SystemExit:
-            is_stopped = True
-        return not is_stopped
-
-    def show(number: int, text: str) -> None:
-        if not is_stopped:
-            tune.report({"number": number, "progress": text})
-
     if trouble := _settle(name, WorkerLimits(**config["place"])):
         outcomes = dict.fromkeys(numbers, trouble)
     else:
-        outcomes = run_launch(name, launch, report, show)
-    if is_stopped:  # Tune takes nothing more
+        with contextlib.suppress(_StoppedError):
+            outcomes = run_launch(name, launch, told.report, told.show)
+    if told.is_stopped:  # Tune takes nothing more
         sys.exit(0)
     for number, outcome in outcomes.items():
         tune.report({"number": number, "outcome": json.dumps(outcome)})
@@ -131,7 +152,8 @@ def _settle(trainer_name: str, place: WorkerLimits) -> dict[str, Any] | None:
     if torch is not None:
         torch.set_num_threads(place.threads)
     try:
-        trainer = find_trainer(trainer_name)
+        with exits_as_failures():
+            trainer = find_trainer(trainer_name)
         if place.memory_share is not None and isinstance(trainer, MemoryLimiter):
             trainer.limit_memory(place.memory_share)
     except Exception as error:  # noqa: BLE001 - as above

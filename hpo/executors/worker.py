@@ -19,7 +19,7 @@ from hpo.core.diverted import diverted
 from hpo.core.protocols import Trainer
 from hpo.core.trainer_extras import BatchTrainer
 from hpo.core.trial import Launch
-from hpo.core.trial_failures import describe_failure
+from hpo.core.trial_failures import describe_failure, exits_as_failures
 from hpo.study.trainers import find_trainer
 
 logger = logging.getLogger(__name__)
@@ -66,9 +66,10 @@ def run_launch(
                 stream.write(f"trained together with trial {first}: see the log.txt of that\n")
         with trial_log(folder):
             try:
-                trainer, told = find_trainer(trainer_name), partial(show, first)
-                fit = _fit_together if launch.members else _fit
-                found = fit(trainer, launch, report, told)
+                with exits_as_failures():
+                    trainer, told = find_trainer(trainer_name), partial(show, first)
+                    fit = _fit_together if launch.members else _fit
+                    found = fit(trainer, launch, report, told)
             except Exception as error:
                 logger.exception("trial %s failed", ", ".join(str(m.number) for m in members))
                 return _all_failed(members, error, folder)
@@ -187,4 +188,5 @@ _LOGS = _TrialLogs()
 
 def call_method(trainer_name: str, method: str, args: tuple[Any, ...]) -> Any:
     """Call one method of a trainer."""
-    return getattr(find_trainer(trainer_name), method)(*args)
+    with exits_as_failures():
+        return getattr(find_trainer(trainer_name), method)(*args)

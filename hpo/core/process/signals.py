@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
 
@@ -24,12 +25,16 @@ def handling(handle: Handler, *others: signal.Signals) -> Iterator[None]:
 
     A closed terminal may send SIGHUP twice, moments apart, or after somebody else's SIGTERM. It
     counts only where it comes first; later it must not kill a process that is ending, so it has no
-    effect once a signal has come, to the very end of the interpreter.
+    effect once a signal has come, to the very end of the interpreter. Threads other than the main
+    one can handle none, and leave them as they are.
 
     Args:
         handle: called with the signal's number.
         others: further signals to handle, such as SIGINT.
     """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     came = False
 
     def first(number: int, frame: FrameType | None) -> None:

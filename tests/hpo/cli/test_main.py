@@ -1,11 +1,16 @@
 """Help, versions, exit codes, and that asking costs next to nothing."""
 
+import signal
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 
 from hpo.cli.main import VERBS, main
+from tests.quick_cli import write_study
+from tests.quick_trainer import QuickTrainer
 
 HEAVY = ("torch", "ray", "optuna", "mlflow", "numpy", "sqlalchemy", "jsonschema", "rich")
 
@@ -121,3 +126,49 @@ def test_a_reader_that_goes_away_is_no_error(runs):
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert said.stdout == "0 b''\n"
+
+
+class Ending(QuickTrainer):
+    """Ends the program where the pictures are looked at, as `data.train` says."""
+
+    def inspect_data(self, spec):
+        how = Path(spec["data"]["train"]).name
+        if how == "exit":
+            sys.exit(0)
+        signal.raise_signal(getattr(signal, how))
+
+
+ENDING = Ending()
+
+
+@pytest.fixture
+def ends(hpo, tmp_path, monkeypatch):
+    """What comes of a verb in which the trainer ends the program in one way."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+
+    def call(how):
+        study = write_study(tmp_path, f"data: {{train: {how}, reference: r, query: q}}\n")
+        study.write_text(
+            study.read_text().replace("tests.quick_trainer:TRAINER", f"{__name__}:ENDING")
+        )
+        found = hpo("plan", study, "--budget", 2, "--in-process")
+        assert not list((tmp_path / "temporary").glob("hpo-plan-*"))
+        return found
+
+    return call
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_signals_end_any_verb_as_ctrl_c_does(ends, name):
+    before = signal.signal(getattr(signal, name), signal.SIG_DFL)
+    try:
+        assert ends(name) == (130, "", "")
+    finally:
+        signal.signal(getattr(signal, name), before)
+
+
+def test_a_trainer_that_exits_is_told(ends):
+    assert ends("exit") == (
+        2, "", "hpo plan: the trainer called sys.exit(0); have it return, or raise what went wrong\n"
+    )  # fmt: skip

@@ -33,6 +33,9 @@ class Called:
         error.kind = "data"
         raise error
 
+    def leave(self, progress):
+        sys.exit(0)
+
     def die(self, progress):
         print("the last words", file=sys.stderr, flush=True)
         os.kill(os.getpid(), 9)
@@ -59,6 +62,12 @@ def test_an_error_keeps_its_kind_and_words():
     with pytest.raises(CallFailedError, match="^no such file$") as caught:
         call("refuse")
     assert caught.value.kind == "data"
+
+
+def test_an_exit_is_an_error():
+    with pytest.raises(CallFailedError, match=r"the trainer called sys\.exit\(0\)") as caught:
+        call("leave")
+    assert caught.value.kind == "code"
 
 
 def test_a_death_is_told_with_the_last_words():

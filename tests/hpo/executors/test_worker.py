@@ -154,6 +154,17 @@ def test_a_raising_trainer_is_a_failure_with_its_traceback_in_the_log(tmp_path):
     assert "in _fail" in log
 
 
+@pytest.mark.parametrize("code", [0, 3, None, "done"])
+def test_a_trainer_that_exits_has_failed(tmp_path, code):
+    def leave(_payload):
+        sys.exit(code)
+
+    failure = run_trial(NAME, launch(tmp_path), leave)["failure"]
+    said = f"the trainer called sys.exit({code!r}); have it return, or raise what went wrong"
+    assert failure == {"kind": "code", "message": f"TrainerExitError: {said}"}
+    assert "sys.exit(code)" in (tmp_path / "0003/log.txt").read_text()
+
+
 def test_a_log_that_finds_no_room_is_told_as_such(tmp_path):
     """The trainer's first word does not fit, and what is left of it neither when the log closes."""
     started = launch(tmp_path)
@@ -168,11 +179,15 @@ def test_a_log_that_finds_no_room_is_told_as_such(tmp_path):
     }  # fmt: skip
 
 
+class StoppedError(BaseException):
+    """As executors end a trainer that goes on."""
+
+
 def test_what_stops_a_worker_passes_through(tmp_path):
     def stop(_payload):
-        raise SystemExit(0)
+        raise StoppedError
 
-    with pytest.raises(SystemExit):
+    with pytest.raises(StoppedError):
         run_trial(NAME, launch(tmp_path), stop)
     assert (tmp_path / "0003/trained.txt").read_text() == "1\n"
 
