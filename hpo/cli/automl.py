@@ -23,7 +23,6 @@ from hpo.core.errors import SpecError
 
 if TYPE_CHECKING:
     from hpo.automl.request import Request
-    from hpo.automl.session import RouteResult
     from hpo.core.route_events import Routed
     from hpo.searching.settings import SearchResult, SearchSettings
     from hpo.study.skill import Skill
@@ -190,6 +189,7 @@ def _search(args: argparse.Namespace, skill: Skill, routed: Routed) -> int:
     from hpo.automl.execute import execute
     from hpo.automl.route_settings import RouteSettings
     from hpo.cli.automl_console import RouteConsole
+    from hpo.results.handoff import HandoffError
 
     request = _request(args, skill, routed)
     settings = RouteSettings(
@@ -198,25 +198,21 @@ def _search(args: argparse.Namespace, skill: Skill, routed: Routed) -> int:
         review_only=args.review_only,
         routed=routed,
     )
-    ended: list[RouteResult] = []
 
     def start(search: SearchSettings) -> SearchResult:
         listeners = (*search.listeners, lambda *_: RouteConsole(sys.stderr))
         search = replace(search, listeners=listeners)
         if args.review_only:  # nobody is asked
             search = replace(search, confirm_start=lambda _review: True)
-        ended.append(execute(request, settings, search, resume=bool(args.resume)))
-        return ended[-1]
+        ended = execute(request, settings, search, resume=bool(args.resume))
+        found = None if ended.finished is None or ended.declined else ended.result
+        if found is not None and found.get("best") is None:
+            raise HandoffError(f"no trial has a result: {found.get('cause') or 'none was started'}")
+        return ended
 
     args.no_report = True
     args.ask_always = True
-    code = drive(args, start)
-    found = ended[-1].result if ended and not ended[-1].declined else None
-    if code == 0 and found is not None and found.get("best") is None:
-        print(f"hpo automl: no trial has a result: {found.get('cause') or 'none was started'}",
-              file=sys.stderr)  # fmt: skip
-        return 1
-    return code
+    return drive(args, start)
 
 
 def _request(args: argparse.Namespace, skill: Skill, routed: Routed) -> Request:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from hpo.console.last_page import render_value
 from hpo.core.budget import render_seconds
 from hpo.core.event_json import to_json
-from hpo.core.events import Event
+from hpo.core.events import Error, Event
 from hpo.core.route_events import Baseline, Compared, JobFinished, Routed
 
 if TYPE_CHECKING:
@@ -131,6 +131,8 @@ def print_job(job: Job, stream: TextIO | None) -> None:
     """Print how a plain run ended."""
     if stream is not None:
         _emit(stream, JobFinished(job=job.to_dict(), status=job.status))
+        if job.status == "failure":
+            _emit(stream, Error(message=job.message))
         return
     print(f"{job.id}: {job.status}{': ' + job.message if job.message else ''}", file=sys.stderr)
     for name, value in job.result.items():

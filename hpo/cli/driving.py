@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from hpo.core.events import Review
     from hpo.searching.settings import SearchResult, SearchSettings
 
+_REFUSED = 2
 _GRACE_S = 12.0
 """How long running epochs may take to end after SIGTERM; schedulers give half a minute in all."""
 _AGAIN_S = 2.0
@@ -72,14 +73,18 @@ def _drive(
     )
     try:
         result = start(settings)
-    except HandoffError as error:
-        print(f"hpo: {error}", file=sys.stderr)
-        return 1
     except Exception as error:
         if printer is not None:
             printer.print_error(error)
-        raise
-    return _told(result, args.verb)
+            args.has_ended_events = True
+        if not isinstance(error, HandoffError):
+            raise
+        print(f"hpo: {error}", file=sys.stderr)
+        return 1
+    code = _told(result, args.verb)
+    if printer is not None and code == _REFUSED:
+        printer.print_error(result.declined)
+    return code
 
 
 def _told(result: SearchResult, verb: str) -> int:
@@ -91,7 +96,7 @@ def _told(result: SearchResult, verb: str) -> int:
     if result.declined:
         print(f"hpo {verb}: {result.declined}", file=sys.stderr)
     if result.declined not in ("", NOT_CONFIRMED):
-        return 2
+        return _REFUSED
     return 130 if result.finished is None else 0
 
 

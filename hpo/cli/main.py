@@ -6,17 +6,18 @@ Exit codes: 0 done, 2 something the user can mend (one line), 1 a bug (traceback
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import importlib
 import io
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from hpo.cli.arguments import Parser
+from hpo.cli.arguments import Parser, WrongWords
 
 VERBS = (
     "init", "screen", "plan", "search", "automl", "resume", "ls", "status", "best", "logs",
@@ -87,7 +88,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     verb = next((word for word in words if word in VERBS), "")
     parser = build_parser(verb)
-    args = parser.parse_whole(words)
+    try:
+        args = parser.parse_whole(words)
+    except WrongWords as error:
+        _end_events(verb, words, error.line)
+        raise
     if args.version:
         return _print_versions()
     if args.verb is None:
@@ -102,11 +107,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     try:
         # Asked to end by a signal, a verb cleans up as at Ctrl-C; some handle these themselves.
-        with handling(signal.default_int_handler), as_user_errors(folders=_written_by(args)):
+        with (
+            handling(signal.default_int_handler),
+            _ending_events(args, words),
+            as_user_errors(folders=_written_by(args)),
+        ):
             return _run(args)
     except SystemExit as end:
         if args.debug:
             raise
+        _end_events(args.verb, words, describe_exit(end))
         print(f"hpo {args.verb}: {describe_exit(end)}", file=sys.stderr)
         return 2
     except HpoError as error:
@@ -119,6 +129,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader has gone, as in `hpo ls | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+@contextlib.contextmanager
+def _ending_events(args: argparse.Namespace, words: Sequence[str]) -> Iterator[None]:
+    """Tell programs of an error, where a search that has begun to print has not."""
+    try:
+        yield
+    except Exception as error:
+        if not getattr(args, "has_ended_events", False):
+            _end_events(args.verb, words, error)
+        raise
+
+
+def _end_events(verb: str, words: Sequence[str], error: object) -> None:
+    """Make an `error` event the last line of a verb that prints events; a list is none."""
+    if verb in ("search", "resume", "automl") and "--json" in words and "list" not in words:
+        from hpo.core.event_bus import EventPrinter
+
+        EventPrinter(sys.stdout).print_error(error)
 
 
 def _take_any_text(*streams: TextIO) -> None:

@@ -102,7 +102,7 @@ class EventPrinter:
         self._stream.write(to_json(event) + "\n")
         self._stream.flush()
 
-    def print_error(self, error: Exception) -> None:
+    def print_error(self, error: object) -> None:
         """Make an `error` event the last line, unless it is that already."""
         if not isinstance(self._last, Error):
             self.handle(Error(message=" ".join(str(error).split())))

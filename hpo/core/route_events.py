@@ -58,7 +58,7 @@ class Compared(Event, name="compared"):
 
 @dataclass(frozen=True, kw_only=True)
 class JobFinished(Event, name="finished"):
-    """One plain training of the AutoML route has ended; it ends what `--json` prints there."""
+    """One plain training of the AutoML route has ended; after a failed one comes an `error`."""
 
     job: Mapping[str, Any]
     status: str

@@ -199,14 +199,22 @@ def test_20_a_damaged_template_means_plain_training_with_the_schemas_defaults(
 )
 def test_wrong_input_is_one_line_and_code_2(here, capfd, words, message):
     assert main([*words, "--json"]) == 2
-    err = capfd.readouterr().err.strip().splitlines()
+    out, err = capfd.readouterr()
+    err = err.strip().splitlines()
     assert len([line for line in err if not line.startswith("route ")]) == 1
     assert message in err[-1]
+    ends = [event["message"] for event in events_of(out) if event["event"] == "error"]
+    assert len(ends) == ("list" not in words)
+    assert all(message in end for end in ends)
 
 
 def test_47_no_result_is_code_1_with_the_shared_cause(here, capfd):
-    assert main([*QUICK, *TWO, "--set", "tell.fail=at start", "--yes"]) == 1
-    assert "no trial has a result: 2 of 2 trials failed" in capfd.readouterr().err
+    assert main([*QUICK, *TWO, "--set", "tell.fail=at start", "--yes", "--json"]) == 1
+    out, err = capfd.readouterr()
+    assert "hpo: no trial has a result: 2 of 2 trials failed" in err
+    last = events_of(out)[-1]
+    assert last["event"] == "error"
+    assert last["message"] in err
 
 
 def test_settings_that_are_names_stay_as_they_are_written(here, capfd):

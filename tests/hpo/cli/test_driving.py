@@ -1,5 +1,7 @@
 """Ctrl-C once and twice, SIGTERM, and a stdout that is for programs alone."""
 
+import argparse
+import contextlib
 import io
 import json
 import os
@@ -11,10 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from hpo.cli.driving import interrupts, machine_output
+from hpo.cli.driving import drive, interrupts, machine_output
 from hpo.console.console import Console
+from hpo.core.errors import SpecError
 from hpo.core.events import TrialFinished, TrialStarted
 from hpo.core.trial import TrialState
+from hpo.results.handoff import HandoffError, NoCheckpointError, NoExportError
 from tests.quick_cli import call, events_of, spawn, write_study
 
 
@@ -168,6 +172,28 @@ def test_when_no_trial_runs_any_more_the_results_are_still_written(capsys):
     with interrupts(console):
         signal.raise_signal(signal.SIGINT)
     assert "the trials have ended; writing the results" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (HandoffError("trial 1: the export\nwrote no ONNX file"), 1),
+        (NoExportError("the skill has no export"), 1),
+        (NoCheckpointError("trial 3: was removed"), 1),
+        (SpecError("budget: '2x' is not understood"), None),
+        (ValueError("a bug"), None),
+    ],
+)
+def test_the_last_event_of_a_search_that_failed_is_its_error(capfd, error, code):
+    args = argparse.Namespace(json=True, yes=True, verb="search")
+
+    def start(_settings):
+        raise error
+
+    with contextlib.nullcontext() if code else pytest.raises(type(error)):
+        assert drive(args, start) == code
+    (event,) = events_of(capfd.readouterr().out)
+    assert (event["event"], event["message"]) == ("error", " ".join(str(error).split()))
 
 
 def test_stdout_for_programs_alone(capfd):

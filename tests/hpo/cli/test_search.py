@@ -92,6 +92,8 @@ BAD = [
     (("wrong.yaml",), "wrong.yaml: unknown key 'bugdet'; did you mean 'budget'?"),
     (("broken.yaml",), "broken.yaml (line 3): is not valid YAML"),
     (("nobody.yaml",), "no trainer is registered as 'nobody'"),
+    (("study.yaml", "--nosuch"), "--nosuch: no such flag"),
+    (("study.yaml", "--seed", "x"), "--seed: must be a whole number, got 'x'"),
     (("gone.yaml",), "trainer: must be the name of a registered trainer, got 'gone.away:T'"),
 ]
 
