@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from hpo.cli.driving import drive, machine_output
 from hpo.cli.run_flags import (
-    DEFAULT_OUT,
     add_json_argument,
     add_out_argument,
     add_ray_argument,
@@ -20,6 +19,7 @@ from hpo.cli.run_flags import (
     print_table,
 )
 from hpo.core.errors import SpecError
+from hpo.run.folder_of_runs import DEFAULT_OUT
 
 if TYPE_CHECKING:
     from hpo.automl.request import Request

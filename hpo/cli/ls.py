@@ -24,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print one line per run, the newest last."""
     from hpo.cli.status import describe
+    from hpo.run.folder_of_runs import command_below
     from hpo.run.run_dir import list_runs
 
     out = Path(args.out)
@@ -32,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
         print_json(rows)
         return 0
     if not rows:
-        print(f"no runs below {args.out}/; `hpo search` makes one")
+        print(f"no runs below {args.out}/; `{command_below(out, 'search')}` makes one")
         return 0
     table = []
     metrics = sorted({metric_word(row["metric"]) for row in rows})

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from hpo.core.errors import HpoError, NoRunError, SpecError
 from hpo.core.text import printable
+from hpo.run.folder_of_runs import DEFAULT_OUT
 
 if TYPE_CHECKING:
     from hpo.run.run_dir import RunDir
 
-DEFAULT_OUT = "runs"
 USED_RUN = "the run that `hpo use` pinned, else the newest finished one below --out"
 """The default of verbs that use a model."""
 _LAST_PORT = 65535

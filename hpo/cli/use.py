@@ -26,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Pin, and say which run is used."""
     from hpo.core.errors import SpecError
+    from hpo.run.folder_of_runs import command_below
     from hpo.run.next_commands import no_model_error
     from hpo.run.run_dir import list_runs
     from hpo.run.used_run import find_model_run, is_finished, pin_run, pinned_run, unpin_run
@@ -48,7 +49,8 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json({"run": None if used is None else str(used), "pinned": is_pinned})
     elif pinned is not None and not is_finished(pinned):
-        print(f"{pinned} is pinned and has no exported model; pin another, or `hpo use --none`")
+        unpin = command_below(out, "use", "--none")
+        print(f"{pinned} is pinned and has no exported model; pin another, or `{unpin}`")
     elif used is None:
         print(f"no run below {out}/ is finished yet, so there is no model to use")
     else:

@@ -26,6 +26,7 @@ from hpo.core.errors import NoRunError, RunError, SpecError
 from hpo.core.spec_dicts import merged
 from hpo.core.text import nearest, quoted, shell_word
 from hpo.core.yaml_io import parse_texts, read_text, to_yaml
+from hpo.run.folder_of_runs import command_below
 from hpo.run.lock_file import hold, is_locked
 from hpo.run.run_state import checked_state
 
@@ -342,14 +343,14 @@ def find_run(name: str | None, out: Path) -> RunDir:
     if name is not None and not runs and Path(name).exists():
         raise NoRunError(
             f"{name}: must be a run directory, with {STUDY_FILE}, {PLAN_FILE} and {LEDGER_FILE} in "
-            "it; `hpo ls` lists runs"
+            f"it; `{command_below(out, 'ls')}` lists runs"
         )
     if not runs:
         what = "no runs" if name is None else f"no run {quoted(name)}"
         known = [] if name is None else {n for r in list_runs(out) for n in (r.study_name,)}
         raise NoRunError(
-            f"{what} below {out}/{nearest(name or '', sorted(known))}; `hpo ls` lists runs, "
-            "`hpo search` makes one"
+            f"{what} below {out}/{nearest(name or '', sorted(known))}; "
+            f"`{command_below(out, 'ls')}` lists runs, `{command_below(out, 'search')}` makes one"
         )
     studies = sorted({r.study_name for r in runs})
     if name is not None and name not in studies and len(studies) > 1:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hpo.core.durable_files import write_atomically
 from hpo.core.errors import RunError
+from hpo.run.folder_of_runs import command_below
 from hpo.run.run_dir import RunDir, find_run, is_run, list_runs
 
 _PIN_FILE = ".used"
@@ -46,7 +47,7 @@ def pinned_run(out: Path) -> RunDir | None:
     if not is_run(run.path):
         raise RunError(
             f"{run}: is the run that `hpo use` pinned, and is gone; pin another, or "
-            "`hpo use --none`"
+            f"`{command_below(out, 'use', '--none')}`"
         )
     return run
 

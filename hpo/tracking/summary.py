@@ -103,7 +103,7 @@ def describe(study: Study, records: list[TrialRecord], state: str) -> str:
     repeats = sum(r.is_repeat for r in records)
     if repeats:
         tally += f" {count_of(repeats, 'repeat')} of the best with new seeds."
-    command = f"`hpo best {shell_word(study.run.home.name)}`"
+    command = f"`hpo best {shell_word(study.run.home)}`"
     reached = None if best is None else best.best_measurement(study.direction)
     if best is None or reached is None:
         return f"{tally}\n\n{command}"

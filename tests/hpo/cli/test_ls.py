@@ -8,6 +8,9 @@ def test_no_runs_yet(hpo, json_of):
     assert (code, err) == (0, "")
     assert out == "no runs below runs/; `hpo search` makes one\n"
     assert json_of("ls") == []
+    assert hpo("ls", "--out", "my runs")[1] == (
+        "no runs below my runs/; `hpo search --out 'my runs'` makes one\n"
+    )
 
 
 def test_one_line_a_run_the_newest_last(hpo, first, second):

@@ -28,11 +28,14 @@ def test_a_search_that_goes_on_is_not_called_finished(hpo, json_of, runs, second
     assert hpo("use", "--none")[0] == 0
 
 
-def test_a_pinned_run_without_a_model_is_named_where_others_have_one(hpo, json_of, first, second):
+def test_a_pinned_run_without_a_model_is_named_where_others_have_one(
+    hpo, json_of, runs, first, second
+):
     hpo("export", "second")
     hpo("use", "second")
     (second / "best" / "model.onnx").unlink()
     said = f"{second} is pinned and has no exported model; pin another, or `hpo use --none`\n"
     assert hpo("use")[1] == said
     assert json_of("use") == {"run": str(second), "pinned": True}
+    assert hpo("use", "--out", str(runs))[1] == said.replace("--none", f"--none --out {runs}")
     assert hpo("use", "--none")[1].startswith(f"{first} (the newest finished")

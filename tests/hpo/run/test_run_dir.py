@@ -226,7 +226,8 @@ def test_a_run_is_found_by_path_name_and_time(tmp_path, monkeypatch):
 
 
 def test_a_run_that_is_not_there(tmp_path):
-    with pytest.raises(RunError, match="no runs below .*`hpo search` makes one"):
+    said = f"no runs below {tmp_path}/; `hpo ls --out {tmp_path}` lists runs, `hpo search --out"
+    with pytest.raises(RunError, match=f"{re.escape(said)} {tmp_path}` makes one"):
         find_run(None, tmp_path)
     make(tmp_path, "a", "20260101-090000")
     with pytest.raises(RunError, match="must be a run directory, with study.yaml, plan.json"):

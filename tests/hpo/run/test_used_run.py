@@ -33,7 +33,9 @@ def test_a_pinned_run_is_taken_where_none_is_named(out, tmp_path):
     assert pinned_run(out).path == find_model_run(None, out).path == second.path
     assert find_model_run("parts", out).path.name == "20260103-000000"
     second.study_file.unlink()
-    with pytest.raises(RunError, match="`hpo use` pinned, and is gone"):
+    with pytest.raises(
+        RunError, match=f"`hpo use` pinned, and is gone; .* `hpo use --none --out {out}`"
+    ):
         find_model_run(None, out)
     unpin_run(out)
     assert find_model_run(None, out).path.name == "20260101-000000"

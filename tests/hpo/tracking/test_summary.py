@@ -150,7 +150,7 @@ def test_the_description_compares_the_winner_with_the_default(study):
     assert "3 trials: 2 complete, 1 pruned." in text
     assert "| lr | 0.1 | 0.01235 |" in text
     assert "| width | 64 | 128 |" in text
-    assert text.endswith("`hpo best 20260101-000000`")
+    assert text.endswith(f"`hpo best {study.run.home}`")
     study.run.best_dir.mkdir(parents=True)
     whose = {"trial": 1, "value": 0.625, "params": {}, "spec": "/run/best/spec.yaml"}
     handed_on = {**whose, "metric": "p1", "test": {"p1": 0.5}}
@@ -177,7 +177,7 @@ def test_the_command_names_the_run_as_it_is_found(tmp_path):
     run = find_run("shop", tmp_path / "runs")
     study = Study(run=run, name="shop", uuid="u", direction="maximize", metric="p1", summary={})
     text = summary.describe(study, [], "running")
-    assert find_run(text.split("`hpo best ")[1].rstrip("`"), tmp_path / "runs").path == run.path
+    assert find_run(text.split("`hpo best ")[1].rstrip("`"), tmp_path / "other").place == place
 
 
 def test_the_description_of_a_search_without_a_result(study):
