@@ -18,11 +18,13 @@ from pathlib import Path
 from hpo.core.machine import count_cpus, free_memory_mib
 from hpo.core.process import children
 from hpo.core.protocols import Trainer
+from hpo.core.switches import is_switched_off
 from hpo.core.text import count_of
 from hpo.doctor.check import Check, Status
 from hpo.doctor.names import check_names
 from hpo.doctor.places import check_cache, check_runs, check_temporary
 from hpo.tracking.address import why_useless
+from hpo.tracking.listener import SWITCH
 from hpo.tracking.store import display_uri
 
 PACKAGES = (
@@ -190,6 +192,10 @@ def _open_files() -> Check:
 
 
 def _mlflow(out: Path) -> Check:
+    if is_switched_off(SWITCH):
+        return Check("mlflow", "info", f"switched off by {SWITCH}: runs are not mirrored")
+    if importlib.util.find_spec("mlflow") is None:
+        return Check("mlflow", "info", "not installed: runs are not mirrored")
     uri = os.environ.get("MLFLOW_TRACKING_URI", "").strip()
     if uri and (why := why_useless(uri)):
         text, _, advice = why.partition("; ")

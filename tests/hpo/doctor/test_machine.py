@@ -91,6 +91,7 @@ def mlflow_server():
 
 
 def test_a_tracking_server_is_asked(mlflow_server, monkeypatch, tmp_path):
+    monkeypatch.delenv("HPO_MLFLOW", raising=False)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
     assert machine._mlflow(tmp_path).status == "ok"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
@@ -99,6 +100,19 @@ def test_a_tracking_server_is_asked(mlflow_server, monkeypatch, tmp_path):
     assert "does not answer" in check.text
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     assert str(tmp_path) in machine._mlflow(tmp_path).text
+
+
+@pytest.mark.parametrize("word", ["off", "0"])
+def test_mlflow_that_is_switched_off_is_said_to_be_so(monkeypatch, tmp_path, word):
+    for uri in ("", "http://127.0.0.1:9", "gopher://x"):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        monkeypatch.setenv("HPO_MLFLOW", word)
+        check = machine._mlflow(tmp_path)
+        assert check.status == "info"
+        assert check.text == "switched off by HPO_MLFLOW: runs are not mirrored"
+    monkeypatch.setenv("HPO_MLFLOW", "on")
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    assert machine._mlflow(tmp_path).text == "not installed: runs are not mirrored"
 
 
 def test_every_check_has_its_say(tmp_path, monkeypatch):
