@@ -99,11 +99,15 @@ def search(
         HpoError: for wrong input, in one line.
         HandoffError: when no trial has a result or the export fails.
     """
+    from hpo.algorithms.registry import canonical_name
     from hpo.searching.session import start_search
 
     others = {key: value for key, value in settings.items() if key not in FIELDS}
     with _settings(others, but=_OF_A_RESUME) as start:
-        wanted = study_of_arguments(study, data, budget, spec, weights, name, options, settings)
+        fields = {"name": name, **settings}
+        wanted = study_of_arguments(
+            study, data, budget, spec, weights, options, fields, named=canonical_name
+        )
         result = start_search(wanted, Path(place_of("out", out)), replace(start, completes=True))
     return Study(result.run)
 

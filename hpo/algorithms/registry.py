@@ -94,6 +94,14 @@ def find_algorithm(name: str) -> AlgorithmEntry:
     )
 
 
+def canonical_name(name: str) -> str:
+    """The name of what is called so; of what nobody knows, the same in small letters."""
+    try:
+        return find_algorithm(name).name
+    except SpecError:
+        return str(name).strip().lower()
+
+
 def _named(wanted: str, table: Mapping[str, AlgorithmEntry]) -> AlgorithmEntry | None:
     entries = table.values()
     return next((e for e in entries if wanted in map(str.lower, (e.name, *e.aliases))), None)

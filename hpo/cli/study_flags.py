@@ -42,6 +42,8 @@ def study_from_args(args: argparse.Namespace) -> StudySpec:
     Raises:
         SpecError: for anything that does not fit.
     """
+    from hpo.algorithms.registry import canonical_name
+
     given = data_from(args)
     study = given_study(args.study) if args.study else StudySpec()
     settings = read_assignments(args.set, study.find_skill)
@@ -56,6 +58,7 @@ def study_from_args(args: argparse.Namespace) -> StudySpec:
         in_process=args.in_process,
         spell=flag_of,
         spell_search=flag_of,
+        named=canonical_name,
     )
 
 

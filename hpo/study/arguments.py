@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +29,14 @@ def study_of_arguments(
     budget: str | int | None,
     spec: Mapping[str, Any] | None,
     weights: PathLike | None,
-    name: str | None,
     options: Mapping[str, Any] | None,
     settings: Mapping[str, Any] | None = None,
+    *,
+    named: Callable[[str], str] = str.lower,
 ) -> StudySpec:
-    """Lay the arguments of `hpo.search` over a study; of the `settings` those that are in `FIELDS`.
+    """Lay the arguments of `hpo.search` over a study; of the `settings` the name and `FIELDS`.
+
+    `named` is as of `SearchOptions.updated`.
 
     Raises:
         SpecError: for the first that is wrong, by its name.
@@ -46,7 +49,7 @@ def study_of_arguments(
         base = given_study(place if isinstance(study, str) else Path(place))
     else:
         base = new_study(sources, address, given)
-    more = {"name": name, **(settings or {})}
+    more = settings or {}
     changes = {key: more[key] for key in ("name", *FIELDS) if more.get(key) is not None}
     check_shape(StudySpec, changes, "hpo.search")
     if budget is not None:
@@ -58,6 +61,7 @@ def study_of_arguments(
         {**changes, "data": sources, "spec": given, "search": _options(options)},
         in_process=more.get("executor") == "inprocess",
         spell_search=lambda key: f"options.{key}",
+        named=named,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ def laid_over(
     in_process: bool = False,
     spell: Spelling = str,
     spell_search: Spelling = str,
+    named: Callable[[str], str] = str.lower,
 ) -> StudySpec:
     """Return a study with what is given in place of its own, and its relative paths made absolute.
 
@@ -37,17 +38,18 @@ def laid_over(
         in_process: whether trials run one after the other, whatever a file says.
         spell: turns a key of the study into what the user wrote.
         spell_search: turns a key of `search` into it.
+        named: as of `SearchOptions.updated`.
 
     Raises:
         SpecError: for the first thing that does not fit.
     """
     settings, of_search = nest(given.get("spec", {})), given.get("search", {})
-    options, named = study.search.updated(of_search), of_search.get("fix", {})
+    options, fixed = study.search.updated(of_search, named), of_search.get("fix", {})
     now = flatten(settings)
     # A value that is given takes the place of the study's, whether that is set there or fixed.
-    fix = {n: now[n] if n in now and n not in named else v for n, v in options.fix.items()}
+    fix = {n: now[n] if n in now and n not in fixed else v for n, v in options.fix.items()}
     set_before = flatten(study.spec).keys() - now.keys()
-    over = {name: value for name, value in named.items() if name in set_before}
+    over = {name: value for name, value in fixed.items() if name in set_before}
     values = {
         **given,
         **_sharing(study, given, spell, in_process=in_process),

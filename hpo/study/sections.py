@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -135,9 +135,12 @@ class SearchOptions:
         found = self.remembered or any(stage.get("remembered") for stage in stages)
         return self.after is not None or bool(found)
 
-    def updated(self, given: Mapping[str, Any]) -> SearchOptions:
+    def updated(
+        self, given: Mapping[str, Any], named: Callable[[str], str] = str.lower
+    ) -> SearchOptions:
         """Return a copy with `given` in place; tables and options are merged by name.
 
+        `named` turns what an algorithm is called, such as an alias, into its name.
         The last word on a parameter counts, so one that is given is taken out of the other tables.
         Options of an algorithm go where another one is given.
         `stages` that are given take the place of `earlier_stages`. Who names a seed wants the same
@@ -149,8 +152,8 @@ class SearchOptions:
             return {n: value for n, value in getattr(self, table).items() if n not in others}
 
         laid = {table: {**kept(table), **given.get(table, {})} for table in _TABLES}
-        named, before = given.get("algorithm", self.algorithm), self.algorithm_options
-        if self.algorithm != "auto" and str(named).lower() != self.algorithm.lower():
+        algorithm, before = given.get("algorithm", self.algorithm), self.algorithm_options
+        if self.algorithm != "auto" and named(str(algorithm)) != named(self.algorithm):
             before = {}
         laid["algorithm_options"] = {**before, **given.get("algorithm_options", {})}
         if "stages" in given:

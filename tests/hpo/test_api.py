@@ -132,29 +132,29 @@ def test_spec_and_options_reach_the_study(tmp_path):
 
 def test_who_names_a_seed_gets_the_same_search_again():
     for options, is_on in (({}, True), ({"seed": 4}, False), ({"seed": 4, "memory": True}, True)):
-        given = study_of_arguments(None, "/shots", None, None, None, None, options)
+        given = study_of_arguments(None, "/shots", None, None, None, options)
         assert given.search.memory is is_on
 
 
 def test_a_seed_that_a_study_file_names_counts_as_one_of_the_options(tmp_path):
     (tmp_path / "s.yaml").write_text("schema_version: 1\nsearch: {seed: 3}\n")
     for options, is_on in ({"confirm": 2}, False), ({"memory": True}, True):
-        given = study_of_arguments(str(tmp_path / "s.yaml"), None, None, None, None, None, options)
+        given = study_of_arguments(str(tmp_path / "s.yaml"), None, None, None, None, options)
         assert given.search.memory is is_on
 
 
 def test_splits_or_a_folder():
     given = study_of_arguments(
-        None, {"train": "/a", "reference": "/b", "query": "/c"}, None, None, None, None, None
+        None, {"train": "/a", "reference": "/b", "query": "/c"}, None, None, None, None
     )
     assert (given.data.train, given.data.reference, given.data.query) == ("/a", "/b", "/c")
-    folder = study_of_arguments(None, "/shots/retail", "40", None, None, None, None)
+    folder = study_of_arguments(None, "/shots/retail", "40", None, None, None)
     assert (folder.data.folder, folder.name, folder.budget.trials) == (
         "/shots/retail",
         "retail",
         40,
     )
-    embedded = study_of_arguments(None, None, None, None, None, None, None)
+    embedded = study_of_arguments(None, None, None, None, None, None)
     assert embedded.data.is_default
 
 

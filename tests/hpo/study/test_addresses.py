@@ -48,7 +48,7 @@ def from_file(place):
 
 
 def from_python(place):
-    return study_of_arguments(None, place, *[None] * 5)
+    return study_of_arguments(None, place, *[None] * 4)
 
 
 @pytest.mark.parametrize("read", [from_flags, from_file, from_python])
@@ -88,7 +88,7 @@ def split_study(way):
         lines = "".join(f"  {name}: {place}\n" for name, place in places.items())
         Path("s.yaml").write_text(f"schema_version: 1\ndata:\n{lines}")
         return load_given_study(Path("s.yaml"))
-    return study_of_arguments(None, places, *[None] * 5)
+    return study_of_arguments(None, places, *[None] * 4)
 
 
 @pytest.mark.parametrize("way", ["flags", "file", "python"])

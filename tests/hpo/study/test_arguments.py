@@ -9,7 +9,7 @@ from hpo.core.errors import SpecError
 from hpo.core.yaml_io import to_yaml
 from hpo.study.arguments import place_of, study_of_arguments
 
-NOTHING = dict.fromkeys(["study", "data", "budget", "spec", "weights", "name", "options"])
+NOTHING = dict.fromkeys(["study", "data", "budget", "spec", "weights", "options"])
 
 
 def study_of(**given):
@@ -26,7 +26,7 @@ def study_of(**given):
         ({"weights": ["lite0"]}, "weights: must be text or a Path, got a list ['lite0']"),
         ({"spec": [1]}, "spec: must be a mapping of keys to values, got a list [1]"),
         ({"options": "tpe"}, "options: must be a mapping of keys to values, got 'tpe'"),
-        ({"name": 5}, "hpo.search: name: must be text, got 5"),
+        ({"settings": {"name": 5}}, "hpo.search: name: must be text, got 5"),
         ({"options": {"algorythm": "tpe"}}, "options: unknown key 'algorythm'; did you mean"),
         ({"options": {"algorithm": None}}, "options: algorithm: must be text, got nothing"),
         ({"options": {"seed": -1}}, "options.seed: must be at least 0, got -1"),

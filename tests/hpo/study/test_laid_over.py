@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hpo.algorithms.registry import check_options
+from hpo.algorithms.registry import canonical_name, check_options
 from hpo.cli.search import add_arguments
 from hpo.cli.study_flags import study_from_args
 from hpo.core.errors import SpecError
@@ -29,7 +29,8 @@ search:
 
 
 def of_call(study=None, *, options=None, spec=None, data=None, name=None, **fields):
-    return study_of_arguments(study, data, None, spec, None, name, options, fields)
+    fields |= {"name": name}
+    return study_of_arguments(study, data, None, spec, None, options, fields, named=canonical_name)
 
 
 def of_words(*words):
@@ -125,6 +126,23 @@ def test_options_go_with_their_algorithm(options, kept):
     search = of_call("s.yaml", options=options).search
     assert search.algorithm_options == kept
     check_options(search.algorithm, search.algorithm_options)  # as a search does at its start
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "is_kept"),
+    [("gp", "b", True), ("B", "bayesian", True), ("bayesian", "tpe", False), ("gp", "h", False)],
+)
+def test_another_name_of_the_same_algorithm_keeps_its_options(before, now, is_kept):
+    text = FILE.replace("asha", before).replace("reduction_factor", "max_recommendations")
+    Path("s.yaml").write_text(text)
+    flags = of_words("s.yaml", "--algorithm", now).search
+    call = of_call("s.yaml", options={"algorithm": now}).search
+    assert (
+        flags.algorithm_options
+        == call.algorithm_options
+        == ({"max_recommendations": 4} if is_kept else {})
+    )
+    assert flags.algorithm == call.algorithm == now
 
 
 def test_options_stand_in_a_file_that_leaves_its_algorithm_to_the_call():

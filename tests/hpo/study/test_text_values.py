@@ -106,7 +106,7 @@ def test_a_study_file_on_every_way_in(tmp_path):
         "search:\n  fix: {model.backbone: 2e2, train.batch_size: 8}\n"
         "  options: {train.loss.name: [on, 1e3]}\n"
     )
-    for study in (load_given_study(file), study_of_arguments(file, *[None] * 6)):
+    for study in (load_given_study(file), study_of_arguments(file, *[None] * 5)):
         assert flatten(study.spec) == {
             "wandb.name": "1e3", "wandb.enable": False, "wandb.group": "0o17",
         }  # fmt: skip
