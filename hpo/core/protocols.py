@@ -245,6 +245,9 @@ class Trainer(Protocol):
     def inspect_data(self, spec: Spec) -> dict[str, Any]:
         """Look at all data: `{"splits": {...}, "findings": [...]}`; raise if it cannot be used.
 
+        A trainer may also take `opens`; where that is False, it opens no picture, and looks at
+        folders and lists alone.
+
         Where the monitored metric is a share of the validation queries, `share_of` says of how many
         drawn at random a share would be as uncertain: fewer than there are, where classes of few
         count as much as others.

@@ -46,7 +46,8 @@ def plan_completed(
 ) -> tuple[StudySpec, StudyPlan]:
     """Let trainer and earlier searches choose what the user left open; screen where that is asked.
 
-    A first plan is made before anything is screened: what is wrong is said without waiting.
+    A first plan is made before anything is screened: what is wrong is said without waiting. It
+    opens no pictures, as they are decoded for the network that is then chosen.
 
     Args:
         study: of the user.
@@ -61,18 +62,19 @@ def plan_completed(
     """
     machine, given = find_machine(settings), given_spec(study, trainer)
 
-    def planned(start: Start) -> StudyPlan:
+    def planned(start: Start, *, opens: bool = True) -> StudyPlan:
+        if settings.progress is not None:
+            settings.progress("looking at the pictures", 0, 0)
         slots = place_trials(start.study, trainer, settings)
         return plan_study(
-            start.study, trainer, slots=slots.count, reasons=start.reasons, given=given, kept=kept
-        )
+            start.study, trainer, slots=slots.count, reasons=start.reasons, given=given, kept=kept,
+            opens=opens,
+        )  # fmt: skip
 
-    if settings.progress is not None:
-        settings.progress("looking at the pictures", 0, 0)
     start = complete_study(study, trainer, machine)
-    plan = planned(start)
     if not (start.candidates and isinstance(trainer, Screener)):
-        return _with_memory(start, plan, trainer, out, planned)
+        return _with_memory(start, planned(start), trainer, out, planned)
+    plan = planned(start, opens=False)
     began = time.monotonic()
     rows = _screen(study, start, trainer, trainer.screen, plan.sources, settings)
     start = complete_study(study, trainer, machine, rows)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +24,6 @@ from hpo.study.plan import (
     StudyPlan,
     as_user_errors,
     build_base_spec,
-    check_text_options,
     held_out_sources,
     num_epochs_of,
     num_reports_of,
@@ -31,10 +32,11 @@ from hpo.study.plan import (
     validated_every,
 )
 from hpo.study.provenance import describe_written
-from hpo.study.skill import load_skill
+from hpo.study.skill import load_skill, schema_file_of
 from hpo.study.spec import StudySpec
 from hpo.study.stages import check_stages, digests_of, planned_stages, refuse_unknown
 from hpo.study.start import given_spec
+from hpo.study.text_values import text_keys
 from hpo.study.trainers import demand
 
 if TYPE_CHECKING:
@@ -50,6 +52,7 @@ def plan_study(
     given: Mapping[str, Any] | None = None,
     route_style: str | None = None,
     kept: Path | None = None,
+    opens: bool = True,
 ) -> StudyPlan:
     """Resolve data, spec, space and algorithm of a study, and look at all its images.
 
@@ -61,6 +64,7 @@ def plan_study(
         given: what the user has set of the spec, nested; None is all that the study does.
         route_style: see `StudyPlan`.
         kept: as of `resolve_sources`.
+        opens: False leaves pictures unopened, where the trainer can: its network is not chosen yet.
     """
     from hpo.algorithms.for_study import build_algorithm
     from hpo.algorithms.registry import check_options, refuse_secrets, resolve_names
@@ -100,12 +104,7 @@ def plan_study(
     told = given_spec(study, trainer) if given is None else given
     full, changed = with_fitting_batch(trainer, full, told)
     base_spec, space = settle_space(study, trainer, full, num_trials=budget)
-    with as_user_errors():
-        trainer.inspect_data(base_spec)
-    check_text_options(study, trainer, base_spec)
-    if held_out := held_out_sources(sources):  # looked at once, at the end: too late to be refused
-        with as_user_errors("final evaluation"):
-            trainer.inspect_data(merged(base_spec, nest(trainer.data_overrides(held_out))))
+    _look_at_data(study, trainer, sources, base_spec, opens=opens)
     first = starts_of(space, rows)[: most_first(budget)]
     learned = learned_trials(
         study, base_spec, space, budget, before=[start.latents for start in first]
@@ -146,6 +145,41 @@ def _seeded(spec: dict[str, Any], study: StudySpec, trainer: Trainer) -> dict[st
     if seed is None or not key or value_at(given_spec(study, trainer), key) is not None:
         return spec
     return merged(spec, nest({key: seed}))
+
+
+def check_text_options(
+    study: StudySpec, trainer: Trainer, base_spec: Mapping[str, Any], look: Callable[..., Any]
+) -> None:
+    """Have the trainer look at each text that a search is to try, such as a file of weights.
+
+    Raises:
+        SpecError: it refuses one, which would fail every trial that draws it.
+    """
+    names = text_keys(schema_file_of(trainer))
+    for name in names & study.search.options.keys():
+        for value in study.search.options[name]:
+            with as_user_errors(f"search.options.{name}"):
+                look(merged(base_spec, {name: value}))
+
+
+def _look_at_data(
+    study: StudySpec,
+    trainer: Trainer,
+    sources: Mapping[str, str],
+    base_spec: Mapping[str, Any],
+    *,
+    opens: bool,
+) -> None:
+    """Have the trainer look at all data; without opening pictures only where it can."""
+    look: Callable[..., Any] = trainer.inspect_data
+    if not opens and "opens" in inspect.signature(look).parameters:
+        look = partial(look, opens=False)
+    with as_user_errors():
+        look(base_spec)
+    check_text_options(study, trainer, base_spec, look)
+    if held_out := held_out_sources(sources):  # looked at once, at the end: too late to be refused
+        with as_user_errors("final evaluation"):
+            look(merged(base_spec, nest(trainer.data_overrides(held_out))))
 
 
 def idle_lines(given: Mapping[str, Any], spaces: Sequence[SearchSpace]) -> list[str]:

@@ -28,7 +28,6 @@ from hpo.study.checks import read_epochs
 from hpo.study.skill import schema_file_of
 from hpo.study.spec import StudySpec
 from hpo.study.spec_paths import anchored_path
-from hpo.study.text_values import text_keys
 from hpo.study.trainers import demand
 from hpo.study.weights import check_weights
 
@@ -252,19 +251,6 @@ def build_space(
     if not space.parameters:
         raise SpecError("search: nothing is left to search; every parameter is fixed or inactive")
     return space
-
-
-def check_text_options(study: StudySpec, trainer: Trainer, base_spec: Mapping[str, Any]) -> None:
-    """Have the trainer look at each text that a search is to try, such as a file of weights.
-
-    Raises:
-        SpecError: it refuses one, which would fail every trial that draws it.
-    """
-    names = text_keys(schema_file_of(trainer))
-    for name in names & study.search.options.keys():
-        for value in study.search.options[name]:
-            with as_user_errors(f"search.options.{name}"):
-                trainer.inspect_data(merged(base_spec, {name: value}))
 
 
 def settle_space(

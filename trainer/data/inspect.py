@@ -25,6 +25,7 @@ from trainer.data.splits import (
     SPLIT_KEYS,
     LabelledImages,
     Split,
+    label_splits,
     load_splits,
     match_splits,
     num_workers,
@@ -50,7 +51,9 @@ _WORTH_SHRINKING = 0.75
 """Part of an input's pixels below which a smaller one is recommended."""
 
 
-def inspect_data(spec: Spec, progress: Progress | None = None) -> dict[str, Any]:
+def inspect_data(
+    spec: Spec, progress: Progress | None = None, *, opens: bool = True
+) -> dict[str, Any]:
     """Look at every image of every split that the spec names.
 
     Decoding them all is the only way to find a broken one; what is decoded stays in the cache, so
@@ -60,6 +63,7 @@ def inspect_data(spec: Spec, progress: Progress | None = None) -> dict[str, Any]
     Args:
         spec: a train spec with its sources.
         progress: called with (what, done, total) while images are decoded.
+        opens: False opens no picture, and finds what folders and lists alone show.
 
     Returns:
         `{"splits": {name: {"images", "classes", "per_class_min", "per_class_max"}}, "findings":
@@ -73,6 +77,8 @@ def inspect_data(spec: Spec, progress: Progress | None = None) -> dict[str, Any]
         SpecError, CredentialError, InfrastructureError: the sources cannot be reached.
     """
     folders = scan_splits(spec)
+    if not opens:
+        return _listed(spec, folders)
     key = _signature(spec, folders)
     if key not in _ANSWERS:
         _ANSWERS[key] = _inspect(spec, folders, progress)
@@ -97,16 +103,23 @@ def _signature(spec: Spec, folders: dict[Split, ImageFolder]) -> str:
 def _inspect(
     spec: Spec, folders: dict[Split, ImageFolder], progress: Progress | None
 ) -> dict[str, Any]:
+    told = _listed(spec, folders)
+    findings = told["findings"] + _duplicates(folders, num_workers(spec))
+    splits = load_splits(spec, progress=progress, folders=folders)
+    findings += [*_small(spec, splits), *_deep(spec, splits["train"])]
+    return {**told, "findings": findings}
+
+
+def _listed(spec: Spec, folders: dict[Split, ImageFolder]) -> dict[str, Any]:
+    """What shows without opening a picture."""
     _demand_pairs(folders["train"])
     match = match_splits(spec, folders)
     _demand_classes(folders)
+    label_splits(spec, folders)  # refuses a class map that does not fit
     # Texts beside pictures are usual.
     findings = [n for n in noted(folders) if n["kind"] != "text_file"]
     findings += _drawn(spec, folders["train"])
-    findings += [*_twins(folders), *missing_classes(folders)]
-    findings += [*_unmatched(spec, folders), *_duplicates(folders, num_workers(spec))]
-    splits = load_splits(spec, progress=progress, folders=folders)
-    findings += [*_small(spec, splits), *_deep(spec, splits["train"])]
+    findings += [*_twins(folders), *missing_classes(folders), *_unmatched(spec, folders)]
     findings += [finding("preprocessing", "warning", line) for line in differences(spec)]
     told: dict[str, Any] = {
         "splits": {n: f.summary() for n, f in folders.items()},

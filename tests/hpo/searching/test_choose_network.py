@@ -19,6 +19,7 @@ from tests.quick_runs import Ear, quick_study
 from tests.quick_trainer import QuickTrainer
 
 NAME = "tests.hpo.searching.test_choose_network:COMPARING"
+WIDTHS = (100, 300, 200)
 VALUES = {"train.width": {100: 0.4, 300: 0.6, 200: 0.5}}
 
 
@@ -31,8 +32,7 @@ class Comparing(QuickTrainer):
         self.asked = []
 
     def choose_start(self, given, *, gpus, budget_s, screened=()):
-        widths = (100, 300, 200)
-        chosen = screened[0]["spec"]["train.width"] if screened else widths[0]
+        chosen = screened[0]["spec"]["train.width"] if screened else WIDTHS[0]
         how = "by screening" if screened else "unseen"
         return {
             "spec": {"train.width": chosen},
@@ -40,7 +40,7 @@ class Comparing(QuickTrainer):
             "ranges": {},
             "reasons": (f"width {chosen}: {how}",),
             "candidates": [
-                {"name": f"w{w}", "weights": "none", "spec": {"train.width": w}} for w in widths
+                {"name": f"w{w}", "weights": "none", "spec": {"train.width": w}} for w in WIDTHS
             ],
         }
 
@@ -76,8 +76,8 @@ def test_the_best_of_the_candidates_is_what_the_study_then_names(tmp_path):
     assert plan.start == ["width 300: by screening"]
     assert plan.base_spec["train"]["width"] == 300
     assert plan.screened_s >= 0
-    expected = [f"w{w}: computing features" for w in (100, 300, 200)]
-    assert [words[0] for words in told] == ["looking at the pictures", *expected]
+    looking, screened = "looking at the pictures", [f"w{w}: computing features" for w in WIDTHS]
+    assert [words[0] for words in told] == [looking, *screened, looking]
 
 
 def test_only_validation_pictures_are_looked_at():
@@ -93,6 +93,34 @@ def test_what_is_wrong_is_said_before_anything_is_screened():
     with pytest.raises(SpecError, match="nosuch"):
         plan_completed(wrong, COMPARING, SearchSettings(executor="inprocess"), Path())
     assert COMPARING.asked == []
+
+
+class Opening(Comparing):
+    """Also keeps what was looked at, and when: before or after the candidates were screened."""
+
+    candidates = True
+
+    def choose_start(self, given, **how):
+        chosen = super().choose_start(given, **how)
+        return chosen if self.candidates else chosen | {"candidates": []}
+
+    def inspect_data(self, spec, opens=True):
+        self.asked.append((spec["train"]["width"], spec["data"]["query"], opens))
+        return super().inspect_data(spec)
+
+    def screen(self, spec, most=None, with_cost=True, progress=None):
+        self.asked.append("screen")
+        return {"value": VALUES["train.width"][spec["train"]["width"]]}
+
+
+@pytest.mark.parametrize("screens", [True, False])
+def test_pictures_are_opened_for_the_network_that_is_chosen(monkeypatch, screens):
+    trainer = Opening()
+    trainer.candidates = screens
+    plan_completed(study(), trainer, SearchSettings(executor="inprocess"), Path())
+    before = [(100, "q", False), (100, "tq", False), *["screen"] * 3] if screens else []
+    width = 300 if screens else 100
+    assert trainer.asked == [*before, (width, "q", True), (width, "tq", True)]
 
 
 def test_a_stop_ends_the_screening():

@@ -13,8 +13,8 @@ from hpo.cli.main import main
 from hpo.cli.study_flags import study_from_args
 from hpo.core.errors import SpecError
 from hpo.core.spec_dicts import flatten
+from hpo.searching.make_plan import check_text_options
 from hpo.study.arguments import study_of_arguments
-from hpo.study.plan import check_text_options
 from hpo.study.skill import load_skill
 from hpo.study.spec import SearchOptions, StudySpec, load_given_study
 from hpo.study.text_values import read_assignments
@@ -137,6 +137,6 @@ def test_texts_that_a_search_would_try_are_looked_at_before_it_begins(tmp_path, 
     study = StudySpec(search=SearchOptions(options={key: ["none", "/no/such.pth"]}))
     base = TRAINER.validate(train_spec(splits, tmp_path, train__batch_size=8))
     with pytest.raises(SpecError, match=f"^search.options.{key}: .*/no/such.pth does not exist"):
-        check_text_options(study, TRAINER, base)
+        check_text_options(study, TRAINER, base, TRAINER.inspect_data)
     fine = replace(study, search=SearchOptions(options={key: ["none"], "train.batch_size": [8]}))
-    check_text_options(fine, TRAINER, base)
+    check_text_options(fine, TRAINER, base, TRAINER.inspect_data)

@@ -70,6 +70,26 @@ def test_the_same_pictures_are_looked_at_once(folders, make_spec):
             inspect_data(spec)
 
 
+def test_without_opening_a_picture_all_that_lists_show_is_found(
+    folders, make_spec, make_folder, tmp_path
+):
+    spec, told = make_spec(**folders), []
+    found = inspect_data(spec)
+    for path in folders["train"].rglob("*.png"):
+        path.write_bytes(b"broken")
+    assert count_calls(lambda: told.append(inspect_data(spec, opens=False)), of="load_splits") == 0
+    assert {k: v for k, v in told[0].items() if k != "findings"} == {
+        k: v for k, v in found.items() if k != "findings"
+    }
+    assert kinds(told[0]) == sorted({*kinds(found)} - {"small_image", "duplicate_across_splits"})
+    (mapped := tmp_path / "names.yaml").write_text("a: Apple\n")
+    with pytest.raises(DataError, match="every class must be named"):
+        inspect_data(make_spec(**folders, class_map=str(mapped)), opens=False)
+    other = make_spec(**folders | {"query": make_folder("other", {"z": 2})})
+    with pytest.raises(DataError, match="no class in common"):
+        inspect_data(other, opens=False)
+
+
 def test_a_picture_replaced_at_its_old_size_and_time_is_looked_at_again(folders, make_spec):
     spec, path = make_spec(**folders), folders["query"] / "a" / "0.png"
     inspect_data(spec)
