@@ -12,6 +12,7 @@ scores differ by from the model's own is kept with the queries of its gallery, a
 from __future__ import annotations
 
 import math
+import os
 import re
 import shutil
 from collections.abc import Callable, Mapping
@@ -155,13 +156,21 @@ class CrossTraining:
         """Train the head anew that a training began with, which had seen all classes."""
         if not spec.get("train.head_checkpoint"):
             return {}
-        file = Path(spec["train.head_checkpoint"])
+        file = self._beside(Path(spec["train.head_checkpoint"]))
         if not file.is_file():
             return {"train.head_checkpoint": "", "train.head_epochs": HEAD_EPOCHS}
         head = replace(training, place=training.place / "head", what=f"{training.what}, its head")
         payload = read_checkpoint(file)
         self._repeat(payload["spec"], payload, fold, head)
         return {"train.head_checkpoint": str(head.place / LAST)}
+
+    def _beside(self, file: Path) -> Path:
+        """A file where it lies now: it may have been moved, or copied, with the export."""
+        place = Path(self._spec.results_dir)
+        if not (place.is_absolute() and file.is_absolute()):
+            return file
+        here = self._gallery.parent / os.path.relpath(file, place)
+        return here if here.is_file() else file
 
     def _without(
         self, fold: frozenset[str], spec: Mapping[str, Any], place: Path

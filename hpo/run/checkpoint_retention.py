@@ -8,6 +8,7 @@ becomes one: trials are only added. Training its `spec.yaml` again makes a remov
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -19,7 +20,9 @@ from hpo.core.protocols import WarmStarter
 from hpo.core.selection import best_trial, finalists, ranked, repeats_of
 from hpo.core.text import quoted, shell_word
 from hpo.core.trial import TrialRecord
-from hpo.run.run_dir import RunDir
+from hpo.core.yaml_io import read_yaml
+from hpo.run.run_dir import SPEC_FILE, RunDir
+from hpo.run.trial_specs import checkpoints_in
 
 BEST, ALL = "best", "all"
 KEEP = (BEST, ALL)
@@ -133,9 +136,17 @@ def was_removed(run: RunDir, number: int) -> bool:
 def describe_removed(run: RunDir, number: int) -> str:
     """Say of a trial that its checkpoints are gone, and what to do."""
     folder = run.trial_dir(number)
-    spec, place = shell_word(folder / "spec.yaml"), shell_word(f"results_dir={folder}")
+    file = folder / SPEC_FILE
+    words = [f"results_dir={folder}"]
+    with contextlib.suppress(SpecError):  # a damaged one is told by what trains it
+        spec = read_yaml(file)
+        named = checkpoints_in(spec, run) if isinstance(spec, dict) else {}
+        for name, (kept, here) in named.items():
+            if Path(here).is_file() and not Path(kept).exists():  # the run was moved
+                words.append(f"{name}={here}")
+    command = f"ml_recog train -e {' '.join(map(shell_word, [file, *words]))}"
     return (
         f"trial {number}: its checkpoints were removed once nothing in the search could need them "
-        f"(`keep: best`); train it again in its folder to have them (`ml_recog train -e {spec} "
-        f"{place}`, or its trainer's own command), and search with --keep all to keep all"
+        f"(`keep: best`); train it again in its folder to have them (`{command}`, or its "
+        "trainer's own command), and search with --keep all to keep all"
     )

@@ -8,12 +8,13 @@ parent.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from hpo.core.errors import RunError
-from hpo.core.spec_dicts import merged, value_at
+from hpo.core.spec_dicts import flatten, merged, value_at
 from hpo.core.text import quoted
 from hpo.core.trial import TrialRecord
 from hpo.core.yaml_io import read_yaml
@@ -21,6 +22,8 @@ from hpo.run.run_dir import SPEC_FILE, RunDir
 
 if TYPE_CHECKING:
     from search_spaces import SearchSpace
+
+_CHECKPOINT = re.compile(r"/.*/(trials/\d{4,}/ckpt/best\.ckpt)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,8 +86,26 @@ class TrialSpecs:
             raise RunError(
                 f"{folder / SPEC_FILE}: must be the spec of a trial, got {quoted(spec)}; restore it"
             )
-        return merged(spec, {"results_dir": str(folder)})
+        return merged(spec, self._parent_of(record, spec), {"results_dir": str(folder)})
+
+    def _parent_of(self, record: TrialRecord, spec: Mapping[str, Any]) -> dict[str, str]:
+        """The checkpoint of a trial's parent where that lies now: the run may have been moved."""
+        if self.run is None or record.stage.parent is None:
+            return {}
+        best = str(self.run.checkpoints_dir(record.stage.parent) / "best.ckpt")
+        return {
+            name: place
+            for name, (kept, place) in checkpoints_in(spec, self.run).items()
+            if place == best and value_at(self.base_spec, name) != kept  # else the user's own
+        }
 
     def decided_of(self, spec: Mapping[str, Any]) -> dict[str, Any]:
         """What a spec has where the user or the space decided, by dotted name."""
         return {name: value_at(spec, name) for name in self.decided}
+
+
+def checkpoints_in(spec: Mapping[str, Any], run: RunDir) -> dict[str, tuple[str, str]]:
+    """Where a spec names the best checkpoint of a trial: name -> its value, the same in `run`."""
+    flat = flatten(spec).items()
+    found = ((name, _CHECKPOINT.fullmatch(value)) for name, value in flat if isinstance(value, str))
+    return {name: (match[0], str(run.path / match[1])) for name, match in found if match}

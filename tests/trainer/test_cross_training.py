@@ -239,10 +239,11 @@ def made_from_head(tmp_path_factory, pictures):
 def test_it_trains_as_long_as_the_model_and_from_a_head_of_its_own(
     made_from_head, tmp_path, is_gone
 ):
+    """The head has been moved with the export, or is gone."""
     head = tmp_path / "head.ckpt"
     shutil.copyfile(made_from_head[0], head)
     best = Path(shutil.copytree(made_from_head[1], tmp_path / "best"))
-    say_otherwise(best, train__head_checkpoint=str(head))
+    say_otherwise(best, train__head_checkpoint="/before/head.ckpt", results_dir="/before/best")
     if is_gone:
         head.unlink()
     fits = Fits(tmp_path / "kept")

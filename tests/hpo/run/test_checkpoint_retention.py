@@ -2,6 +2,7 @@
 
 import os
 import random
+import json
 import shlex
 from pathlib import Path
 
@@ -154,6 +155,21 @@ def test_checkpoints_go_and_the_rest_of_the_trial_stays(tmp_path):
     again.parent.mkdir(parents=True)
     again.touch()
     assert best_checkpoint(run, trial(3, [0.5]), "maximize") == again
+
+
+def test_a_trial_of_a_run_that_was_moved_is_trained_again_from_its_parent(tmp_path):
+    run, _ = run_with(tmp_path)
+    other = tmp_path / "other" / "trials" / "0001" / "ckpt" / "best.ckpt"
+    run_with(tmp_path, 1), other.parent.mkdir(parents=True)
+    other.touch()
+    old = "/before/run/trials/{}/ckpt/best.ckpt"
+    spec = {"train": {"head": old.format("0001")}, "lost": old.format("0002"), "own": str(other)}
+    (run.trial_dir(3) / "spec.yaml").write_text(json.dumps(spec))
+    words = shlex.split(describe_removed(run, 3).split("`")[3])
+    assert words[4:] == [f"results_dir={run.trial_dir(3)}",
+                         f"train.head={run.checkpoints_dir(1)}/best.ckpt"]  # fmt: skip
+    (run.trial_dir(3) / "spec.yaml").write_text("{")
+    assert f"results_dir={run.trial_dir(3)}`" in describe_removed(run, 3)
 
 
 @pytest.mark.parametrize("left", [("last.ckpt",), (), (MARK, "best.ckpt")])
