@@ -1,8 +1,8 @@
 """What stays on disk, against the rule of who wins; and removals that touch nothing else."""
 
+import json
 import os
 import random
-import json
 import shlex
 from pathlib import Path
 
