@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from hpo.core.budget import Budget
-from hpo.core.errors import RunError
+from hpo.core.errors import RunError, SpecError
 from hpo.core.trial import TrialState
 from hpo.core.yaml_io import read_yaml
 from hpo.report.run_data import load_run_data
@@ -65,21 +65,22 @@ def test_an_interrupted_run_is_resumed_to_its_budget(runs):
 
 
 def test_an_older_workspace_is_extended(runs):
-    """The study of the oldest names the skill's trainer by an address."""
+    """Its skill folder has moved. The study of the oldest names the trainer by an address."""
     folder = (runs / "workspace").rename(runs / "run_20261129-104122")
-    facts = json.loads((folder / ".automl" / "controller" / "facts.json").read_text())
-    for name in ("study.yaml", ".automl/controller/facts.json"):  # the skill folder has moved, too
-        file = folder / name
-        file.write_text(file.read_text().replace(facts["skill_dir"], str(runs / "skill")))
+    file = folder / ".automl" / "controller" / "facts.json"
+    moved = {json.loads(file.read_text())["skill_dir"]: str(runs / "skill")}
     has_address = "trainer: hpo.automl.skill_trainer:" in (folder / "study.yaml").read_text()
     assert has_address == (runs.name == "version_0_2_0")
     run = RunDir(folder)
     before = [trial.params for trial in trials_of(run)]
-    with pytest.raises(RunError, match="the code has changed") as caught:
+    with pytest.raises(SpecError, match="no such skill folder; .* --moved /.*=NEW"):
         resume_search(run, Ear().settings(), budget=Budget(trials=5))
+    with pytest.raises(RunError, match="the code has changed") as caught:
+        resume_search(run, Ear().settings(moved=moved), budget=Budget(trials=5))
     assert "--moved" not in str(caught.value)  # `/t`, its training data, is part of this path alone
-    resume_search(run, Ear().settings(force=True), budget=Budget(trials=5))
+    resume_search(run, Ear().settings(force=True, moved=moved), budget=Budget(trials=5))
     after = trials_of(run)
     assert [trial.params for trial in after][:4] == before
     assert len(after) == 5
     assert read_yaml(run.study_file)["trainer"]["skill"] == str(runs / "skill")
+    assert json.loads(file.read_text())["skill_dir"] == str(runs / "skill")

@@ -16,6 +16,7 @@ from hpo.automl.reopening import (
     demand_same,
     demand_same_start,
     extended_budget,
+    follow_skill,
 )
 from hpo.automl.request import Request
 from hpo.automl.schema_skill import is_written
@@ -75,6 +76,7 @@ def plan_opened(request: Request) -> Planned:
         return plan_request(request)
     study, facts = load_study(RunDir(folder).study_file), read_facts(folder)
     demand_same_start(folder, request, study, facts)
+    study, facts = follow_skill(study, facts, request.skill)
     planned = plan_request(complete_request(request, study, facts))
     demand_same(folder, study, facts, planned)
     return planned
@@ -83,8 +85,8 @@ def plan_opened(request: Request) -> Planned:
 def take_over(run: RunDir, planned: Planned) -> None:
     """Keep what is asked for anew, such as more recommendations; the caller has the lock.
 
-    A workspace over a bare schema moves on to the folder of the one that is given now: an earlier
-    release named it otherwise, and let all schemas of a network share it.
+    A workspace whose skill folder is gone takes the one that is given now. So does one over a bare
+    schema: an earlier release named it otherwise, and let all schemas of a network share it.
 
     Raises:
         RunError: when the given schema has another search space.
@@ -95,7 +97,8 @@ def take_over(run: RunDir, planned: Planned) -> None:
     if budget is not None:
         remark_on(budget, run, study.search.confirm)
         of_study["budget"], of_facts["total"] = budget, budget.trials
-    if is_written(planned.facts.skill_dir) and facts.skill_dir != planned.facts.skill_dir:
+    is_free = is_written(planned.facts.skill_dir) or not Path(facts.skill_dir).exists()
+    if is_free and facts.skill_dir != planned.facts.skill_dir:
         trainer = planned.study.trainer
         planned_space(run.path, planned.study, find_trainer(trainer), read_plan(run.path))
         of_study["trainer"], of_facts["skill_dir"] = trainer, planned.facts.skill_dir

@@ -15,6 +15,7 @@ from hpo.automl.reopening import (
     demand_same,
     demand_same_start,
     extended_budget,
+    follow_skill,
     needs_planning,
 )
 from hpo.automl.request import Request
@@ -81,12 +82,19 @@ def _resume(request: Request, route: RouteSettings, search: SearchSettings) -> S
     run = RunDir(folder)
     study, facts = load_study(run.study_file), read_facts(folder)
     demand_same_start(folder, request, study, facts)
+    (study, facts), old = follow_skill(study, facts, request.skill), facts.skill_dir
     budget, changes = None, Changes()
     if needs_planning(request):
         planned = plan_request(complete_request(request, study, facts))
         route = replace(route, secrets=planned.settings.secrets)
         demand_same(folder, study, facts, planned)
         budget, changes = extended_budget(study, planned), changes_of(study, facts, planned)
+    if facts.skill_dir != old:
+        changes = replace(
+            changes,
+            study={**changes.study, "trainer": study.trainer},
+            facts={**changes.facts, "skill_dir": facts.skill_dir},
+        )
     _demand_jobs(request, route, replace(facts, **changes.facts))
     session = partial(AutoMLSession, route=replace(route, changes=changes.facts))
     search = replace(search, make_session=session)

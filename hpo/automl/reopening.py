@@ -31,7 +31,7 @@ from hpo.core.errors import SpecError
 from hpo.core.spec_dicts import flatten, plain
 from hpo.run.next_commands import BY_CALLER
 from hpo.study.skill import INFO_FILE, Skill
-from hpo.study.skill_address import TrainerFacts, read_address
+from hpo.study.skill_address import TrainerFacts, moved_name, read_address
 from hpo.study.spec import StudySpec
 
 _OBJECTIVES = frozenset(
@@ -89,6 +89,17 @@ def complete_request(request: Request, study: StudySpec, facts: WorkspaceFacts) 
         base_checkpoint=request.base_checkpoint or facts.base_checkpoint,
         trials_per_gpu=sharing,
     )
+
+
+def follow_skill(
+    study: StudySpec, facts: WorkspaceFacts, skill: Skill
+) -> tuple[StudySpec, WorkspaceFacts]:
+    """The same workspace with the skill folder that is given now, where its own is gone."""
+    if Path(facts.skill_dir).exists():
+        return study, facts
+    here = str(skill.path)
+    trainer = moved_name(study.trainer, {facts.skill_dir: here})
+    return replace(study, trainer=trainer), replace(facts, skill_dir=here)
 
 
 def _begun_settings(
@@ -166,10 +177,13 @@ def _kind(platform: str) -> int:
 
 
 def _demand_same_skill(folder: Path, skill: Skill, facts: WorkspaceFacts) -> None:
-    """Refuse another skill folder; a copy is the same one."""
+    """Refuse another skill folder; a copy is the same one.
+
+    Where the old one is gone, the search spaces are compared, and of a foreign network its files.
+    """
     old, new = Path(facts.skill_dir), skill.path
     are_written = is_written(old) and is_written(new)  # of these the search spaces are compared
-    is_same = old == new or are_written or _is_copy(old, skill, facts)
+    is_same = not old.exists() or old == new or are_written or _is_copy(old, skill, facts)
     if skill.title != facts.network or not is_same:
         raise SpecError(
             f"{folder}: was begun with the skill folder {old}, got {new}; give that one, or start "

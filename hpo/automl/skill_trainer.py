@@ -17,14 +17,15 @@ from hpo.automl.metrics import is_monitored, monitoring_metrics
 from hpo.automl.objectives import SCORE
 from hpo.automl.script import ScriptExecution, read_execution
 from hpo.core.addresses import is_remote
-from hpo.core.errors import RunError
+from hpo.core.errors import RunError, SpecError
 from hpo.core.metric_values import find_metric
 from hpo.core.protocols import Progress, Report, Spec, Trainer
 from hpo.core.spec_dicts import flatten, lookup, merged, nest
+from hpo.core.text import shell_word
 from hpo.core.trainer_extras import EXTRAS, Explainer, SourceSettler, StartSaver, members_of
 from hpo.core.trial import Direction
 from hpo.study.skill import Skill, load_skill
-from hpo.study.skill_address import ELSEWHERE, TRAIN, read_address
+from hpo.study.skill_address import ELSEWHERE, TRAIN, TrainerFacts, read_address
 from hpo.study.trainers import demand, find_trainer, registered_trainer, restart_keys
 from search_spaces import Schema, load_schema
 
@@ -58,6 +59,14 @@ def keys_of(trainer: Trainer) -> frozenset[str]:
     return frozenset(load_schema(file).leaves) if file.is_file() else frozenset()
 
 
+def _gone(folder: Path, facts: TrainerFacts) -> str:
+    """What is said of a workspace whose skill folder is gone."""
+    how = f"`hpo resume WORKSPACE --moved {shell_word(f'{folder}=NEW')}`"
+    if facts.is_elsewhere:
+        how = "the skill folder in the call that goes on with the workspace"
+    return f"{folder}: no such skill folder; bring it back, or give its new place: {how}"
+
+
 class SkillTrainer:
     """Implements `hpo.core.protocols.Trainer` for one skill folder.
 
@@ -67,6 +76,8 @@ class SkillTrainer:
 
     def __init__(self, argument: str) -> None:
         folder, self.facts = read_address(argument)
+        if not folder.exists():
+            raise SpecError(_gone(folder, self.facts))
         self.skill, facts = load_skill(folder), self.facts
         self.action = facts.action
         inner = find_registered(self.skill, facts.action, facts.trainer, self.execution)

@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="OLD=NEW",
         action="append",
         default=[],
-        help="another file or folder that has moved, such as weights (repeatable)",
+        help="another file or folder that has moved: weights, a skill folder (repeatable)",
     )
     parser.add_argument(
         "--force",

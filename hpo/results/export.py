@@ -26,12 +26,14 @@ from hpo.run.handed_on import GALLERY_FILE, REPORT_FILE, checked_report, read_ha
 from hpo.run.ledger import Ledger
 from hpo.run.lock_file import hold
 from hpo.run.next_commands import no_model_error
-from hpo.run.run_dir import Holder, RunDir
+from hpo.run.plain_files import read_object
+from hpo.run.run_dir import AUTOML_FACTS, Holder, RunDir
 from hpo.run.trial_specs import TrialSpecs
 from hpo.study.gone_data import with_gallery
 from hpo.study.plan import as_user_errors, read_plan
+from hpo.study.skill_address import skill_of
 from hpo.study.spec import StudySpec, load_study
-from hpo.study.trainers import demand, find_trainer
+from hpo.study.trainers import demand, find_trainer, registered_trainer
 
 _LONGEST_S = 600
 """How long an export of the same trial is waited for."""
@@ -177,7 +179,15 @@ def trainer_of_export(run: RunDir) -> Trainer:
         )
     if not (run.best_dir / "model.onnx").is_file():
         raise no_model_error(run)
-    return find_trainer(load_study(run.study_file).trainer)
+    name = load_study(run.study_file).trainer
+    found = skill_of(name)
+    if found is None or found[0].exists():
+        return find_trainer(name)
+    # What is exported needs its skill folder no more where the trainer is installed.
+    if found[1].trainer:
+        return find_trainer(found[1].trainer)
+    network = str(read_object(run.path / AUTOML_FACTS).get("network", ""))
+    return registered_trainer(network) or find_trainer(name)
 
 
 def _find(run: RunDir, number: int | None) -> TrialRecord:

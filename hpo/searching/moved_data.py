@@ -21,7 +21,8 @@ from hpo.core.spec_dicts import flatten, relocated
 from hpo.core.text import nearest_path, shell_word
 from hpo.core.yaml_io import read_yaml, to_yaml
 from hpo.run.next_commands import resume_command
-from hpo.run.run_dir import RunDir
+from hpo.run.plain_files import read_object, write_json
+from hpo.run.run_dir import AUTOML_FACTS, RunDir
 from hpo.searching.resume import settle_origin
 from hpo.study.arguments import PathLike, place_of
 from hpo.study.gone_data import demand_data, find_gone, with_sources
@@ -49,6 +50,11 @@ class Given(Protocol):
         """Where pictures that are split lie; None means the trainer's own folder."""
 
 
+def moved_places(given: Given) -> dict[str, str]:
+    """Old -> new place of other files and folders, as the start gives them, by whole paths."""
+    return {place_of("moved", old): _whole("moved", new) for old, new in given.moved.items()}
+
+
 def settle_run(
     run: RunDir,
     study: StudySpec,
@@ -68,7 +74,7 @@ def settle_run(
     Raises:
         HpoError: as of all three.
     """
-    moved = {place_of("moved", old): _whole("moved", new) for old, new in given.moved.items()}
+    moved = moved_places(given)
     study, found = _take_moved(study, plan, moved)
     kept = given.kept_below(run.store_dir)
     study, found = _take_places(run, study, found, trainer, given.places, kept)
@@ -86,7 +92,8 @@ def _take_moved(
     Args:
         study: as it stands in the run.
         plan: as it stands in the run.
-        moved: old place -> new one, of weights, a class map, or a folder that holds them.
+        moved: old place -> new one, of weights, a class map, or a folder that holds them; of a
+            workspace also of its skill folder.
 
     Raises:
         DataError: nothing lies at the new place, or the run has nothing at the old one.
@@ -176,6 +183,10 @@ def _remember_places(
     """Write the new places wherever the run keeps the old ones; `files` are no pictures."""
     plan.write(run.path)
     write_atomically(run.study_file, to_yaml(study.to_dict()))
+    if facts := read_object(run.path / AUTOML_FACTS):
+        for old, new in files.items():
+            facts = relocated(facts, old, new)
+        write_json(run.path / AUTOML_FACTS, facts)
     moved = {**files} | {
         old: plan.sources[name]
         for name, old in before.sources.items()

@@ -39,7 +39,7 @@ from hpo.searching.choose_network import plan_completed
 from hpo.searching.engine import Engine
 from hpo.searching.engine_parts import Plan
 from hpo.searching.make_plan import plan_study
-from hpo.searching.moved_data import explain_gone_files, settle_run
+from hpo.searching.moved_data import explain_gone_files, moved_places, settle_run
 from hpo.searching.resume import find_startable, load_run_study, open_plan
 from hpo.searching.reviewing import disk_warning, review_of, share_of
 from hpo.searching.settings import SearchResult, SearchSettings
@@ -48,6 +48,7 @@ from hpo.study.copied_run import with_own_uuid
 from hpo.study.model_limits import parse_limits
 from hpo.study.plan import StudyPlan, build_space, planned_space
 from hpo.study.provenance import read_origin, take_origin, write_origin
+from hpo.study.skill_address import moved_name
 from hpo.study.spec import StudySpec, check_study
 from hpo.study.stages import make_specs, planned_stages
 from hpo.study.start_files import StartFiles
@@ -112,7 +113,8 @@ def resume_search(
     check_study(study, str)
     if budget is not None:
         remark_on(budget, run, study.search.confirm)
-    plan, trainer = open_plan(run, study.trainer, is_route=settings.make_session is not None)
+    trained_by = moved_name(study.trainer, moved_places(settings))
+    plan, trainer = open_plan(run, trained_by, is_route=settings.make_session is not None)
     is_changed = bool(budget or settings.places or settings.moved)
     is_over = not is_changed and has_ended(run, study.budget)  # nothing is trained beside it
     settings = replace(settings, is_over=is_over)

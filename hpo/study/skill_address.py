@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 from hpo.core.errors import SpecError
+from hpo.core.spec_dicts import relocated
 from hpo.core.text import nearest, quoted
 
 TRAIN = "train"
@@ -68,11 +69,26 @@ def read_address(address: str) -> tuple[Path, TrainerFacts]:
     return Path(unquote(place)), facts
 
 
+def skill_of(name: str) -> tuple[Path, TrainerFacts] | None:
+    """Folder and facts of a trainer's name; None for that of another trainer."""
+    return read_address(name.removeprefix(_MODULE)) if name.startswith(_MODULE) else None
+
+
+def moved_name(name: str, moved: Mapping[str, Any]) -> str:
+    """The name of a trainer whose skill folder has moved: old place -> new one."""
+    if (found := skill_of(name)) is None:
+        return name
+    place, facts = str(found[0]), found[1]
+    for old, new in moved.items():
+        place = relocated(place, old, new)
+    return trainer_name(place, facts)
+
+
 def to_file(name: str) -> str | dict[str, Any]:
     """Write a trainer's name for a study file; that of a skill folder as a mapping."""
-    if not name.startswith(_MODULE):
+    if (found := skill_of(name)) is None:
         return name
-    folder, facts = read_address(name.removeprefix(_MODULE))
+    folder, facts = found
     return {_FOLDER: str(folder), **facts.given()}
 
 

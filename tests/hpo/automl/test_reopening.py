@@ -25,6 +25,7 @@ from hpo.core.yaml_io import to_yaml
 from hpo.run.next_commands import BY_CALLER
 from hpo.run.run_dir import RunDir
 from hpo.study.skill import load_skill
+from hpo.study.skill_address import skill_of
 from hpo.study.spec import load_study
 from tests.hpo.automl.contract.pretended import Cleaner, Sdk
 from tests.hpo.automl.contract.pretended import make_skill as make_pretended
@@ -216,6 +217,20 @@ def test_another_skill_folder_is_refused_and_a_copy_is_the_same(open_again, skil
         AutoML(tmp_path / "ws", str(tmp_path / "copy"), trainer=NAME, settings={})
 
 
+def test_a_copy_is_taken_where_the_skill_folder_is_gone(open_again, skill, tmp_path):
+    place = shutil.move(skill, tmp_path / "moved")
+    for _ in range(2):
+        AutoML(tmp_path / "ws", str(place), trainer=NAME, settings={}).finish()
+    study = load_study(tmp_path / "ws/study.yaml")
+    assert read_facts(tmp_path / "ws").skill_dir == str(skill_of(study.trainer)[0]) == str(place)
+    schema = json.loads((place / "schemas/train.schema.json").read_text())
+    place = shutil.move(place, tmp_path / "other")
+    schema["properties"]["train"]["properties"]["lr"]["maximum"] = 0.005
+    (place / "schemas/train.schema.json").write_text(json.dumps(schema))
+    with pytest.raises(RunError, match="the search space has changed"):
+        AutoML(tmp_path / "ws", str(place), trainer=NAME, settings={})
+
+
 # A search that is resumed ---------------------------------------------------------------------------
 
 
@@ -340,6 +355,19 @@ def test_a_pruner_with_an_effect_is_another_search(run):
         with pytest.raises(AutoMLError, match=told) if told else contextlib.nullcontext():
             run(settings={"pruner": given, "automl_max_recommendations": 1},
                 workspace_path=begun["workspace_path"], resume=True)  # fmt: skip
+
+
+def test_a_search_goes_on_with_a_copy_where_the_skill_folder_is_gone(run, skill, tmp_path):
+    begun = run(settings={"automl_max_recommendations": 1})
+    place = shutil.move(skill, tmp_path / "moved")
+    for _ in range(2):
+        AutoMLRunner(None, str(place), trainer=NAME).run(
+            workspace_path=begun["workspace_path"], resume=True, in_process=True
+        )
+        facts = read_facts(Path(begun["workspace_path"]))
+        assert facts.skill_dir == str(place)
+        study = load_study(Path(begun["workspace_path"]) / "study.yaml")
+        assert skill_of(study.trainer)[0] == place
 
 
 @pytest.mark.parametrize("uri", ["/my data", "file:///my data", "file:///my%20data"])

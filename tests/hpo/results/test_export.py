@@ -6,14 +6,16 @@ import pytest
 
 from hpo.core.budget import Budget
 from hpo.core.errors import RunError, SpecError
+from hpo.core.yaml_io import to_yaml
 from hpo.results.export import export_run, trainer_of_export
 from hpo.results.predict import label_with_run
 from hpo.run.handed_on import read_handed_on
 from hpo.run.lock_file import hold
-from hpo.run.run_dir import Holder, RunDir
+from hpo.run.run_dir import AUTOML_FACTS, Holder, RunDir
 from hpo.searching.session import resume_search, start_search
+from hpo.study.skill_address import TrainerFacts, to_file, trainer_name
 from tests.quick_runs import Ear, quick_study
-from tests.quick_trainer import TRAINER
+from tests.quick_trainer import NAME, TRAINER
 
 
 @pytest.fixture(scope="module")
@@ -251,3 +253,24 @@ def test_an_export_mends_what_was_told_of_the_winner(run, text):
     mended = read_handed_on(run)
     assert mended == {name: whole[name] for name in mended}
     assert {"trial", "value", "params", "spec", "onnx", "test", "expected"} <= mended.keys()
+
+
+@pytest.mark.parametrize(
+    ("trainer", "network", "name"),
+    [("", "ml_recog", "ml_recog"), (NAME, "n", TRAINER.name), ("", "n", "")],
+)
+def test_a_model_is_of_use_where_the_skill_folder_of_its_workspace_is_gone(
+    tmp_path, trainer, network, name
+):
+    run = RunDir(tmp_path / "ws")
+    for place in (run.best_dir, (run.path / AUTOML_FACTS).parent):
+        place.mkdir(parents=True)
+    (run.best_dir / "model.onnx").touch()
+    (run.path / AUTOML_FACTS).write_text(json.dumps({"network": network}))
+    address = trainer_name(tmp_path / "gone", TrainerFacts(trainer=trainer))
+    run.study_file.write_text(to_yaml({"schema_version": 1, "trainer": to_file(address)}))
+    if name:
+        assert trainer_of_export(run).name == name
+        return
+    with pytest.raises(SpecError, match=r"/gone: no such skill folder; bring it back, or give"):
+        trainer_of_export(run)
