@@ -51,7 +51,6 @@ TESTED_ELSEWHERE = {
     "hpo/executors/ray_worker": "tests/hpo/executors/test_ray.py",
     "hpo/run/ledger_{rows,storage}": "tests/hpo/run/test_ledger.py",
     "hpo/run/replay": "tests/hpo/searching/test_engine_replay.py",
-    "hpo/run/trial_specs": "tests/hpo/searching/test_pinned_values.py",
     "hpo/searching/dry_run": "tests/hpo/cli/test_plan.py",
     "hpo/searching/engine_parts": "tests/hpo/searching/test_engine.py",
     "hpo/searching/launcher": "tests/hpo/searching/test_session.py",
