@@ -16,7 +16,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -25,6 +24,7 @@ from trainer.data.layout import SOURCES, source_of
 from trainer.data.names import name_bytes, name_key, name_text
 from trainer.data.notes import Note, and_list, counted, name_list
 from trainer.data.origin import origin
+from trainer.data.parquet_table import read_columns, texts_of
 from trainer.errors import DataError
 
 _LIST_ENDINGS = (".csv", ".parquet")
@@ -366,31 +366,17 @@ def _fitted(file: Path, number: int, cells: list[str], width: int) -> list[str]:
 
 
 def _read_parquet(file: Path, *, is_lenient: bool) -> tuple[list[int], dict[str, list[str]]]:
-    try:
-        import pyarrow as pa
-        from pyarrow import parquet
-    except ImportError as error:
-        raise DataError(
-            f"{origin(file)}: to read .parquet, install pyarrow; or save the list as .csv"
-        ) from error
-    try:
-        with parquet.ParquetFile(file) as opened:
-            table = opened.read()
-    except (pa.ArrowException, ValueError) as error:
-        raise DataError(f"{origin(file)}: not a readable .parquet file") from error
-    except OSError as error:
-        raise _unreadable(file, error) from error
-    heads = [str(name).strip() for name in table.column_names]
-    names = _column_names(origin(file), heads, is_lenient=is_lenient)
-    columns = dict(zip(names, table.columns, strict=False))
-    used = {name: [_text(cell) for cell in column.to_pylist()] for name, column in columns.items()}
-    return list(range(1, table.num_rows + 1)), used
-
-
-def _text(cell: Any) -> str:
-    """A cell as text: 7 and 7.0, as tables store whole numbers beside empty cells, are `7`."""
-    if cell is None or cell != cell:  # noqa: PLR0124 - NaN
-        return ""
-    if isinstance(cell, float) and cell.is_integer():
-        return str(int(cell))
-    return str(cell).strip()
+    """Columns that cannot be text are left out, and refused where a list is read by them."""
+    num_rows, found = read_columns(file)
+    names = _column_names(origin(file), [name for name, _ in found], is_lenient=is_lenient)
+    needed = {PATH if PATH in names else "image", *(() if is_lenient else (LABEL, SPLIT, GROUP))}
+    columns: dict[str, list[str]] = {}
+    for name, (_, content) in zip(names, found, strict=False):
+        if (texts := texts_of(content)) is not None:
+            columns[name] = texts
+        elif name in needed:
+            raise DataError(
+                f"{origin(file)}: the column {name!r} must hold text or numbers, got cells of the "
+                f"type {content.type} that cannot be read as such; save it as text"
+            )
+    return list(range(1, num_rows + 1)), columns

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _DEFAULT_LIMIT_GB = 20.0
+_MOST_GB = 10**9
 _PROBE_BYTES = 1 << 14
 _PAUSE_S = 0.05
 _LIBRARIES = {"MPLCONFIGDIR": "matplotlib", "HF_HOME": "huggingface", "TORCH_HOME": "torch"}
@@ -59,7 +60,7 @@ def cache_settings() -> CacheSettings:
         By default `~/.cache/hpo-recognition` and 20 GB.
 
     Raises:
-        SpecError: HPO_CACHE_GB is not a positive number, or no folder can be written
+        SpecError: HPO_CACHE_GB is no such number, or no folder can be written
             (`choose_cache_folder`).
     """
     text = os.environ.get("HPO_CACHE_GB", str(_DEFAULT_LIMIT_GB))
@@ -67,8 +68,11 @@ def cache_settings() -> CacheSettings:
         limit_gb = float(text)
     except ValueError:
         limit_gb = -1.0
-    if not limit_gb > 0:
-        raise SpecError(f"HPO_CACHE_GB: a positive number of gigabytes must be given, got {text!r}")
+    if not 0 < limit_gb <= _MOST_GB:
+        raise SpecError(
+            f"HPO_CACHE_GB: a positive number of gigabytes must be given, {_MOST_GB:,} at most, "
+            f"got {text!r}"
+        )
     chosen = choose_cache_folder()
     if chosen.warning and chosen.warning not in _told:
         _told.add(chosen.warning)
