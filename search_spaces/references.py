@@ -63,16 +63,18 @@ class _Expander:
             for key, value in node.items()
             if key not in ("$ref", "allOf", *_DEFINITIONS)
         }
-        reference = node.get("$ref")
-        if isinstance(reference, str):
+        if "$ref" in node:
+            reference = node["$ref"]
             if reference in within:
                 raise SchemaError(
                     f"{place or '/'}: {reference} must not refer to itself; write out what is meant"
                 )
             target = self._target(place, reference)
             own = _merged(place, own, self.node(place, target, (*within, reference)))
-        parts = node.get("allOf")
-        for part in parts if isinstance(parts, list) else ():
+        parts = node.get("allOf", [])
+        if not isinstance(parts, list) or not all(isinstance(p, Mapping | bool) for p in parts):
+            raise SchemaError(f"{place or '/'}: allOf must be a list of schemas, got {parts!r}")
+        for part in parts:
             if isinstance(part, Mapping):
                 own = _merged(place, own, self.node(f"{place}/allOf", part, within))
         return own
@@ -86,25 +88,29 @@ class _Expander:
             return self.node(place, value, within)
         return {name: self._value(f"{place}/{name}", "", v, within) for name, v in value.items()}
 
-    def _target(self, place: str, reference: str) -> Mapping[str, Any]:
-        from referencing.exceptions import Unresolvable
-
-        if self._lookup is None:
-            from referencing import Registry
-            from referencing.jsonschema import DRAFT202012
-
-            resource = DRAFT202012.create_resource(dict(self._root))
-            self._lookup = Registry().with_resource("", resource).resolver().lookup
-        try:
-            target = self._lookup(reference).contents
-        except Unresolvable:
-            target = None
+    def _target(self, place: str, reference: object) -> Mapping[str, Any]:
+        target = self._found(reference) if isinstance(reference, str) else None
         if not isinstance(target, Mapping):
             raise SchemaError(
                 f"{place or '/'}: $ref must name a part of this schema, such as #/$defs/NAME, got "
                 f"{reference!r}; correct it"
             )
         return target
+
+    def _found(self, reference: str) -> Any:
+        """What a reference leads to; None for nothing."""
+        from referencing.exceptions import Unresolvable
+
+        try:
+            if self._lookup is None:
+                from referencing import Registry
+                from referencing.jsonschema import DRAFT202012
+
+                resource = DRAFT202012.create_resource(dict(self._root))
+                self._lookup = Registry().with_resource("", resource).resolver().lookup
+            return self._lookup(reference).contents
+        except (Unresolvable, AttributeError, LookupError, TypeError, ValueError):
+            return None  # the library takes it for granted that all definitions are schemas
 
 
 def _merged(place: str, near: Mapping[str, Any], far: Mapping[str, Any]) -> dict[str, Any]:

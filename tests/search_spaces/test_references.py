@@ -139,6 +139,11 @@ def test_a_default_that_looks_like_a_reference_stays():
         ({"$ref": "#/$defs/rates"}, ["/properties/p: $ref must name a part", "'#/$defs/rates'"]),
         ({"$ref": "other.json#/rate"}, ["must name a part of this schema", "'other.json#/rate'"]),
         ({"$ref": "#/$defs/name/enum"}, ["must name a part of this schema"]),
+        ({"$ref": 5}, ["/properties/p: $ref must name a part of this schema", "got 5"]),
+        ({"$ref": None}, ["must name a part of this schema", "got None"]),
+        ({"$ref": ["#/$defs/rate"]}, ["must name a part of this schema", "got ['#/$defs/rate']"]),
+        ({"allOf": {"minimum": 1}}, ["/properties/p: allOf must be a list", "got {'minimum': 1}"]),
+        ({"allOf": [5]}, ["/properties/p: allOf must be a list of schemas, got [5]"]),
         ({"$ref": "#/properties/p"}, ["#/properties/p must not refer to itself"]),
         (
             {"$ref": "#/$defs/rate", "type": "string"},
@@ -181,3 +186,13 @@ def test_defaults_of_sections_count_the_outermost_first():
     assert any("a.b.x: its default 0.1 differs from 0.3" in text for text in schema.warnings)
     root = load_schema({"properties": {"a": outer}, "default": {"a": {"b": {"z": 0.4}}}})
     assert root.tree == {"a": {"b": {"z": 0.4}}}
+
+
+@pytest.mark.parametrize("definitions", [[], "x", None, {"rate": [1]}, {"rate": "x"}, {"rate": 5}])
+@pytest.mark.parametrize("key", ["$defs", "definitions"])
+def test_definitions_that_are_no_schemas_are_told_where_they_are_meant(key, definitions):
+    schema = {key: definitions, "properties": {"p": {"$ref": f"#/{key}/rate"}}}
+    with pytest.raises(
+        SchemaError, match=f"/properties/p: .ref must name .*, got '#/.{key[1:]}/rate'"
+    ):
+        expand(schema)
