@@ -324,12 +324,17 @@ class StagedAlgorithm:
         """Emit once that a stage has ended, and once that it is skipped."""
         part = self._earlier[-1]
         step = "skipped" if parent is None else "ended"
-        if not part.started or step in self._emitted:
+        if not self._part_of or step in self._emitted:
             return
         self._emitted.add(step)
         best, trials = self._best_of(part), count_of(len(part.started), "trial")
         text = f"{part.name}: none of {trials} has a value, so the stage is skipped"
-        if best:
+        if not part.started:
+            text = (
+                f"{part.name}: {LATEST:.0%} of the budget were gone before the stage could begin, "
+                "so it is skipped"
+            )
+        elif best:
             text = f"{part.name}: {trials}, the best {best[0].value:.4f}; "
             text += "it is skipped from now on, as its order misleads" if parent is None else (
                 f"{self._last.name} goes on from the best"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 import time
 from collections.abc import Iterator, Mapping
@@ -10,6 +11,7 @@ from dataclasses import asdict
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 
+from hpo.algorithms.staged import LATEST
 from hpo.core.budget import Spent
 from hpo.core.bytes import render_bytes
 from hpo.core.event_bus import EventBus
@@ -27,7 +29,7 @@ from hpo.run.checkpoint_retention import ALL
 from hpo.run.disk_space import FILES_PER_TRIAL, SPARE_BYTES, Left
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import RunDir
-from hpo.searching.confirm_share import CONFIRM_SHARE, confirming_budget
+from hpo.searching.confirm_share import CONFIRM_SHARE, SPARE, confirming_budget
 from hpo.searching.forecast import forecast
 from hpo.study.plan import StudyPlan, as_user_errors, held_out_sources
 from hpo.study.sections import LAST
@@ -97,6 +99,7 @@ def review_of(session: Reviewed, executor: Executor, progress: Progress | None) 
             *filter(None, [seed_warning(session.study, session.plan, session.slots.count)]),
             *([_hopeless(session.plan)] if expected and expected.only_default else []),
             *few_configurations(session),
+            *too_short_for_stages(session, expected, probe),
             *too_short_to_confirm(session.study, session.plan.num_epochs, session.slots, probe),
         ],
         algorithm=session.plan.algorithm,
@@ -144,13 +147,38 @@ def few_configurations(session: Reviewed) -> Iterator[str]:
         )
 
 
+def too_short_for_stages(
+    session: Reviewed, expected: Forecast | None, probe: Mapping[str, Any]
+) -> Iterator[str]:
+    """Say that a stage is skipped, as the default takes too much of the budget."""
+    has_begun = any(trial.number for trial in session.ledger.trials())
+    if not session.stages or expected is None or expected.earlier or has_begun:
+        return
+    stage, study = session.stages[-1], session.study
+    searched = {parameter.name for parameter in session.space.parameters}
+    lost = [p.name for p in stage.space.parameters if p.name not in searched]
+    training = {"trials": 1, **_training(session.plan.num_epochs, session.slots, probe)}
+    own = 1 - CONFIRM_SHARE if study.search.confirm else 1.0
+    needed = {name: math.ceil(SPARE * cost / LATEST / own) for name, cost in training.items()}
+    larger = study.budget.mapped(lambda name, limit: max(limit, needed[name]))
+    yield (
+        f"stages: {stage.name} will be skipped, as the default configuration takes {LATEST:.0%} of "
+        f"the budget or more, and what they search ({', '.join(lost)}) keeps its default; give "
+        f"--budget {larger.to_text()} or more, or --stages none"
+    )
+
+
+def _training(num_epochs: int, slots: Slots, probe: Mapping[str, Any]) -> dict[str, float]:
+    """What a training in full takes of each limit."""
+    seconds = num_epochs * float(probe.get("seconds_per_epoch") or 0.0)
+    return {"epochs": num_epochs, "seconds": seconds, "gpu_seconds": seconds * slots.gpus}
+
+
 def too_short_to_confirm(
     study: StudySpec, num_epochs: int, slots: Slots, probe: Mapping[str, Any]
 ) -> Iterator[str]:
     """Say that the share of a budget that repeats may take holds none of them."""
-    training_s = num_epochs * float(probe.get("seconds_per_epoch") or 0.0)
-    training = {"epochs": num_epochs, "seconds": training_s, "gpu_seconds": training_s * slots.gpus}
-    larger = confirming_budget(study.budget, training)
+    larger = confirming_budget(study.budget, _training(num_epochs, slots, probe))
     if study.search.confirm and larger is not None:
         yield (
             f"confirm: a training in full takes more than the {CONFIRM_SHARE:.0%} of the budget "

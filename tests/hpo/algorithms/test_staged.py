@@ -165,6 +165,11 @@ def test_a_stage_ends_by_its_share_and_never_begins_late():
     late.run(1)
     late.share = 0.6
     assert places(late.step()) == [("full", None, None)]
+    (told,) = late.events
+    assert (told.step, told.trial) == ("skipped", 1)
+    assert told.text.startswith("heads: 50% of the budget were gone before the stage could begin")
+    late.step()
+    assert len(late.events) == 1
 
 
 def test_a_child_waits_for_the_heads_that_still_run():

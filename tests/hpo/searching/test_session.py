@@ -31,7 +31,8 @@ from hpo.searching.reviewing import (
 from hpo.searching.session import Session, resume_search, start_search
 from hpo.study.plan import read_plan
 from hpo.study.sections import DataSources, SearchOptions
-from hpo.study.spec import load_study
+from hpo.study.spec import StudySpec, load_study
+from tests import staged_trainer
 from tests.quick_runs import Ear, quick_study
 from tests.quick_trainer import TRAINER as QUICK
 from tests.quick_trainer import QuickTrainer
@@ -232,6 +233,32 @@ def test_a_budget_too_short_to_confirm_is_told_with_one_that_is_not(budget, conf
     told = list(too_short_to_confirm(study, 9, slots, {"seconds_per_epoch": 10.0}))
     assert len(told) == (larger is not None)
     assert larger is None or f"give --budget {larger} or more" in told[0]
+
+
+@pytest.mark.parametrize(
+    ("budget", "confirm", "larger"),
+    [
+        ("2", 0, "3trials"),
+        ("3", 0, None),
+        ("15epochs", 0, "20epochs"),
+        ("20epochs", 0, None),
+        ("1h,2trials", 0, "3trials,3600s"),
+        ("18epochs", 1, "24epochs"),
+    ],
+)
+def test_a_budget_too_short_for_stages_is_told_with_one_that_is_not(
+    tmp_path, budget, confirm, larger
+):
+    wishes = SearchOptions(**staged_trainer.SEARCH, confirm=confirm, pruner="none")
+    study = StudySpec(
+        trainer=staged_trainer.NAME, budget=parse_budget(budget), search=wishes, concurrent=1
+    )
+    _, ear = search(tmp_path, study, confirm_start=lambda review: False)
+    told = [t for t in ear.named("review")[0]["warnings"] if t.startswith("stages: ")]
+    assert len(told) == (larger is not None)
+    if larger:
+        assert "what they search (train.margin) keeps its default" in told[0]
+        assert f"give --budget {larger} or more, or --stages none" in told[0]
 
 
 def test_a_fault_in_a_listener_is_no_fault_of_the_search(tmp_path, caplog):
