@@ -30,6 +30,7 @@ from trainer.stages import offer_stages
 
 WHOLE_MODEL = "model.pretrained_model_path"
 LOSS = "train.loss.name"
+LENGTH = "train.num_epochs"
 
 RECIPE: Mapping[str, Any] = {
     "model.feat_dim": 256,
@@ -214,7 +215,7 @@ def _from_weights(
         recipe, names, ranges = {**RECIPE, **SMALL_STEPS}, SEARCHED, SMALL_STEP_RANGES
     else:
         recipe, names, ranges = RECIPE, SEARCHED, RANGES
-    others = {WEIGHTS: weights, "train.num_epochs": _epochs(budget_s)}
+    others = {WEIGHTS: weights, LENGTH: _epochs(budget_s)}
     if not gpus:
         others |= dict.fromkeys(SIZE, CPU_SIZE)
     overruled = overruling(told, recipe, others)
@@ -228,7 +229,7 @@ def _from_weights(
     unfit |= refused(told, chosen)
     spec = {key: value for key, value in chosen.items() if key not in told and key not in unfit}
     searched = [name for name in names if name not in unfit]
-    lines = (*_reasons(weights, told, spec, why), *_left_out(overruled))
+    lines = (*_reasons(weights, told, spec, why, budget_s), *_left_out(overruled))
     answer = _answer(spec, searched, ranges, lines)
     if not is_frozen and loss in WEIGHTED_LOSSES:
         answer["stages"] = offer_stages(told, searched, answer["ranges"], loss)
@@ -297,7 +298,11 @@ def _belongs_to_loss(key: str) -> bool:
 
 
 def _reasons(
-    weights: str, told: Mapping[str, Any], spec: Mapping[str, Any], why: str
+    weights: str,
+    told: Mapping[str, Any],
+    spec: Mapping[str, Any],
+    why: str,
+    budget_s: float | None,
 ) -> tuple[str, ...]:
     """What was chosen and why, and how to choose otherwise."""
     source = resolve(weights, fetch=False)
@@ -313,6 +318,12 @@ def _reasons(
         lines.append(
             f"{spec[SIZE[0]]} px, as there is no GPU; --set model.input_height=160 --set "
             "model.input_width=160 takes half as long an epoch"
+        )
+    if LENGTH in spec:
+        time = "is not one of time" if budget_s is None else f"is {budget_s / 60:.0f} minutes"
+        lines.append(
+            f"{counted(spec[LENGTH], 'epoch')} a trial, as the budget {time} (longer budgets train "
+            f"longer trials; --set {LENGTH}=N)"
         )
     if spec.get(TRUNK_RATE) == SMALL_STEPS[TRUNK_RATE]:
         lines.append(

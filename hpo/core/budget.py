@@ -77,6 +77,11 @@ class Budget:
         given = {item.name: getattr(self, item.name) for item in fields(self)}
         return {name: limit for name, limit in given.items() if limit is not None}
 
+    def seconds_on(self, gpus: float) -> float | None:
+        """Seconds that so many GPUs take for it at most; None where neither limits it."""
+        by_gpus = self.gpu_seconds / gpus if self.gpu_seconds is not None and gpus else None
+        return min((s for s in (self.seconds, by_gpus) if s is not None), default=None)
+
     def mapped(self, change: Callable[[str, float], float]) -> Budget:
         """The budget with `change(name, limit)` in place of every limit."""
         limits = {name: change(name, limit) for name, limit in self.limits.items()}

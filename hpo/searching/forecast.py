@@ -187,10 +187,7 @@ def _shortened(
     for repeats stays whole, as there are no fewer of them.
     """
     usual = max(1.0, num_epochs / 3)
-    seconds = budget.seconds
-    if budget.gpu_seconds is not None and slots.gpus:
-        by_gpus = budget.gpu_seconds / (slots.gpus * slots.count)
-        seconds = by_gpus if seconds is None else min(seconds, by_gpus)
+    seconds = budget.seconds_on(slots.gpus * slots.count)
     most = [
         float(budget.trials) if budget.trials is not None else math.inf,
         math.inf if seconds is None else seconds * slots.count / (usual * seconds_per_epoch),

@@ -82,6 +82,7 @@ def review_of(session: Reviewed, executor: Executor, progress: Progress | None) 
         probe, packing = session.measure(executor, probe_spec)
         session.architectures.measure(executor, session.trainer, progress)
     expected = _foresee(session, probe)
+    gpus = session.slots.gpus * session.slots.count
     return Review(
         study=session.study.name,
         trainer=session.study.trainer,
@@ -118,7 +119,7 @@ def review_of(session: Reviewed, executor: Executor, progress: Progress | None) 
         gpus_per_trial=session.slots.gpus,
         packing=asdict(packing) if packing else None,
         probe=probe,
-        estimate_s=expected.seconds if expected else session.study.budget.seconds,
+        estimate_s=expected.seconds if expected else session.study.budget.seconds_on(gpus),
         forecast=expected,
         prepared_in_s=round(time.monotonic() - began, 2),
     )

@@ -56,9 +56,13 @@ def complete_study(
     if not isinstance(trainer, StartChooser):
         return Start(study=study)
     given = given_spec(study, trainer)
+    at_a_time = min(machine.gpus, study.concurrent or machine.gpus)
     with as_user_errors("spec"):
         chosen = trainer.choose_start(
-            given, gpus=machine.gpus, budget_s=study.budget.seconds, screened=screened
+            given,
+            gpus=machine.gpus,
+            budget_s=study.budget.seconds_on(at_a_time),
+            screened=screened,
         )
     spec = merged(nest(chosen["spec"]), study.spec)
     search, stage_reasons = _with_stages(study.search, chosen)

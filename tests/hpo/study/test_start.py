@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from hpo.core.budget import Budget
+from hpo.core.budget import Budget, parse_budget
 from hpo.core.machine import Machine, Node
 from hpo.study.sections import SearchOptions
 from hpo.study.spec import StudySpec
@@ -55,6 +55,25 @@ def test_the_trainer_is_told_of_spec_weights_and_fixed_values():
     complete(study, trainer)
     given = {"train": {"lr": 0.5, "width": 3}, "model": {"weights": "/w.pth"}}
     assert trainer.told == (given, 0, 90.0)
+
+
+@pytest.mark.parametrize(
+    ("budget", "gpus", "concurrent", "seconds"),
+    [
+        ("100gpuh", 1, None, 360000),
+        ("100gpuh", 8, None, 45000),
+        ("100gpuh", 8, 2, 180000),
+        ("100gpuh", 2, 8, 180000),
+        ("100gpuh,20m", 8, None, 1200),
+        ("1gpuh,20m", 8, None, 450),
+        ("1gpuh", 0, None, None),  # refused where trials are placed
+        ("20trials,500epochs", 8, None, None),
+    ],
+)
+def test_the_trainer_is_told_of_the_time_that_gpu_hours_are(budget, gpus, concurrent, seconds):
+    trainer, machine = Recommending(), Machine(nodes=(Node(cpus=2, gpus=gpus),))
+    complete_study(StudySpec(budget=parse_budget(budget), concurrent=concurrent), trainer, machine)
+    assert trainer.told == ({}, gpus, seconds)
 
 
 def test_what_was_screened_reaches_the_trainer_and_its_candidates_come_back():
