@@ -55,7 +55,12 @@ def divide_machine(
 
 
 def divide_nodes(
-    concurrent: int | None, machine: Machine, *, per_card: int | None = None, devices: int = 1
+    concurrent: int | None,
+    machine: Machine,
+    *,
+    per_card: int | None = None,
+    devices: int = 1,
+    trials: int | None = None,
 ) -> Slots:
     """Choose how many trials run at a time: one per GPU, else one per core up to four a node.
 
@@ -68,11 +73,14 @@ def divide_nodes(
         per_card: trials that share a GPU, or None.
         devices: of each trial; with several, GPUs are given whole and on one node, and without
             GPUs these are processes on the CPU.
+        trials: how many there are to train; more places would stand idle. None: any number.
 
     Raises:
         SpecError: when a trial asks for more GPUs than a node has.
     """
     gpus = machine.gpus
+    if concurrent and trials:
+        concurrent = min(concurrent, trials)
     nodes = [node for node in machine.nodes if node.gpus or not gpus]
     if gpus and devices > (most := max(node.gpus for node in nodes)):
         raise SpecError(
@@ -81,7 +89,7 @@ def divide_nodes(
         )
     sharing = (per_card or -(-(concurrent or 1) // gpus)) if gpus and devices == 1 else 1
     room = [_room(node, concurrent, sharing, devices) for node in nodes]
-    count = min(concurrent or sum(room), sum(room))
+    count = min(concurrent or trials or sum(room), sum(room))
     numbers = _spread(count, nodes, room)
     return Slots(
         count=count,

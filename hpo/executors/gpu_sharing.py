@@ -51,6 +51,7 @@ def measure_packed(
     growth: tuple[float, str] = (1.0, ""),
     *,
     as_told: bool = False,
+    trials: int | None = None,
 ) -> tuple[dict[str, Any], Slots, Packing | None]:
     """Measure an epoch in all slots at once, and divide GPUs anew where that was asked for.
 
@@ -66,6 +67,7 @@ def measure_packed(
         asked: `auto`, a number, or None.
         growth: how much more memory a searched configuration may take than this spec, and why.
         as_told: whether the user said how many trials run at a time, or they run elsewhere.
+        trials: how many there are to train; None: any number.
 
     Returns:
         The probe of the slots as they are then, the slots, and what to tell of the choice.
@@ -80,7 +82,7 @@ def measure_packed(
         return probe, slots, None
     if asked != AUTO:
         return probe, slots, _as_asked(slots, int(asked), probe, growth[0])
-    packing = fit_on_card(probe, slots, growth)
+    packing = fit_on_card(probe, slots, growth, trials)
     if packing.per_gpu == 1:
         return probe, slots, packing
     number, together = _most_together(executor, spec, slots, packing.per_gpu)
@@ -111,7 +113,10 @@ def _most_together(
 
 
 def fit_on_card(
-    probe: Mapping[str, Any], slots: Slots, growth: tuple[float, str] = (1.0, "")
+    probe: Mapping[str, Any],
+    slots: Slots,
+    growth: tuple[float, str] = (1.0, ""),
+    trials: int | None = None,
 ) -> Packing:
     """Say how many trials fit on a card, by the peak of one of them, with a margin.
 
@@ -119,6 +124,7 @@ def fit_on_card(
         probe: with `peak_memory_mib`, and `total_memory_mib` and `free_memory_mib` of a GPU.
         slots: of the machine, for its cores.
         growth: how much more memory a searched configuration may take, and why.
+        trials: how many there are to train; None: any number.
     """
     if slots.total_gpus == 0:
         return Packing(per_gpu=1, reason="no GPU is visible; trials share the CPU's cores")
@@ -139,8 +145,14 @@ def fit_on_card(
     words += f", of which {room:.0f} are free" if room < total else ""
     if fit <= 1:
         return Packing(per_gpu=1, reason=f"{words}: one fits")
-    limits = ((fit, f"{words}: {fit} fit"), (cores, "as many as there are CPU cores for each GPU"))
-    number, reason = min([*limits, (MOST, f"{words}: {fit} fit, and at most {MOST} are used")])
+    limits = [
+        (fit, f"{words}: {fit} fit"),
+        (cores, "as many as there are CPU cores for each GPU"),
+        (MOST, f"{words}: {fit} fit, and at most {MOST} are used"),
+    ]
+    if trials is not None:
+        limits.append((-(-trials // slots.count), "as many as there are trials for each GPU"))
+    number, reason = min(limits)
     return Packing(per_gpu=max(1, number), reason=reason)
 
 

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from hpo.core.errors import SpecError
 from hpo.core.machine import Machine, this_machine
 from hpo.core.protocols import Executor, Trainer
+from hpo.core.selection import REPEATS
 from hpo.core.spec_dicts import lookup, merged
 from hpo.core.text import quoted
 from hpo.core.trainer_extras import MultiDevice
@@ -36,6 +37,8 @@ def place_trials(
     study: StudySpec, trainer: Trainer, start: Start, spec: Mapping[str, Any] | None = None
 ) -> Slots:
     """Divide the machine, or the cluster, among trials; `auto` packing begins with one per GPU.
+
+    There are no more places than trials, which have the cores of those that would stand idle.
 
     Trials that are jobs of a platform are only counted: one at a time where the study says nothing.
 
@@ -71,7 +74,16 @@ def place_trials(
         machine,
         per_card=asked if isinstance(asked, int) and devices == 1 else None,
         devices=devices,
+        trials=most_at_a_time(study),
     )
+
+
+def most_at_a_time(study: StudySpec) -> int | None:
+    """Trials of the search, or repeats after it if those are more; None where time limits them."""
+    trials, confirm = study.budget.trials, study.search.confirm
+    if trials is None:
+        return None
+    return max(trials, REPEATS * min(confirm + 1, trials) if confirm else 0)
 
 
 def sharing_asked(study: StudySpec, start: Start) -> int | str | None:

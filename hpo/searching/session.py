@@ -20,7 +20,12 @@ from hpo.core.events import Error, Finished, Interrupted, Preparing, Review
 from hpo.core.protocols import Algorithm, Executor, Trainer, TrialDriver
 from hpo.core.yaml_io import to_yaml
 from hpo.executors.gpu_sharing import Measured, growth_of, measure_packed
-from hpo.executors.placement import make_executor, place_trials, sharing_asked
+from hpo.executors.placement import (
+    make_executor,
+    most_at_a_time,
+    place_trials,
+    sharing_asked,
+)
 from hpo.executors.ray_owner import leaving_unused
 from hpo.results.handoff import SearchEnd, hand_on
 from hpo.results.model_costs import Architectures
@@ -374,5 +379,6 @@ class Session:
         probe, self.slots, packing = measure_packed(
             executor, spec, self.slots, sharing_asked(self.study, self.settings), growth,
             as_told=bool(self.study.concurrent or self.settings.ray_address),
+            trials=most_at_a_time(self.study),
         )  # fmt: skip
         return probe, packing

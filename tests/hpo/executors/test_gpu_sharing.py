@@ -5,7 +5,8 @@ import dataclasses
 import pytest
 
 from hpo.core.errors import SpecError
-from hpo.executors.division import divide_machine
+from hpo.core.machine import Machine, Node
+from hpo.executors.division import divide_nodes
 from hpo.executors.gpu_sharing import fit_on_card, growth_of, measure_packed
 from hpo.executors.ray import RemoteError
 from hpo.study.sharing import check_sharing
@@ -16,7 +17,8 @@ CARD = 24_000.0
 
 
 def slots(cpus=32, gpus=2, **more):
-    return divide_machine(None, cpus=cpus, gpus=gpus, **more)
+    machine = Machine(nodes=(Node(cpus=cpus, gpus=gpus),))
+    return divide_nodes(None, machine, **more)
 
 
 def probe(peak, seconds=1.0, total=CARD):
@@ -60,6 +62,13 @@ def test_as_many_as_fit_with_a_margin(peak, cpus, number, words):
     found = fit_on_card(probe(peak), slots(cpus=cpus))
     assert found.per_gpu == number
     assert words in found.reason
+
+
+@pytest.mark.parametrize(("trials", "number"), [(None, 4), (40, 4), (5, 3), (4, 2), (2, 1), (1, 1)])
+def test_no_card_is_shared_by_more_trials_than_there_are(trials, number):
+    found = fit_on_card(probe(4000.0), slots(trials=trials), trials=trials)
+    assert found.per_gpu == number
+    assert ("as many as there are trials for each GPU" in found.reason) is (number < 4)
 
 
 def test_a_batch_that_is_searched_counts_at_its_largest():

@@ -34,6 +34,31 @@ def test_the_wish_to_share_cards(monkeypatch):
     assert place(monkeypatch, 0, trials_per_gpu=3).gpus == 0.0
 
 
+@pytest.mark.parametrize(
+    ("gpus", "trials", "confirm", "wish", "count", "cpus", "share"),
+    [
+        (0, 1, 0, {}, 1, 8, 0.0),
+        (0, 2, 0, {}, 2, 4, 0.0),
+        (0, 3, 0, {}, 3, 2, 0.0),
+        (0, 20, 0, {}, 4, 2, 0.0),
+        (0, None, 0, {}, 4, 2, 0.0),
+        (0, 1, 3, {}, 2, 4, 0.0),  # one configuration, trained again twice
+        (0, 2, 1, {}, 4, 2, 0.0),
+        (0, 2, 0, {"concurrent": 8}, 2, 4, 0.0),
+        (4, 2, 0, {}, 2, 4, 1.0),
+        (4, 2, 0, {"concurrent": 8}, 2, 4, 1.0),  # no card is shared for nothing
+        (4, 6, 0, {"concurrent": 8}, 6, 1, 0.5),
+    ],
+)
+def test_there_are_no_more_places_than_trials(
+    monkeypatch, gpus, trials, confirm, wish, count, cpus, share
+):
+    monkeypatch.setattr("hpo.core.machine.count_cpus", lambda: 8)
+    search, budget = SearchOptions(confirm=confirm), Budget(trials=trials)
+    slots = place(monkeypatch, gpus, budget=budget, search=search, **wish)
+    assert (slots.count, slots.cpus, slots.gpus) == (count, cpus, share)
+
+
 def test_devices_of_a_trial_are_the_spec_s(monkeypatch):
     trainer = find_trainer("ml_recog")
     assert count_devices({}, trainer) == 1
