@@ -307,14 +307,15 @@ def _growth(told: Mapping[str, Any] | None) -> Chart | None:
     else:
         now = told["levels"][-1]
         expected = [
-            f"{row['pictures']:.0f} would bring P@1 {row['value']:.3f} "
+            f"{row['pictures'] / now['pictures']:.0f} times as many would bring P@1 "
+            f"{row['value']:.3f} "
             f"({row['interval'][0]:.3f} to {row['interval'][1]:.3f})"
             for row in told["ahead"]
         ]
         asked, given = told.get("num_queries", 0), told.get("num_given", 0)
         part = f" and {asked} of the {given} queries, drawn at random" if asked < given else ""
         caption = (
-            f"The gallery holds {now['pictures']:.1f} pictures of a class: P@1 {now['value']:.3f} "
+            f"The gallery holds {_each(told)} pictures of a class: P@1 {now['value']:.3f} "
             f"(mean over classes). {'; '.join(expected)}. Measured on random parts of the "
             f"gallery{part}, continued by a power law. In brackets the 95 % interval for these "
             "queries, by what the same law, made of half the gallery, says wrongly of all of it. "
@@ -322,6 +323,14 @@ def _growth(told: Mapping[str, Any] | None) -> Chart | None:
         )
         figure = charts.growth_curve(told["levels"], told["ahead"])
     return Chart("growth", title, caption, figure)
+
+
+def _each(told: Mapping[str, Any]) -> str:
+    """How many gallery pictures classes have; earlier releases kept a mean alone."""
+    least, most = told.get("least"), told.get("most")
+    if not least:
+        return f"{told['levels'][-1]['pictures']:.1f}"
+    return f"{least}" if least == most else f"{least} to {most}"
 
 
 def _paths(winner: Mapping[str, Any]) -> set[str]:

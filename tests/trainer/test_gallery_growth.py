@@ -28,7 +28,7 @@ def unit(rows):
 def test_levels_are_means_over_random_parts_of_each_class():
     emb, labels, query, own = shop(4)
     growth = measure_growth(emb, labels, query, own)
-    assert growth.pictures_L.tolist() == [1, 2, 3, 4]
+    assert growth.pictures_L == pytest.approx([1, 2, 3, 4])
     near = unit(query) @ unit(emb).T
     rng = np.random.default_rng(9)
     for level, pictures in enumerate((1, 2, 3, 4)):
@@ -51,7 +51,7 @@ def test_classes_of_unequal_size_shrink_alike():
     emb = np.random.default_rng(0).normal(size=(19, 5))
     growth = measure_growth(emb, labels, emb, labels)
     parts = [(2, 1), (4, 1), (6, 2), (8, 2), (10, 2), (12, 3), (14, 3), (16, 3)]
-    assert growth.pictures_L.tolist() == [sum(part) / 2 for part in parts]
+    assert growth.pictures_L == pytest.approx([(one * other) ** 0.5 for one, other in parts])
     assert growth.values()[-1] == 1.0
 
 
@@ -88,7 +88,7 @@ def test_twice_the_pictures_bring_about_what_was_expected():
     assert np.mean(covered) >= 0.85
 
 
-def test_classes_that_gained_most_come_first_and_few_pictures_are_said():
+def test_classes_that_gained_most_come_first():
     labels = np.arange(20) % 2
     hits = np.array([[0.5, 0.9] * 10, [0.6, 0.9] * 10, [0.7, 0.95] * 10], dtype=np.float32)
     growth = Growth(
@@ -99,9 +99,27 @@ def test_classes_that_gained_most_come_first_and_few_pictures_are_said():
     assert [row["class"] for row in told["classes"]] == ["pear", "plum"]
     assert [row["pictures"] for row in told["ahead"]] == [8.0, 16.0]
     assert told["levels"][0] == {"pictures": 1.0, "value": pytest.approx(0.7)}
-    emb, few, query, own = shop(2)
-    assert measure_growth(emb, few, query, own) is None
-    assert describe_growth(None, ())["why"] == "classes need 3 gallery pictures on average"
+
+
+@pytest.mark.parametrize(
+    ("counts", "least"),
+    [
+        ([2] * 15, None),
+        ([200] + [1] * 14, None),  # 14 on average, and one class alone would grow
+        ([200] + [3] * 14, 3),
+        ([1, 2] + [20] * 13, None),
+        ([2] + [20] * 14, 2),
+    ],
+)
+def test_nothing_is_said_where_classes_cannot_be_thinned(counts, least):
+    labels = np.repeat(np.arange(15), counts)
+    emb = np.random.default_rng(0).normal(size=(len(labels), 5))
+    growth = measure_growth(emb, labels, emb[:40], labels[:40])
+    told = describe_growth(growth, tuple("abcdefghijklmno"))
+    if least is None:
+        assert told == {"why": "nine of ten classes need 3 gallery pictures or more"}
+    else:
+        assert (told["least"], told["most"]) == (least, max(counts))
 
 
 @pytest.mark.parametrize("spare", [0, -1, -400])

@@ -318,8 +318,15 @@ def test_what_more_photographs_would_bring_is_told(facts):
         "classes": [{"class": "bun <raw>", "half": 0.25, "all": 0.625}],
     }
     text = render(facts, {}, {**explained("bun"), "growth": told}, None)
-    said = "P@1 0.700 (mean over classes). 8 would bring P@1 0.770 (0.740 to 0.800)"
-    assert f"4.0 pictures of a class: {said}" in text
+    said = (
+        "pictures of a class: P@1 0.700 (mean over classes). 2 times as many would bring P@1 0.770 "
+        "(0.740 to 0.800)"
+    )
+    assert f"The gallery holds 4.0 {said}" in text  # as earlier releases kept it
+    for least, shown in ((4, "4"), (3, "3 to 4")):
+        each = told | {"least": least, "most": 4}
+        text = render(facts, {}, {**explained("bun"), "growth": each}, None)
+        assert f"The gallery holds {shown} {said}" in text
     assert "random parts of the gallery, continued by a power law" in text
     assert "<td>bun &lt;raw&gt;</td>" in text
     assert '<td class="n">0.250</td><td class="n">0.625</td>' in text
@@ -329,7 +336,7 @@ def test_what_more_photographs_would_bring_is_told(facts):
     told |= {"num_queries": 1001, "num_given": 1001}
     text = render(facts, {}, {**explained("bun"), "growth": told}, None)
     assert "random parts of the gallery, continued by a power law" in text
-    told = {"why": "classes need 3 gallery pictures on average"}
+    told = {"why": "nine of ten classes need 3 gallery pictures or more"}
     text = render(facts, {}, {**explained("bun"), "growth": told}, None)
-    assert "Nothing can be said: classes need 3 gallery pictures" in text
+    assert "Nothing can be said: nine of ten classes need 3 gallery pictures" in text
     assert "Classes where more photographs pay most" not in text

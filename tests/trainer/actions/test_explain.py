@@ -48,7 +48,7 @@ def test_the_own_class_is_never_nearer_than_the_nearest(explained):
 
 
 def test_few_gallery_pictures_tell_nothing_of_more(explained):
-    assert explained[0]["growth"] == {"why": "classes need 3 gallery pictures on average"}
+    assert explained[0]["growth"] == {"why": "nine of ten classes need 3 gallery pictures or more"}
 
 
 def test_it_is_plain_data(explained):
