@@ -55,25 +55,42 @@ def mean_intervals(
 ) -> dict[str, tuple[float, float]]:
     """Return the 95 % intervals of both means; each class keeps its number of queries.
 
-    Classes of one query are drawn together: one by itself shows nothing of how it varies.
+    Classes of one query are drawn together: one by itself shows nothing of how it varies. So are
+    those whose queries are all hits, and those of none, with half a miss or hit more than was seen
+    (the mean of Jeffreys' prior: Brown, Cai, DasGupta 2001): as they are they would never vary.
     """
     counts_C = np.unique(labels_Q, return_counts=True)[1]
     shares_C = np.array(list(per_class(hits_Q, labels_Q).values()))
-    weights_C = np.ones(len(counts_C))
-    single_C = counts_C == 1
-    if single_C.any():
-        alone = single_C.sum()
-        shares_C = np.append(shares_C[~single_C], shares_C[single_C].mean())
-        counts_C, weights_C = (np.append(some[~single_C], alone) for some in (counts_C, weights_C))
+    alike = [counts_C == 1, shares_C == 1, shares_C == 0]
+    groups_C = np.select(alike, [-1, -2, -3], np.arange(len(counts_C)))
+    groups_C = np.unique(groups_C, return_inverse=True)[1]
+    classes_G, queries_G = np.bincount(groups_C), np.bincount(groups_C, weights=counts_C)
+    shares_G = np.bincount(groups_C, weights=counts_C * shares_C) / queries_G
+    # In a mean over classes they are as uncertain as so many queries are (see `share_of`).
+    worth_G = classes_G**2 / np.bincount(groups_C, weights=1 / counts_C)
     rng = np.random.default_rng(_SEED)
-    # Hits among n queries drawn with replacement are binomial: no query need be drawn.
-    drawn_BC = rng.binomial(counts_C, shares_C, size=(replicates, len(counts_C)))
-    means = {
-        QUERY_MEAN: drawn_BC.sum(axis=1) / counts_C.sum(),
-        CLASS_MEAN: np.average(drawn_BC / counts_C, axis=1, weights=weights_C),
+    return {
+        QUERY_MEAN: _drawn_interval(rng, queries_G, shares_G, queries_G, replicates),
+        CLASS_MEAN: _drawn_interval(rng, worth_G, shares_G, classes_G, replicates),
     }
-    bounds = {n: np.quantile(m, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) for n, m in means.items()}
-    return {name: (float(low), float(high)) for name, (low, high) in bounds.items()}
+
+
+def _drawn_interval(
+    rng: np.random.Generator,
+    sizes_G: NDArray[Any],
+    shares_G: Doubles,
+    weights_G: NDArray[Any],
+    draws: int,
+) -> tuple[float, float]:
+    """Draw hits of groups of queries anew, and return the 95 % interval of their weighted mean."""
+    whole_G = np.maximum(np.rint(sizes_G), 1).astype(np.int64)
+    is_alike_G = (shares_G == 0) | (shares_G == 1)
+    chances_G = np.where(is_alike_G, (whole_G * shares_G + 0.5) / (whole_G + 1), shares_G)
+    # Hits among n queries drawn with replacement are binomial: no query need be drawn.
+    drawn_BG = rng.binomial(whole_G, chances_G, size=(draws, len(whole_G))) / whole_G
+    means_B = np.average(drawn_BG, axis=1, weights=weights_G)
+    low, high = np.quantile(means_B, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
 
 
 def per_class(values_Q: NDArray[Any], labels_Q: NDArray[Any]) -> dict[int, float]:

@@ -8,6 +8,9 @@ drawn with replacement: that shows (S - 1)/S of their variance, normal weights a
 of few seeds is itself uncertain, so intervals are as much wider as a quantile of Student's t is
 than the normal one, with Satterthwaite's degrees of freedom (1946): many where queries matter most,
 S - 1 where seeds do. Of a single seed nothing is known: its interval tells of queries alone.
+Classes whose queries were all hits in every run, or none, show nothing of how they vary: together
+they are drawn with half a miss or hit more than was seen, the mean of Jeffreys' prior (Brown, Cai
+and DasGupta, 2001), for each finalist by itself.
 Legend: S seeds, Q queries, B replicates, F finalists.
 """
 
@@ -174,7 +177,24 @@ def _replicate(
     weights_Q = np.empty(num_queries)
     for members, share in groups:
         weights_Q[members] = share / len(members)
-    return np.concatenate(parts, axis=1), hits_FSQ @ weights_Q
+    unseen_FB = np.stack([_unseen(hits_Q, groups, rng) for hits_Q in hits_FSQ.mean(axis=1)])
+    return np.concatenate(parts, axis=1) + unseen_FB, hits_FSQ @ weights_Q
+
+
+def _unseen(
+    hits_Q: Floats, groups: Sequence[tuple[NDArray[np.int64], float]], rng: np.random.Generator
+) -> Floats:
+    """What misses, or hits, would change of which the queries of some groups hold none, by draw."""
+    changes_B = np.zeros(_REPLICATES)
+    for value, sign in ((1.0, -1), (0.0, 1)):
+        alike = [(len(m), share) for m, share in groups if (hits_Q[m] == value).all()]
+        if alike:
+            weight = sum(share for _, share in alike)
+            # Together they are as uncertain as so many queries of equal weight are.
+            size = max(1, round(weight**2 / sum(share**2 / count for count, share in alike)))
+            found_B = rng.binomial(size, 0.5 / (size + 1), size=_REPLICATES)
+            changes_B += sign * weight * found_B / size
+    return changes_B
 
 
 def _groups(

@@ -204,8 +204,14 @@ def _with_repeats(level: _Level, repeats: Sequence[float], noise: float) -> _Lev
 
 
 def _share_error(share: float, count: float | None) -> float:
-    """Standard error of a share of so many; 0 for what is none."""
-    return math.sqrt(share * (1 - share) / count) if count and 0 <= share <= 1 else 0.0
+    """Standard error of a share of so many; 0 for what is none.
+
+    With half a hit and half a miss more than was seen: without, all or none would seem certain.
+    """
+    if not count or not 0 <= share <= 1:
+        return 0.0
+    known = (share * count + 0.5) / (count + 1)
+    return math.sqrt(known * (1 - known) / count)
 
 
 def _is_level(one: _Level, other: _Level) -> bool:

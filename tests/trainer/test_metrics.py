@@ -50,6 +50,30 @@ def test_classes_of_one_query_vary_as_all_of_them_do():
     assert (low, high) == pytest.approx([(0.8 + 8 * end) / 9 for end in alone], abs=0.005)
 
 
+@pytest.mark.parametrize(
+    ("hits", "counts", "bounds"),
+    [
+        ([6], [6], (binom.ppf(0.025, 6, 6.5 / 7) / 6, 1.0)),
+        ([0, 0, 0], [2, 2, 2], (0.0, binom.ppf(0.975, 6, 0.5 / 7) / 6)),
+        ([1, 1, 1], [1, 1, 1], (binom.ppf(0.025, 3, 3.5 / 4) / 3, 1.0)),
+        ([400], [400], (0.995, 1.0)),
+        ([2, 0], [2, 2], (0.25, 0.75)),
+        ([400, 2, 2, 2, 2, 2], [400, 2, 2, 2, 2, 2], (12 / 14, 1.0)),  # worth 14.4 queries
+    ],
+)
+def test_hits_that_are_all_alike_are_not_certain(hits, counts, bounds):
+    labels = np.repeat(np.arange(len(counts)), counts)
+    rows = np.concatenate([np.arange(n) < h for h, n in zip(hits, counts, strict=True)])
+    assert metrics.class_mean_interval(rows, labels) == pytest.approx(bounds, abs=1e-3)
+
+
+def test_intervals_of_few_queries_hold_the_truth_as_often_as_they_say():
+    """Three classes of two queries, of which drawn hits alone held it in 64 %."""
+    labels, rng = np.repeat(np.arange(3), 2), np.random.default_rng(0)
+    bounds = [metrics.class_mean_interval(rng.random(6) < 0.7, labels) for _ in range(100)]
+    assert sum(low <= 0.7 <= high for low, high in bounds) > 80
+
+
 def test_classes_without_queries_do_not_count():
     labels = np.array([2, 2, 5])
     assert metrics.class_mean(np.array([1.0, 0.0, 1.0]), labels) == 0.75

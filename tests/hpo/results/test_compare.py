@@ -52,13 +52,40 @@ def test_equal_queries_cancel_out():
 
 
 def test_queries_are_drawn_within_their_class_where_the_mean_is_over_classes():
-    """Class 0 is always right, class 1 never: within classes nothing varies at all."""
-    hits, classes = [True] * 30 + [False] * 10, [0] * 30 + [1] * 10
+    """Class 0 is always right, class 1 never: within classes little can vary."""
+    hits, classes = [True] * 300 + [False] * 100, [0] * 300 + [1] * 100
     runs = [finalist(n, [hits], values=(0.5,)) for n in (0, 1)]
-    assert compare(runs, classes)[0].interval == pytest.approx((0.5, 0.5))
+    low, high = compare(runs, classes)[0].interval
+    assert 0.494 < low < 0.5 < high < 0.512
     low, high = compare(runs, None)[0].interval
-    assert low < 0.65
-    assert high > 0.85
+    assert low < 0.72
+    assert high > 0.78
+
+
+@pytest.mark.parametrize(
+    ("hits", "total", "classes", "bounds"),
+    [
+        (6, 6, None, (binom.ppf(0.025, 6, 6.5 / 7) / 6, 1.0)),
+        (0, 6, [0, 0, 1, 1, 2, 2], (0.0, binom.ppf(0.975, 6, 0.5 / 7) / 6)),
+        (400, 400, None, (0.995, 1.0)),
+        (2, 4, [0, 0, 1, 1], (0.25, 0.75)),  # all of one class, none of the other
+        (3, 3, [0, 1, 2], (binom.ppf(0.025, 3, 3.5 / 4) / 3, 1.0)),
+        (410, 410, [0] * 400 + [n // 2 for n in range(2, 12)], (12 / 14, 1.0)),  # worth 14.4
+    ],
+)
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_hits_that_are_all_alike_are_not_certain(hits, total, classes, bounds, seeds):
+    runs = [[i < hits for i in range(total)]] * seeds
+    assert compare([finalist(1, runs)], classes)[0].interval == pytest.approx(bounds, abs=1e-3)
+
+
+@pytest.mark.parametrize(("total", "is_tied"), [(1, True), (2, True), (12, False)])
+def test_all_against_none_is_found_by_queries_enough(total, is_tied):
+    runs = [finalist(0, [[False] * total]), finalist(1, [[True] * total])]
+    behind = compare(runs, None)[1]
+    assert (behind.behind, behind.is_tied) == (1.0, is_tied)
+    assert behind.behind_interval[0] < 1.0
+    assert compare([runs[1], finalist(2, [[True] * total])], None)[1].is_tied
 
 
 def test_classes_of_one_query_vary_as_all_of_them_do():

@@ -45,17 +45,31 @@ def test_by_hand(direction, sign):
     assert (found.value, found.trials, found.repeats, found.tied) == (sign * 0.9, 5, 2, ())
 
 
+def share_error(share, count):
+    """Binomial, with half a hit and half a miss more."""
+    known = (share * count + 0.5) / (count + 1)
+    return math.sqrt(known * (1 - known) / count)
+
+
+@pytest.mark.parametrize("level", [0.0001, 1.0])
+def test_a_share_of_all_or_none_is_not_certain(level):
+    trials = [trial(n, [level, level - 1e-4] * 2) for n in range(3)]
+    alone, found = (expect(trials, "maximize", 1, share_of=count) for count in (None, 10))
+    assert max(alone.interval) - min(alone.interval) < 0.001
+    assert max(found.interval) - min(found.interval) > 0.06
+
+
 def test_other_pictures_differ_by_chance_too():
     alone = expect(five_with_repeats(), "maximize", 1)
     found = expect(five_with_repeats(), "maximize", 1, share_of=400)
-    half = math.hypot(alone.drop_error, math.sqrt(alone.expected * (1 - alone.expected) / 400))
+    half = math.hypot(alone.drop_error, share_error(alone.expected, 400))
     assert found.interval == pytest.approx((found.expected - half, found.expected + half))
     assert (found.drop, found.drop_error) == (alone.drop, alone.drop_error)
 
 
 def test_a_share_is_nowhere_expected_beyond_one():
     found = expect(five_with_repeats(), "maximize", 1, share_of=4)
-    error = math.hypot(found.drop_error, math.sqrt(found.expected * (1 - found.expected) / 4))
+    error = math.hypot(found.drop_error, share_error(found.expected, 4))
     assert found.expected + error > 1.03
     assert found.interval == pytest.approx((found.expected - error, 1.0))
 
