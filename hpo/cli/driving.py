@@ -27,7 +27,8 @@ _GRACE_S = 12.0
 _AGAIN_S = 2.0
 """Where a preparation goes on after Ctrl-C, it is interrupted again after so many seconds."""
 _ASK_ABOVE_S = 600
-"""A search that is expected to take longer asks before it starts, where somebody can answer."""
+"""A search that is expected to take longer, or nobody knows how long, asks before it starts, where
+somebody can answer."""
 
 
 def drive(args: argparse.Namespace, start: Callable[[SearchSettings], SearchResult]) -> int:
@@ -101,9 +102,9 @@ def _told(result: SearchResult, verb: str) -> int:
 
 
 def _ask(review: Review, args: argparse.Namespace, console: Console) -> bool:
-    """Ask before a long search, or always; only where a person sits at the terminal."""
-    estimate = review.estimate_s or 0
-    is_quick = estimate < _ASK_ABOVE_S and not getattr(args, "ask_always", False)
+    """Ask before a search that may be long, or always; only where a person is at the terminal."""
+    is_known = review.estimate_s is not None and review.estimate_s < _ASK_ABOVE_S
+    is_quick = is_known and not getattr(args, "ask_always", False)
     if args.yes or is_quick or not (sys.stdin.isatty() and sys.stderr.isatty()):
         return True
     return console.ask("Start this search?")

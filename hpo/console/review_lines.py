@@ -153,6 +153,8 @@ def _budget(review: Review) -> list[str]:
             )
     elif review.estimate_s:
         lines[0] += f", at most {render_seconds(review.estimate_s)}"
+    else:
+        lines[0] += "; how long that takes is not known"
     return lines
 
 

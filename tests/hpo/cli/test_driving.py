@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from hpo.cli.driving import drive, interrupts, machine_output
+from hpo.cli.driving import _ask, drive, interrupts, machine_output
 from hpo.console.console import Console
 from hpo.core.errors import SpecError
-from hpo.core.events import TrialFinished, TrialStarted
+from hpo.core.events import Review, TrialFinished, TrialStarted
 from hpo.core.trial import TrialState
 from hpo.results.handoff import HandoffError, NoCheckpointError, NoExportError
 from tests.quick_cli import call, events_of, spawn, write_study
@@ -144,6 +144,28 @@ def test_the_second_driver_is_refused(tmp_path, hpo):
     assert [e["event"] for e in events_of(out)] == ["error"]
     driven.signal()
     assert driven.end()[0] == 130
+
+
+@pytest.mark.parametrize(
+    ("estimate_s", "given", "is_asked"),
+    [
+        (599.0, {}, False),
+        (0.0, {}, False),
+        (600.0, {}, True),
+        (None, {}, True),  # nobody knows how long
+        (None, {"yes": True}, False),
+        (5.0, {"ask_always": True}, True),
+        (5.0, {"ask_always": True, "yes": True}, False),
+    ],
+)
+def test_a_search_that_may_be_long_is_asked_about(monkeypatch, capsys, estimate_s, given, is_asked):
+    for stream in (sys.stdin, sys.stderr):
+        monkeypatch.setattr(stream, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr("builtins.input", lambda: "n")
+    args = argparse.Namespace(**{"yes": False} | given)
+    review = Review(epochs_per_trial=3, estimate_s=estimate_s)
+    assert _ask(review, args, Console(sys.stderr)) is not is_asked
+    assert ("Start this search?" in capsys.readouterr().err) is is_asked
 
 
 def test_wishes_are_counted_and_handlers_given_back(capsys):
