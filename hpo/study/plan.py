@@ -19,7 +19,7 @@ from hpo.core.durable_files import write_atomically
 from hpo.core.errors import DataError, HpoError, MachineError, RunError, SpecError
 from hpo.core.event_json import from_dict
 from hpo.core.machine_faults import describe_fault, find_fault
-from hpo.core.own_folder import make_own, temporary_place
+from hpo.core.own_cache import own_cache
 from hpo.core.protocols import Trainer
 from hpo.core.spec_dicts import flatten, is_same, lookup, merged, nest, value_at
 from hpo.core.trainer_extras import CacheFolder, SourceSettler, SparseValidation
@@ -154,7 +154,7 @@ def kept_folder(trainer: Trainer) -> Path:
     """Where a trainer keeps pictures that it makes or splits: its cache folder, if it has one."""
     if isinstance(trainer, CacheFolder):
         return Path(trainer.cache_folder()["folder"])
-    return make_own(temporary_place("hpo-data"))
+    return own_cache()
 
 
 def resolve_sources(study: StudySpec, trainer: Trainer, kept: Path | None = None) -> dict[str, str]:

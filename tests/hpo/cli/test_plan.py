@@ -1,7 +1,6 @@
 """`hpo plan` tells what the search then does, and leaves nothing behind."""
 
 import json
-import tempfile
 from dataclasses import replace
 
 import pytest
@@ -125,7 +124,7 @@ def test_runs_below_out_are_remembered_by_whoever_made_them(tmp_path, hpo, monke
     def call_as(person, verb, *more):
         (tmp_path / person).mkdir(exist_ok=True)
         monkeypatch.setenv("HPO_MEMORY", "on")
-        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / person))
+        monkeypatch.setenv("HPO_CACHE_DIR", str(tmp_path / person))
         code, out, err = hpo(verb, *flags, *more)
         assert code == 0, err
         return out

@@ -73,9 +73,12 @@ def test_a_cache_that_stands_in_for_the_usual_one_deserves_a_look(tmp_path, monk
     assert caplog.messages == []
 
 
-def test_a_trainer_without_a_cache_keeps_its_pictures_among_temporary_files(tmp_path, monkeypatch):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    assert check_cache(TRAINER).text.startswith(f"{tmp_path}/hpo-data-")
+def test_a_trainer_without_a_cache_has_a_folder_in_that_of_hpo(tmp_path, monkeypatch):
+    monkeypatch.setenv("HPO_CACHE_DIR", str(tmp_path))
+    assert check_cache(TRAINER).text.startswith(f"{tmp_path}/other-trainers")
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("HPO_CACHE_DIR", str(tmp_path / "file"))
+    assert check_cache(TRAINER).status == "error"
 
 
 def test_a_long_folder_for_temporary_files_is_known(tmp_path, monkeypatch):

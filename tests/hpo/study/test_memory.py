@@ -34,12 +34,24 @@ def trial(number, *values, state=TrialState.COMPLETE, params=None):
 
 
 @pytest.fixture(scope="module")
-def patch(tmp_path_factory):
-    """With memory, and a folder of its own for the list of runs."""
+def kept(tmp_path_factory):
+    """A folder of its own for the list of runs."""
+    return str(tmp_path_factory.mktemp("list"))
+
+
+@pytest.fixture(scope="module")
+def patch(kept):
+    """With memory."""
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("HPO_MEMORY")
-        patch.setattr("tempfile.tempdir", str(tmp_path_factory.mktemp("list")))
+        patch.setenv("HPO_CACHE_DIR", kept)
         yield patch
+
+
+@pytest.fixture(autouse=True)
+def _same_list(kept, _own_places, monkeypatch):
+    """In place of the folder that all tests of this package have."""
+    monkeypatch.setenv("HPO_CACHE_DIR", kept)
 
 
 @pytest.fixture(scope="module")
