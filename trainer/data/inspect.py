@@ -49,6 +49,8 @@ _ANSWERS: dict[str, dict[str, Any]] = {}
 _KEPT = 8
 _WORTH_SHRINKING = 0.75
 """Part of an input's pixels below which a smaller one is recommended."""
+_LITTLE_SEEN = 0.5
+"""Part of a picture below which it is told how much is cut away; of 4 to 3 more is seen."""
 
 
 def inspect_data(
@@ -106,7 +108,7 @@ def _inspect(
     told = _listed(spec, folders)
     findings = told["findings"] + _duplicates(folders, num_workers(spec))
     splits = load_splits(spec, progress=progress, folders=folders)
-    findings += [*_small(spec, splits), *_deep(spec, splits["train"])]
+    findings += [*_cut_away(spec, splits), *_small(spec, splits), *_deep(spec, splits["train"])]
     return {**told, "findings": findings}
 
 
@@ -195,6 +197,27 @@ def _deep(spec: Spec, train: LabelledImages) -> list[dict[str, Any]]:
         "white; dataset.value_range sets other values"
     )
     return [finding("value_range", "info", message)]
+
+
+def _cut_away(spec: Spec, splits: dict[Split, LabelledImages]) -> list[dict[str, Any]]:
+    """Say how much of long pictures is seen, where the middle is cut out of them."""
+    size, cut = input_size(spec), framing_of(spec).cut
+    if cut is None:
+        return []
+    edges_N2 = np.concatenate([split.sizes for split in splits.values()]).astype(np.float64)
+    scales_N = (edges_N2 / cut.resized).min(axis=1)
+    seen_N = size.height * size.width * scales_N**2 / edges_N2.prod(axis=1)
+    little = np.flatnonzero(seen_N < _LITTLE_SEEN)
+    if not len(little):
+        return []
+    paths = [path for split in splits.values() for path in split.paths]
+    message = (
+        f"the network sees less than half of {len(little)} of {len(seen_N)} pictures (median "
+        f"{np.median(seen_N[little]):.0%}, least {seen_N.min():.0%}): their short side is resized "
+        "and the middle kept; --set dataset.crop_share=0 shows them whole but squashed, an input "
+        "of their shape (model.input_height, model.input_width) nearly whole"
+    )
+    return [finding("cut_image", "warning", message, (paths[i] for i in little))]
 
 
 def _small(spec: Spec, splits: dict[Split, LabelledImages]) -> list[dict[str, Any]]:

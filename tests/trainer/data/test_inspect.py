@@ -159,6 +159,32 @@ def test_cut_pictures_are_small_by_what_they_are_resized_to(folders, make_spec):
     assert "small_image" not in kinds(inspect_data(wider))
 
 
+@pytest.mark.parametrize(
+    ("height", "width", "crop_share", "told"),
+    [
+        (8, 320, 0.875, "(median 2%, least 2%)"),  # 16 of 18 rows, of 720 columns
+        (250, 8, 1.0, "(median 3%, least 3%)"),
+        (30, 40, 0.875, None),
+        (30, 60, 1.0, None),  # just half
+        (30, 62, 1.0, "(median 48%, least 48%)"),
+        (8, 250, 0.0, None),  # squashed: all of it is seen
+    ],
+)
+def test_what_is_cut_away_of_long_pictures_is_told(
+    folders, make_spec, make_folder, height, width, crop_share, told
+):
+    folders["query"] = make_folder("long", {"a": 2, "b": 1}, height=height, width=width)
+    spec = make_spec(**folders, crop_share=crop_share)
+    spec = replace(spec, model=replace(spec.model, input_height=16, input_width=16))
+    result = inspect_data(spec)
+    if told is None:
+        assert "cut_image" not in kinds(result)
+    else:
+        found = one(result, "cut_image")
+        assert f"of 3 of 14 pictures {told}: " in found["message"]
+        assert found["count"] == 3
+
+
 def one_of(result, split):
     return next(f["message"] for f in result["findings"] if f["message"].startswith(split))
 
