@@ -198,7 +198,7 @@ def _check(args: argparse.Namespace) -> None:
             raise SpecError(
                 f"{flag}: is written as {written.upper()}, got {name}; end it in .{written}"
             )
-        if name:
+        if name and name != _STDOUT:
             hint = "; the folder of runs is --runs" if flag == "--out" else ""
             demand_target(Path(name), f".{written}", flag, takes_streams=True, hint=hint)
 

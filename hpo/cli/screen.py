@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpo.cli.run_flags import add_json_argument, add_repeatable, print_json, print_table
 from hpo.core.errors import SpecError
+from hpo.core.target_file import demand_target
 from hpo.core.text import count_of, printable
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ size or network costs its own pictures alone. No training or test pictures are u
 holds P@1 as the mean over classes with its 95 % interval, milliseconds a picture on this machine,
 parameters, and the size of the exported ONNX file; a head of the length `model.feat_dim` is part
 of the last three. The best comes first, by the mean that training goes by (over queries where
-`train.report_accuracy_per_class` is false).
+`train.report_accuracy_per_class` is false). `start` is the search that begins with it, on the same
+pictures and keys; where gallery and queries were named, --train DIR is left to fill in.
 
 exit codes: 0 all screened, 2 some not
 """
@@ -95,8 +97,10 @@ def run(args: argparse.Namespace) -> int:
     from hpo.study.trainers import find_trainer
     from hpo.study.weights import anchored_weights
 
-    if args.plot and Path(args.plot).suffix != ".html":
-        raise SpecError(f"--plot: must end in .html, got {args.plot}")
+    if args.plot:
+        if Path(args.plot).suffix != ".html":
+            raise SpecError(f"--plot: must end in .html, got {args.plot}")
+        demand_target(Path(args.plot), ".html", "--plot")
     study = study_from(args)
     trainer = find_trainer(study.trainer)
     if not isinstance(trainer, Screener):
@@ -113,14 +117,18 @@ def run(args: argparse.Namespace) -> int:
     with machine_output():  # the trainer runs here, and its libraries may print
         rows, pictures = _screen(study, trainer, trainer.screen, given, found["candidates"])
     usable = [row for row in rows if "error" not in row]
-    if args.plot:
-        from hpo.report.screen_page import write_page
-
-        write_page(usable, pictures, Path(args.plot))
     if args.json:
         print_json({"candidates": rows, "notes": list(found["notes"]), "pictures": pictures})
     else:
-        _print(rows, [*found["notes"]], pictures, args.plot)
+        _print(rows, [*found["notes"]], pictures)
+        print(f"start     {_start(args, usable[0], study.find_skill().shorthands)}")
+    if args.plot:
+        from hpo.report.screen_page import write_page
+
+        sys.stdout.flush()  # the table is there whatever becomes of the page
+        write_page(usable, pictures, Path(args.plot))
+        if not args.json:
+            print(f"chart     {args.plot}")
     return 2 if len(usable) < len(rows) else 0
 
 
@@ -178,19 +186,30 @@ def _screen(
     return rows, pictures
 
 
-def _print(rows: Sequence[Row], notes: Sequence[str], pictures: str, plot: str | None) -> None:
+def _start(args: argparse.Namespace, best: Row, short: Mapping[str, str]) -> str:
+    """The search that begins with a candidate, on the pictures and keys that it was screened with.
+
+    Which pictures to train on is left to fill in where gallery and queries were named.
+    """
+    words = ["hpo", "search", *filter(None, [args.study]), "--weights", best["weights"]]
+    spec = {key: value for key, value in best["spec"].items() if value != best["weights"]}
+    given = {pair: pair.partition("=")[0].strip() for pair in args.set}
+    kept = [pair for pair, key in given.items() if short.get(key, key) not in best["spec"]]
+    for pair in (*(f"{key}={value}" for key, value in spec.items()), *kept):
+        words += ["--set", pair]
+    words += ["--train", "DIR"] if args.reference and args.query else []
+    for name in ("reference", "query", "data", "seed"):
+        value = getattr(args, name)
+        words += [] if value is None else [f"--{name}", str(value)]
+    return shlex.join(words + ["--class-disjoint"] * args.class_disjoint)
+
+
+def _print(rows: Sequence[Row], notes: Sequence[str], pictures: str) -> None:
     from hpo.report.screen_page import COLUMNS, cells
 
     usable = [row for row in rows if "error" not in row]
     print_table([name.upper() for name in COLUMNS], [cells(row) for row in usable])
     print(f"\nthe best first, by how the spec matches (dataset.matching); {printable(pictures)}")
-    best = usable[0]
-    words = ["hpo", "search", "--weights", best["weights"]]
-    for key, value in best["spec"].items():
-        words += [] if value == best["weights"] else ["--set", f"{key}={value}"]
-    print(f"start     {shlex.join(words)} ...")
-    if plot:
-        print(f"chart     {plot}")
     for note in notes:
         print(f"note      {printable(note)}", file=sys.stderr)
     for row in rows:

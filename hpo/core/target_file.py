@@ -1,16 +1,17 @@
-"""Refuses to write a file in the place of something else."""
+"""Refuses, before long work, a place where its file cannot be written, or something else is."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from hpo.core.bytes import why_not_writable
 from hpo.core.errors import SpecError
 
 
 def demand_target(
     file: Path, suffix: str, where: str, *, takes_streams: bool = False, hint: str = ""
 ) -> None:
-    """Refuse a place where there is something other than an earlier file of the same kind.
+    """Refuse a place that takes no file, or has something else than an earlier one of its kind.
 
     Args:
         file: to be written.
@@ -26,10 +27,11 @@ def demand_target(
         raise SpecError(
             f"{where}: must be a file to write, and {file} is a folder or below a file{hint}"
         )
-    if not file.exists():
+    if takes_streams and file.exists() and not file.is_file():
         return
-    is_ours = file.is_file() and file.resolve().suffix.lower() == suffix
-    if not is_ours and not (takes_streams and not file.is_file()):
+    if why := why_not_writable(file.resolve().parent):
+        raise SpecError(f"{where}: {file} cannot be written: {why}; name another file")
+    if file.exists() and not (file.is_file() and file.resolve().suffix.lower() == suffix):
         raise SpecError(
             f"{where}: must not replace what is there, and {file} is no {suffix} file; "
             "name another file, or remove that"

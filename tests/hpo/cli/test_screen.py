@@ -2,10 +2,12 @@
 
 import argparse
 import json
+import shlex
 
 import pytest
 
 from hpo.cli import screen
+from hpo.cli.main import build_parser
 from hpo.core.errors import SpecError
 from hpo.study.sections import DataSources
 from tests.trainer.tiny import make_splits
@@ -36,17 +38,19 @@ def test_candidates_stand_in_a_table_the_best_first(hpo, pictures, tmp_path):
     assert "12 queries" in order
     assert start.startswith("start     hpo search --weights none --set model.")
     assert "model.backbone=timm/test_resnet" in start
+    assert start.endswith(shlex.join(["--train", "DIR", *map(str, pictures), "--seed", "3"]))
     assert (tmp_path / "chart.html").stat().st_size > 1_000_000
     assert "timm/test_resnet random, 32 px: computing features: 12" in err
 
 
-def test_json_and_a_file_that_does_not_fit(hpo, pictures, tmp_path):
+def test_json_a_file_that_does_not_fit_and_a_page_that_cannot_be_written(hpo, pictures, tmp_path):
     import torch
 
     file = tmp_path / "other.pth"
     torch.save({"conv1.weight": torch.zeros(3, 3)}, file)
     words = ("--weights", str(file), "none", "--trunks", "timm/test_resnet", "--sizes", "32")
-    code, out, err = hpo("screen", *pictures, *words, *TINY, "--json")
+    page = "x" * 250 + ".html"  # which is no name too long for a file, but for its draft
+    code, out, err = hpo("screen", *pictures, *words, *TINY, "--json", "--plot", page)
     found = json.loads(out)
     good, bad = found["candidates"]
     assert code == 2
@@ -55,6 +59,7 @@ def test_json_and_a_file_that_does_not_fit(hpo, pictures, tmp_path):
     assert min(good["latency_ms"], good["params"], good["export_bytes"]) > 0
     assert bad["weights"] == str(file)
     assert "other.pth" in bad["error"]
+    assert "File name too long" in err
     assert "Traceback" not in err
 
 
@@ -65,15 +70,38 @@ def test_json_and_a_file_that_does_not_fit(hpo, pictures, tmp_path):
         (("--data", "d", "--query", "q"), "data: give either one folder to split or the splits"),
         (("--class-disjoint",), "data.class_disjoint: only applies"),
         (("--plot", "chart.png"), "--plot: must end in .html, got chart.png"),
+        (("--plot", "f/chart.html"), "--plot: must be a file to write, and f/chart.html is a"),
         (("--trunks", "timm/x", "--weights", "lite9"), "did you mean lite"),
         (("--trunks", "timm/nosuchnet"), "nosuchnet"),
         (("--trunks", "timm/test_resnet", "--sizes", "0"), "model.input_height"),
         (("--set", "model.nokey=1", "--trunks", "timm/test_resnet"), "model.nokey: no such key"),
     ],
 )
-def test_what_cannot_be_done_is_refused_in_one_line(fails, pictures, words, message):
+def test_what_cannot_be_done_is_refused_in_one_line(fails, pictures, tmp_path, words, message):
+    (tmp_path / "f").touch()
     given = () if {"--query", "--data"} & set(words) else pictures
     assert message in fails("screen", *given, *words)
+
+
+@pytest.mark.parametrize(
+    ("words", "command"),
+    [
+        ("s.yaml --data 'my shots' --class-disjoint --set feat_dim=8 --set model.input_width=64",
+         "hpo search s.yaml --weights w --set model.input_width=32 --set feat_dim=8 "
+         "--data 'my shots' --class-disjoint"),
+        ("--set input_width=64 --set 'a.b=[1, 2]' --reference r --query q --seed 0",
+         "hpo search --weights w --set model.input_width=32 --set 'a.b=[1, 2]' --train DIR "
+         "--reference r --query q --seed 0"),
+        ("s.yaml --query q", "hpo search s.yaml --weights w --set model.input_width=32 --query q"),
+    ],
+)  # fmt: skip
+def test_the_start_line_is_the_whole_command(words, command):
+    best = {"weights": "w", "spec": {"model.pretrained": "w", "model.input_width": 32}}
+    args = build_parser("screen").parse_whole(["screen", *shlex.split(words)])
+    short = {"input_width": "model.input_width", "feat_dim": "model.feat_dim"}
+    said = screen._start(args, best, short)
+    assert said == command
+    assert build_parser("search").parse_whole(shlex.split(said)[1:]).weights == "w"
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,17 @@ def test_a_folder_is_no_file(there, name):
         demand_target(there / name, ".onnx", "--sheet")
 
 
+def test_a_place_that_takes_no_file_is_refused(there, monkeypatch):
+    refused = lambda folder: "Read-only file system" if folder == there else ""  # noqa: E731
+    monkeypatch.setattr("hpo.core.target_file.why_not_writable", refused)
+    file = there / "new.onnx"
+    with pytest.raises(SpecError) as caught:
+        demand_target(file, ".onnx", "--out")
+    assert str(caught.value) == (
+        f"--out: {file} cannot be written: Read-only file system; name another file"
+    )
+
+
 def test_a_stream_is_taken_where_one_makes_sense(there):
     assert demand_target(there / "pipe.onnx", ".csv", "--out", takes_streams=True) is None
     with pytest.raises(SpecError, match="photo"):
