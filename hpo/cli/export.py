@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hpo.cli.run_flags import add_json_argument, add_out_argument, chosen_run, print_json
 from hpo.core.text import count_of
+
+if TYPE_CHECKING:
+    from hpo.run.run_dir import RunDir
 
 HELP = "export a trial as a checked ONNX file"
 EPILOG = """\
@@ -24,6 +28,9 @@ A file and further forms are of the export that is there, with the gallery as it
 Without them the export is made anew, and its gallery too: one that was changed (`hpo gallery`,
 `hpo serve`) stays in best-1/ (best-2/, ...) then.
 """
+
+FORMS = ("pixels", "timm", "triton")
+"""Further forms of an export, by the trainer's names."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,28 +76,39 @@ def run(args: argparse.Namespace) -> int:
             )
         demand_target(file, ".onnx", "--out")
         demand_target(file.with_suffix(".gallery.npz"), ".npz", "--out (the gallery beside it)")
-    with machine_output():  # the trainer runs here, and its libraries may print
-        result = export_run(chosen, trial=args.trial, file=file, forms=_forms(args))
+    made: dict[str, Any] = {}
+    try:
+        with machine_output():  # the trainer runs here, and its libraries may print
+            export_run(chosen, trial=args.trial, file=file, forms=_forms(args), made=made)
+    except BaseException:  # what was made before a form that failed stays so
+        for line in _lines(made, chosen) if made else ():
+            print(line, file=sys.stderr)
+        raise
     if args.json:
-        print_json(result)
-    else:
-        print(f"trial {result['trial']}: {result['onnx']}")
-        if "num_images_checked" in result:
-            print(f"checked on {count_of(result['num_images_checked'], 'picture')} against torch")
-        if changed := result.get("changed_gallery"):
-            own = chosen.path / "exports" / f"{result['trial']:04d}"
-            is_kept = Path(changed).parent in {chosen.best_dir, own}
-            what = "keeps its changes" if is_kept else "begins anew; the one that was changed"
-            print(f"the gallery {what}: {changed}")
-        for form in _forms(args):
-            print(_describe(form, result[form]))
+        print_json(made)
+        return 0
+    for line in _lines(made, chosen):
+        print(line)
     return 0
+
+
+def _lines(made: Mapping[str, Any], chosen: RunDir) -> Iterator[str]:
+    yield f"trial {made['trial']}: {made['onnx']}"
+    if "num_images_checked" in made:
+        yield f"checked on {count_of(made['num_images_checked'], 'picture')} against torch"
+    if changed := made.get("changed_gallery"):
+        own = chosen.path / "exports" / f"{made['trial']:04d}"
+        is_kept = Path(changed).parent in {chosen.best_dir, own}
+        what = "keeps its changes" if is_kept else "begins anew; the one that was changed"
+        yield f"the gallery {what}: {changed}"
+    for form in filter(made.get, FORMS):
+        yield _describe(form, made[form])
 
 
 def _forms(args: argparse.Namespace) -> list[str]:
     """The further forms that are asked for, by the trainer's names."""
-    asked = {"pixels": args.with_preprocessing, "timm": args.timm, "triton": args.triton}
-    return [form for form, is_asked in asked.items() if is_asked]
+    asked = (args.with_preprocessing, args.timm, args.triton)
+    return [form for form, is_asked in zip(FORMS, asked, strict=True) if is_asked]
 
 
 def _describe(form: str, facts: Mapping[str, Any]) -> str:

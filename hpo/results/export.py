@@ -48,8 +48,9 @@ def export_run(
     file: Path | None,
     forms: Sequence[str] = (),
     is_once: bool = False,
+    made: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Export one trial of a run.
+    """Export one trial of a run; say where ONNX file and gallery lie, and what each form is.
 
     Args:
         run: the run.
@@ -59,6 +60,7 @@ def export_run(
         forms: further forms (`pixels`, `timm`, `triton`), put beside the ONNX file.
         is_once: whether an export of the trial that is there is used as it is, its gallery too; so
             it is where a file or further forms are asked for.
+        made: is given what is returned as it is made, which stays where a later form fails.
 
     Raises:
         RunError: when there is no such trial, or it has no checkpoint; for the best also when a
@@ -78,25 +80,28 @@ def export_run(
         is_its = bool(told) if is_best else _is_of(folder, run, record, trainer.direction)
         return takes_kept and is_its and _is_whole(folder)
 
-    result: dict[str, Any] = {"onnx": str(folder / "model.onnx")}
+    checked: dict[str, Any] = {}
     if not is_there():
         model = model or find_checkpoint(run, record, trainer.direction)
         spec = _spec_of(run, record, study, trainer)
         with run.lock(Holder.EXPORT) if is_best else _one_at_a_time(folder):
             if not is_there():  # who was waited for may have made it
                 executor = InProcessExecutor(study.trainer)
-                result = export_trial(
+                checked = export_trial(
                     run, trainer, record, spec, executor, folder, model=model,
                     is_anew=not takes_kept,
                 )  # fmt: skip
             if told:
-                told["onnx"] = result["onnx"]
+                told["onnx"] = str(folder / "model.onnx")
                 write_atomically(folder / REPORT_FILE, json.dumps(told, indent=1) + "\n")
+    onnx, gallery = folder / "model.onnx", folder / GALLERY_FILE
+    has_gallery = gallery.is_file()
     if file is not None:
-        result["onnx"] = str(_copy(Path(result["onnx"]), file))
-        gallery = folder / GALLERY_FILE
-        if gallery.is_file():
-            result["gallery"] = str(_copy(gallery, file.with_suffix(".gallery.npz")))
+        onnx = _copy(onnx, file)
+        gallery = _copy(gallery, file.with_suffix(".gallery.npz")) if has_gallery else gallery
+    result = {} if made is None else made
+    places = {"onnx": str(onnx), "gallery": str(gallery) if has_gallery else None}
+    result |= {"trial": record.number, **checked, **places}
     out, name = (file.resolve().parent, file.stem) if file else (folder, "model")
     if set(forms) - _WITHOUT_PICTURES:
         with_gallery(run, study, read_plan(run.path), trainer)
@@ -104,7 +109,7 @@ def export_run(
         with as_user_errors():
             exporter = demand(trainer, FormExporter)
             result[form] = exporter.export_form(folder, form, out, name)
-    return {"trial": record.number, **result}
+    return result
 
 
 def _spec_of(run: RunDir, trial: TrialRecord, study: StudySpec, trainer: Trainer) -> dict[str, Any]:

@@ -2,6 +2,8 @@ import json
 
 import pytest
 
+from tests.hpo.results.test_export import FORMED
+
 
 def test_the_best_trial_into_its_folder(hpo, json_of, first):
     code, out, err = hpo("export", "first")
@@ -38,6 +40,19 @@ def test_an_export_replaces_nothing_but_an_export(hpo, fails, first, tmp_path):
     for _ in range(2):
         assert hpo("export", "first", "--out", "a.onnx")[0] == 0
     assert (tmp_path / "photo.jpg").stat().st_size == 0
+
+
+def test_forms_before_one_that_failed_are_told(hpo, first, tmp_path, monkeypatch):
+    monkeypatch.setattr("hpo.results.export.find_trainer", lambda name: FORMED)
+    words = ("export", "first", "--trial", 0, "--out", "small.onnx", "--timm", "--triton")
+    code, out, err = hpo(*words)
+    assert (code, out) == (2, "")
+    *_, made, timm, why = err.splitlines()
+    assert made == "checked on 1 picture against torch"
+    assert timm == f"timm: {tmp_path / 'small.timm'}"
+    assert f"trial 0: {tmp_path / 'small.onnx'}" in err
+    assert why == "hpo export: triton: no room for the repository"
+    assert hpo(*words[:-1])[1].splitlines()[-1] == timm
 
 
 def test_a_paused_run_can_be_exported(hpo, second):

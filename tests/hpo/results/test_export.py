@@ -151,7 +151,7 @@ def test_an_export_of_an_earlier_release_stays_of_use_where_its_checkpoint_was_r
     before = (folder / "model.onnx").read_bytes()
     shutil.rmtree(run.checkpoints_dir(loser), ignore_errors=True)
     told = export_run(run, trial=loser, file=None, is_once=True)
-    assert told == {"trial": loser, "onnx": str(folder / "model.onnx")}
+    assert told == {"trial": loser, "onnx": str(folder / "model.onnx"), "gallery": None}
     assert (folder / "model.onnx").read_bytes() == before
 
 
@@ -208,6 +208,8 @@ class Formed:
         return getattr(TRAINER, name)
 
     def export_form(self, folder, form, out, name):
+        if form == "triton" and name == "small":
+            raise RunError("triton: no room for the repository")
         (out / f"{name}.{form}").write_bytes((folder / "model.onnx").read_bytes())
         return {"onnx": str(out / f"{name}.{form}")}
 
@@ -227,6 +229,7 @@ def test_files_and_forms_are_of_the_export_that_is_there(run, tmp_path, monkeypa
     (run.best_dir / "gallery.npz").write_bytes(b"with a class that was added")
     result = export_run(run, trial=None, file=tmp_path / "x" / "a.onnx", forms=forms)
     assert result["onnx"] == str(tmp_path / "x" / "a.onnx")
+    assert result["gallery"] == str(tmp_path / "x" / "a.gallery.npz")
     assert {f: result[f] for f in forms} == {
         f: {"onnx": str(tmp_path / "x" / f"a.{f}")} for f in forms
     }
@@ -237,6 +240,22 @@ def test_files_and_forms_are_of_the_export_that_is_there(run, tmp_path, monkeypa
     shutil.rmtree(run.path / "exports" / "0002", ignore_errors=True)
     export_run(run, trial=2, file=None, forms=["timm"])
     assert history(run.path / "exports" / "0002" / "model.timm")
+
+
+def test_what_was_made_before_a_form_that_failed_is_told(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("hpo.results.export.find_trainer", lambda name: FORMED)
+    made = {}
+    file, forms = tmp_path / "small.onnx", ["pixels", "timm", "triton"]
+    with pytest.raises(RunError, match="no room for the repository"):
+        export_run(run, trial=0, file=file, forms=forms, made=made)
+    told = {name: made[name] for name in ("trial", "onnx", "gallery", "pixels", "timm")}
+    assert told == {
+        "trial": 0,
+        "onnx": str(file),
+        "gallery": None,
+        **{form: {"onnx": str(tmp_path / f"small.{form}")} for form in ("pixels", "timm")},
+    }
+    assert "triton" not in made
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"trial": "x"}', None])
