@@ -43,7 +43,7 @@ def test_candidates_stand_in_a_table_the_best_first(hpo, pictures, tmp_path):
     assert "timm/test_resnet random, 32 px: computing features: 12" in err
 
 
-def test_json_a_file_that_does_not_fit_and_a_page_that_cannot_be_written(hpo, pictures, tmp_path):
+def test_json_and_a_file_that_does_not_fit(hpo, pictures, tmp_path):
     import torch
 
     file = tmp_path / "other.pth"
