@@ -108,9 +108,15 @@ def build_receipt(
         "device": device_name(next(module.model.parameters()).device),
         "peak_memory_mib": peak_memory_mib(next(module.model.parameters()).device),
         "memory_limit_mib": memory_limit_mib(next(module.model.parameters()).device),
+        "threads": threads_on(next(module.model.parameters()).device),
         "visible_devices": os.environ.get("CUDA_VISIBLE_DEVICES"),
         "torch_version": str(torch.__version__),
     }
+
+
+def threads_on(device: torch.device) -> int | None:
+    """Return how many threads compute, which sums depend on; None on a GPU, where they do not."""
+    return torch.get_num_threads() if device.type == "cpu" else None
 
 
 def tensor_float_parts(device: torch.device) -> list[str] | None:

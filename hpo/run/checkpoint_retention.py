@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
 from hpo.core.bytes import folder_bytes
-from hpo.core.errors import SpecError
+from hpo.core.errors import HpoError, SpecError
 from hpo.core.protocols import WarmStarter
 from hpo.core.selection import best_trial, finalists, ranked, repeats_of
 from hpo.core.text import quoted, shell_word
@@ -133,6 +133,17 @@ def was_removed(run: RunDir, number: int) -> bool:
     return (run.checkpoints_dir(number) / MARK).is_file()
 
 
+def _threads_of(run: RunDir, number: int) -> int | None:
+    """Threads that a trial was trained with, as far as its results depend on them."""
+    from hpo.run.ledger import Ledger
+
+    with contextlib.suppress(HpoError, OSError, LookupError):
+        trials, _ = Ledger.read_trials(run.ledger_file)
+        threads = (trials[number].receipt or {}).get("threads")
+        return threads if isinstance(threads, int) else None
+    return None
+
+
 def describe_removed(run: RunDir, number: int) -> str:
     """Say of a trial that its checkpoints are gone, and what to do."""
     folder = run.trial_dir(number)
@@ -145,6 +156,8 @@ def describe_removed(run: RunDir, number: int) -> str:
             if Path(here).is_file() and not Path(kept).exists():  # the run was moved
                 words.append(f"{name}={here}")
     command = f"ml_recog train -e {' '.join(map(shell_word, [file, *words]))}"
+    if threads := _threads_of(run, number):
+        command = f"OMP_NUM_THREADS={threads} {command}"
     return (
         f"trial {number}: its checkpoints were removed once nothing in the search could need them "
         f"(`keep: best`); train it again in its folder to have them (`{command}`, or its "

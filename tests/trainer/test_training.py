@@ -426,6 +426,7 @@ def test_the_receipt_says_what_was_built(splits, tmp_path):
     assert receipt["applied"] | expected == receipt["applied"]
     assert "train.optim.warmup_share" not in receipt["applied"]
     assert receipt["trunk_parameters"] == 372688
+    assert receipt["threads"] == (None if torch.cuda.is_available() else torch.get_num_threads())
     assert receipt["peak_memory_mib"] > 0
     assert "train.optim.trunk.momentum" not in receipt["applied"]
 

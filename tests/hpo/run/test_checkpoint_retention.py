@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from hpo.core.errors import SpecError
 from hpo.core.selection import best_trial, finalists
-from hpo.core.trial import Measurement, TrialRecord, TrialState
+from hpo.core.trial import Measurement, Suggestion, TrialRecord, TrialState
 from hpo.run.checkpoint_retention import (
     MARK,
     check_keep,
@@ -22,6 +22,7 @@ from hpo.run.checkpoint_retention import (
     was_removed,
 )
 from hpo.run.checkpoints import best_checkpoint
+from hpo.run.ledger import Ledger
 from hpo.run.run_dir import RunDir
 
 
@@ -170,6 +171,25 @@ def test_a_trial_of_a_run_that_was_moved_is_trained_again_from_its_parent(tmp_pa
                          f"train.head={run.checkpoints_dir(1)}/best.ckpt"]  # fmt: skip
     (run.trial_dir(3) / "spec.yaml").write_text("{")
     assert f"results_dir={run.trial_dir(3)}`" in describe_removed(run, 3)
+
+
+@pytest.mark.parametrize(
+    ("receipt", "words"),
+    [
+        ({"threads": 2}, ["OMP_NUM_THREADS=2", "ml_recog"]),
+        ({"threads": None}, ["ml_recog"]),
+        ({}, ["ml_recog"]),
+        (None, ["ml_recog"]),
+    ],
+)
+def test_a_trial_is_trained_again_with_as_many_threads(tmp_path, receipt, words):
+    run, _ = run_with(tmp_path, 0)
+    ledger = Ledger.create(run.ledger_file, "maximize")
+    ledger.start(Suggestion(number=0, params={}, latents={}, until_epoch=1), now=1.0, clock=1.0)
+    ledger.annotate(0, receipt=receipt)
+    ledger.close()
+    told = shlex.split(describe_removed(run, 0).split("`")[3])
+    assert told[: len(words)] == words
 
 
 @pytest.mark.parametrize("left", [("last.ckpt",), (), (MARK, "best.ckpt")])
