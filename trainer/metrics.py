@@ -24,6 +24,7 @@ LEVEL = 0.95
 _REPLICATES = 2000
 MOST_CLUSTERED = 1_000_000
 """Queries x classes that are compared with clusters."""
+LEAST_CLUSTERED = 3
 
 CLASS_MEAN = "class_mean"
 QUERY_MEAN = "query_mean"
@@ -174,18 +175,23 @@ def clustered_rows(labels_N: NDArray[Any]) -> NDArray[np.int64]:
     return np.flatnonzero(np.isin(labels_N, classes[order_C[:count]]))
 
 
-def clustering_metrics(emb_ND: NDArray[Any], labels_N: NDArray[Any]) -> tuple[float, float]:
+def clustering_metrics(emb_ND: NDArray[Any], labels_N: NDArray[Any]) -> tuple[float, float] | None:
     """Compare classes with k-means clusters of the unit embeddings, as many as there are classes.
 
     Returns:
         Their normalised mutual information (arithmetic mean), 0 to 1, and their mutual information
-        adjusted for chance (Vinh, Epps, Bailey 2010): 0 if random, 1 at best.
+        adjusted for chance (Vinh, Epps, Bailey 2010): 0 if random, 1 at best. None where both would
+        be 1, or nearly so, whatever the embeddings are: of a single class, or of fewer queries of a
+        class than `LEAST_CLUSTERED` on average, of which each is soon a cluster of its own.
     """
+    num_classes = len(np.unique(labels_N))
+    if num_classes < 2 or len(labels_N) < LEAST_CLUSTERED * num_classes:
+        return None
     from sklearn.cluster import KMeans
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.metrics import adjusted_mutual_info_score, normalized_mutual_info_score
 
-    k_means = KMeans(len(np.unique(labels_N)), n_init=1, random_state=_SEED)
+    k_means = KMeans(num_classes, n_init=1, random_state=_SEED)
     with warnings.catch_warnings():  # collapsed embeddings have fewer places than classes
         warnings.simplefilter("ignore", ConvergenceWarning)
         clusters_N = k_means.fit_predict(normalize(emb_ND))

@@ -171,6 +171,16 @@ def test_classes_that_have_nothing_to_do_with_the_groups_adjust_to_about_nothing
     assert abs(ami) < 0.02
 
 
+@pytest.mark.parametrize(
+    ("counts", "is_told"),
+    [([1] * 6, False), ([2] * 6, False), ([3] * 6, True), ([12], False), ([10, 1], True)],
+)
+def test_clusters_are_compared_where_they_are_fewer_than_the_queries(counts, is_told):
+    labels = np.repeat(np.arange(len(counts)), counts)
+    points = np.random.default_rng(0).normal(size=(len(labels), 5))
+    assert (metrics.clustering_metrics(points, labels) is not None) is is_told
+
+
 def test_the_place_of_the_first_hit_is_that_of_a_loop():
     rng = np.random.default_rng(4)
     neighbours, labels = rng.integers(0, 6, (50, 4)), rng.integers(0, 6, 50)

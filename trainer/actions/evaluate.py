@@ -38,9 +38,9 @@ def evaluate(spec: Spec) -> dict[str, Any]:
         `val_hit_at_<topk>`, `val_r_precision`, `val_map_at_r`, `val_mrr`, `val_nmi`, `val_ami`;
         means are over queries where not said otherwise), `clustered` (`num_queries` and
         `num_classes` that `val_nmi` and `val_ami` were computed on: of many a random part, see
-        `trainer.metrics.clustered_rows`), `per_class` (class name -> Precision@1,
-        when `evaluate.report_accuracy_per_class`), `hits` (one bool per query: its nearest
-        neighbour is of its class), `query_classes` (name per query), `num_queries`,
+        `trainer.metrics.clustered_rows`; of too few these two are left out), `per_class` (class
+        name -> Precision@1, when `evaluate.report_accuracy_per_class`), `hits` (one bool per query:
+        its nearest neighbour is of its class), `query_classes` (name per query), `num_queries`,
         `num_reference`, `num_classes`, `model`, `kpi` (the published name -> Precision@1, which
         stands in `status.json` too) and `results` (the JSON file with all of this).
 
@@ -117,7 +117,7 @@ def score(
     mean = metrics.CLASS_MEAN if spec.evaluate.report_accuracy_per_class else metrics.QUERY_MEAN
     ranks_Q = _all_ranks(gallery, emb_QD, labels_Q, ranked["rank"])
     rows = metrics.clustered_rows(labels_Q)
-    nmi, ami = metrics.clustering_metrics(emb_QD[rows], labels_Q[rows])
+    agreement = metrics.clustering_metrics(emb_QD[rows], labels_Q[rows]) or ()
     names = gallery.class_names
     per_class = metrics.per_class(hits_Q, labels_Q)
     return {
@@ -128,8 +128,7 @@ def score(
             "val_r_precision": metrics.query_mean(ranked["r_precision"]),
             "val_map_at_r": metrics.query_mean(ranked["map_at_r"]),
             "val_mrr": metrics.query_mean(metrics.reciprocal_ranks(ranks_Q)),
-            "val_nmi": nmi,
-            "val_ami": ami,
+            **dict(zip(("val_nmi", "val_ami"), agreement, strict=False)),
         },
         "clustered": {"num_queries": len(rows), "num_classes": len(np.unique(labels_Q[rows]))},
         "per_class": {names[c]: value for c, value in per_class.items()}
