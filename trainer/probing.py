@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from trainer.module import RecognitionModule
 
 _WARM_STEPS = 2
+"""After the first, the optimizer's state stands beside the activations: memory is at its peak."""
 _STEPS = 6
 _EVAL_BATCHES = 3
 _LONGEST_S = 15.0
@@ -36,8 +37,12 @@ _LONGEST_S = 15.0
 least by one after the first."""
 
 
-def probe(spec: Spec | Mapping[str, Any]) -> dict[str, Any]:
+def probe(spec: Spec | Mapping[str, Any], *, brief: bool = False) -> dict[str, Any]:
     """Measure a few training steps and validation batches of a spec.
+
+    Args:
+        spec: a checked spec, or nested data to check.
+        brief: take no more of both than show the peak of memory; times are then a first guess.
 
     Returns:
         `seconds_per_epoch` (training and validation of one epoch; the mean over epochs where
@@ -67,10 +72,13 @@ def probe(spec: Spec | Mapping[str, Any]) -> dict[str, Any]:
         refuse_large(module.model, checked.model.backbone)
         use_bf16 = wants_bf16(checked.train.precision, device)
         load_features(data, module, use_bf16=use_bf16)
-        step_s = _time_steps(module, data, device, use_bf16=use_bf16)
+        counted, batches = (0, 1) if brief else (_STEPS, _EVAL_BATCHES)
+        step_s = _time_steps(module, data, device, steps=counted, use_bf16=use_bf16)
         train = checked.train
         share = -(-train.num_epochs // train.validation_interval) / train.num_epochs
-        validation_s = share * _time_validation(module, data, checked, use_bf16=use_bf16)
+        validation_s = share * _time_validation(
+            module, data, checked, batches=batches, use_bf16=use_bf16
+        )
         return {
             "seconds_per_epoch": step_s * data.num_batches * mean_area(checked) + validation_s,
             "validation_seconds": validation_s,
@@ -100,12 +108,13 @@ def _time_steps(
     data: RecognitionData | FeatureData,
     device: torch.device,
     *,
+    steps: int,
     use_bf16: bool,
 ) -> float:
     """Return seconds per batch: drawing, augmenting, forward, backward and optimizer step."""
     first = began = time.perf_counter()
     warm, counted = _WARM_STEPS, 0
-    for number, batch in enumerate(_batches(data)):
+    for number, batch in enumerate(_batches(data, _WARM_STEPS + steps)):
         so_far = time.perf_counter() - first
         if number == 1 and so_far > _LONGEST_S / 2:
             warm = 1
@@ -125,9 +134,8 @@ def _time_steps(
     return (time.perf_counter() - began) / counted
 
 
-def _batches(data: RecognitionData | FeatureData) -> Any:
-    """Yield warm-up and counted batches, from several epochs when an epoch is short."""
-    wanted = _WARM_STEPS + _STEPS
+def _batches(data: RecognitionData | FeatureData, wanted: int) -> Any:
+    """Yield so many batches, from several epochs when an epoch is short."""
     epochs = -(-wanted // data.num_batches)
     everything = (batch for epoch in range(epochs) for batch in data.train_batches(epoch))
     return islice(everything, wanted)
@@ -138,6 +146,7 @@ def _time_validation(
     data: RecognitionData | FeatureData,
     spec: Spec,
     *,
+    batches: int,
     use_bf16: bool,
 ) -> float:
     """Return the seconds for embedding reference and query, from a few batches of each."""
@@ -149,7 +158,7 @@ def _time_validation(
     )
     for name, split in splits:
         if split is not None:
-            timed = _Timed(islice(data.eval_batches(name, size), _EVAL_BATCHES))
+            timed = _Timed(islice(data.eval_batches(name, size), batches))
             embed(module.validated, timed, use_bf16=use_bf16)
             total += timed.seconds * len(split.labels) / timed.images
     return 2 * total if spec.dataset.flip_average else total

@@ -240,11 +240,11 @@ class RecognitionTrainer(ExportedModels):
 
         return [e.as_dict() for e in clear_caches(names=names, older_than_s=older_than_s)]
 
-    def probe(self, spec: Mapping[str, Any]) -> dict[str, Any]:
-        """Measure seconds per epoch and peak memory by a few steps."""
+    def probe(self, spec: Mapping[str, Any], brief: bool = False) -> dict[str, Any]:
+        """Measure seconds per epoch and peak memory by a few steps; `brief`: memory alone."""
         from trainer.probing import probe
 
-        return probe(parse_spec(spec, "train"))
+        return probe(parse_spec(spec, "train"), brief=brief)
 
     def limit_memory(self, share: float) -> None:
         """Keep this process within a share of its GPU's memory from now on."""

@@ -116,12 +116,13 @@ class CommandTrainer:
         del folder, seed
         return {}
 
-    def inspect_data(self, spec: Spec) -> dict[str, Any]:
+    def inspect_data(self, spec: Spec, *, opens: bool = True) -> dict[str, Any]:
         """Look whether every local input of the action is there.
 
         Raises:
             SpecError: naming every mandatory input that is not.
         """
+        del opens
         problems = []
         inputs = (self._action(self.action).get("inputs") or {}).items()
         for name, facts in inputs:
@@ -149,9 +150,9 @@ class CommandTrainer:
     def prepare(self, spec: Spec, progress: Progress | None = None) -> None:
         """Nothing can be shared between its trials."""
 
-    def probe(self, spec: Spec) -> dict[str, Any]:
+    def probe(self, spec: Spec, brief: bool = False) -> dict[str, Any]:
         """Nothing can be measured before the first trial."""
-        del spec
+        del spec, brief
         return {}
 
     # Actions -----------------------------------------------------------------------------------

@@ -6,7 +6,6 @@ same one.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +18,7 @@ from hpo.automl.script import ScriptExecution, read_execution
 from hpo.core.addresses import is_remote
 from hpo.core.errors import RunError, SpecError
 from hpo.core.metric_values import find_metric
-from hpo.core.protocols import Progress, Report, Spec, Trainer
+from hpo.core.protocols import Progress, Report, Spec, Trainer, takes
 from hpo.core.spec_dicts import flatten, lookup, merged, nest
 from hpo.core.text import shell_word
 from hpo.core.trainer_extras import EXTRAS, Explainer, SourceSettler, StartSaver, members_of
@@ -262,11 +261,12 @@ class SkillTrainer:
         del folder, seed
         return {}
 
-    def inspect_data(self, spec: Spec) -> dict[str, Any]:
+    def inspect_data(self, spec: Spec, *, opens: bool = True) -> dict[str, Any]:
         """Look at all data, where they can be seen from here."""
         if self.facts.is_elsewhere:
             return {"splits": {}, "findings": []}
-        return self._inner.inspect_data(self._split(spec)[0])
+        more = {} if opens or not takes(self._inner.inspect_data, "opens") else {"opens": False}
+        return self._inner.inspect_data(self._split(spec)[0], **more)
 
     def stage(self, source: str) -> Path:
         """As the trainer does."""
@@ -277,9 +277,12 @@ class SkillTrainer:
         if not self.facts.is_elsewhere:
             self._inner.prepare(self._split(spec)[0], progress)
 
-    def probe(self, spec: Spec) -> dict[str, Any]:
+    def probe(self, spec: Spec, brief: bool = False) -> dict[str, Any]:
         """As the trainer measures; nothing where trials run elsewhere."""
-        return {} if self.facts.is_elsewhere else self._inner.probe(self._split(spec)[0])
+        if self.facts.is_elsewhere:
+            return {}
+        more = {"brief": True} if brief and takes(self._inner.probe, "brief") else {}
+        return self._inner.probe(self._split(spec)[0], **more)
 
     # Actions -----------------------------------------------------------------------------------
 
@@ -299,7 +302,7 @@ class SkillTrainer:
             raise RunError(ELSEWHERE)
         known = self._split(spec)[0]
         more: dict[str, Any] = {} if start_epoch is None else {"start_epoch": start_epoch}
-        if progress is not None and "progress" in inspect.signature(self._inner.fit).parameters:
+        if progress is not None and takes(self._inner.fit, "progress"):
             more["progress"] = progress
         if not self._other_metric or not self.is_registered:
             return self._inner.fit(known, report, resume_from, **more)

@@ -16,6 +16,7 @@ crosses a process border is plain JSON-like data, so a trainer needs no import o
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -242,11 +243,11 @@ class Trainer(Protocol):
     def demo_data(self, folder: Path, seed: int) -> dict[str, str]:
         """Make the embedded default data set below `folder` and return its sources."""
 
-    def inspect_data(self, spec: Spec) -> dict[str, Any]:
+    def inspect_data(self, spec: Spec, *, opens: bool = True) -> dict[str, Any]:
         """Look at all data: `{"splits": {...}, "findings": [...]}`; raise if it cannot be used.
 
-        A trainer may also take `opens`; where that is False, it opens no picture, and looks at
-        folders and lists alone.
+        Without `opens` no picture is opened: folders and lists are looked at alone. A trainer may
+        leave it out, and is then never given it.
 
         Where the monitored metric is a share of the validation queries, `share_of` says of how many
         drawn at random a share would be as uncertain: fewer than there are, where classes of few
@@ -259,8 +260,12 @@ class Trainer(Protocol):
     def prepare(self, spec: Spec, progress: Progress | None = None) -> None:
         """Stage archives and decode images once, before trials share them."""
 
-    def probe(self, spec: Spec) -> dict[str, Any]:
-        """[worker] Measure seconds per epoch and peak memory by a few steps."""
+    def probe(self, spec: Spec, brief: bool = False) -> dict[str, Any]:
+        """[worker] Measure seconds per epoch and peak memory by a few steps.
+
+        With `brief` only the memory matters; a trainer may leave it out, and is then never given
+        it.
+        """
 
     def fit(
         self,
@@ -295,3 +300,8 @@ class Trainer(Protocol):
             A row per image, in order: `image` and, best first, `labels` and `distances`; or `image`
             and `error`, where it cannot be read.
         """
+
+
+def takes(method: Callable[..., Any], name: str) -> bool:
+    """Whether a trainer's method takes an argument that a trainer may leave out."""
+    return name in inspect.signature(method).parameters

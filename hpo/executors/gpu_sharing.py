@@ -52,6 +52,7 @@ def measure_packed(
     *,
     as_told: bool = False,
     trials: int | None = None,
+    briefly: bool = False,
 ) -> tuple[dict[str, Any], Slots, Packing | None]:
     """Measure an epoch in all slots at once, and divide GPUs anew where that was asked for.
 
@@ -68,12 +69,13 @@ def measure_packed(
         growth: how much more memory a searched configuration may take than this spec, and why.
         as_told: whether the user said how many trials run at a time, or they run elsewhere.
         trials: how many there are to train; None: any number.
+        briefly: as of `fit_in_memory`.
 
     Returns:
         The probe of the slots as they are then, the slots, and what to tell of the choice.
     """
     slots, scarce = fit_in_memory(
-        executor, spec, slots, None if as_told else free_memory_mib(), growth
+        executor, spec, slots, None if as_told else free_memory_mib(), growth, briefly=briefly
     )
     probe = probe_slots(executor, spec)
     if scarce:

@@ -25,6 +25,8 @@ def fit_in_memory(
     slots: Slots,
     free_mib: int | None,
     growth: tuple[float, str] = (1.0, ""),
+    *,
+    briefly: bool = False,
 ) -> tuple[Slots, str]:
     """Measure one trial where memory may be short, and keep as many places as it holds.
 
@@ -35,6 +37,7 @@ def fit_in_memory(
         free_mib: memory that new processes can take; None where it is not known, or where the user
             said how many run at a time.
         growth: how much more memory a searched configuration may take than this spec, and why.
+        briefly: whether the trainer can measure memory alone (`brief` of `Trainer.probe`).
 
     Returns:
         The slots, and why there are fewer of them; nothing where there are not.
@@ -42,7 +45,8 @@ def fit_in_memory(
     if slots.total_gpus or slots.count == 1 or not free_mib or free_mib >= slots.count * AMPLE_MIB:
         return slots, ""
     executor.divide(replace(slots, count=1))
-    peak = float(probe_slots(executor, spec).get("peak_memory_mib") or 0.0)
+    probe = probe_slots(executor, spec, True) if briefly else probe_slots(executor, spec)
+    peak = float(probe.get("peak_memory_mib") or 0.0)
     factor, why = growth
     need = peak * factor * MARGIN
     fit = max(1, math.floor(free_mib / need)) if need else slots.count

@@ -9,10 +9,15 @@ from typing import Any
 from hpo.core.protocols import Executor
 
 
-def probe_slots(executor: Executor, spec: Mapping[str, Any]) -> dict[str, Any]:
+def probe_slots(executor: Executor, spec: Mapping[str, Any], *more: Any) -> dict[str, Any]:
     """Let every slot measure an epoch at the same time.
 
     One trial alone is quicker than several that share memory and cores; the slowest counts.
+
+    Args:
+        executor: of the slots.
+        spec: what is measured.
+        more: given to the trainer's `probe` behind the spec.
 
     Returns:
         What the trainer's `probe` tells in the slowest slot, the highest peak memory of all, the
@@ -20,7 +25,7 @@ def probe_slots(executor: Executor, spec: Mapping[str, Any]) -> dict[str, Any]:
         far as its first step.
     """
     began = time.monotonic()
-    measured = [dict(result) for result in executor.call_in_all_slots("probe", spec)]
+    measured = [dict(result) for result in executor.call_in_all_slots("probe", spec, *more)]
     wall = time.monotonic() - began
     slowest = max(measured, key=lambda probe: float(probe.get("seconds_per_epoch") or 0.0))
     took = slowest.get("took_s")

@@ -6,7 +6,6 @@ Shared by all executors; runs where torch may be imported, but imports none of i
 from __future__ import annotations
 
 import contextlib
-import inspect
 import logging
 import threading
 import time
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo.core.diverted import diverted
-from hpo.core.protocols import Trainer
+from hpo.core.protocols import Trainer, takes
 from hpo.core.trainer_extras import BatchTrainer
 from hpo.core.trial import Launch
 from hpo.core.trial_failures import describe_failure, exits_as_failures
@@ -115,7 +114,7 @@ def _fit_together(
 
 def _progress_of(fit: Callable[..., Any], show: Callable[[str], None]) -> dict[str, Any]:
     """The argument `progress` for a `fit` that takes it, which passes on a call now and then."""
-    if "progress" not in inspect.signature(fit).parameters:
+    if not takes(fit, "progress"):
         return {}
     last, shown = -PROGRESS_EVERY_S, ""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from hpo.core.averager import Averager
 from hpo.core.errors import SpecError
 from hpo.core.installed import installed_versions
-from hpo.core.protocols import Trainer
+from hpo.core.protocols import Trainer, takes
 from hpo.core.spec_dicts import flatten, merged, nest, value_at
 from hpo.core.trainer_extras import CostMeter
 from hpo.study.batches import with_fitting_batch
@@ -172,7 +171,7 @@ def _look_at_data(
 ) -> None:
     """Have the trainer look at all data; without opening pictures only where it can."""
     look: Callable[..., Any] = trainer.inspect_data
-    if not opens and "opens" in inspect.signature(look).parameters:
+    if not opens and takes(look, "opens"):
         look = partial(look, opens=False)
     with as_user_errors():
         look(base_spec)

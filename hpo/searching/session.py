@@ -17,7 +17,7 @@ from hpo.core.errors import HpoError
 from hpo.core.event_bus import EventBus, EventFile
 from hpo.core.event_json import data_of, from_dict
 from hpo.core.events import Error, Finished, Interrupted, Preparing, Review
-from hpo.core.protocols import Algorithm, Executor, Trainer, TrialDriver
+from hpo.core.protocols import Algorithm, Executor, Trainer, TrialDriver, takes
 from hpo.core.yaml_io import to_yaml
 from hpo.executors.gpu_sharing import Measured, growth_of, measure_packed
 from hpo.executors.placement import (
@@ -380,5 +380,6 @@ class Session:
             executor, spec, self.slots, sharing_asked(self.study, self.settings), growth,
             as_told=bool(self.study.concurrent or self.settings.ray_address),
             trials=most_at_a_time(self.study),
+            briefly=takes(self.trainer.probe, "brief"),
         )  # fmt: skip
         return probe, packing

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.count_calls import count_calls
 from tests.trainer.deep_files import make_deep_and_plain
 from tests.trainer.tiny import make_splits, train_spec
 from trainer import checkpoints, training
@@ -653,6 +654,19 @@ def test_probe_measures_and_leaves_nothing(splits, tmp_path):
     assert share < 0.3  # three validations in 45 epochs: a fifteenth of the time
     assert measured["peak_memory_mib"] > 0
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_brief_probe_takes_two_steps_and_the_same_memory(splits, tmp_path):
+    told, spec = [], train_spec(splits, tmp_path, train__val_batch_size=1)
+
+    def calls(of, **how):
+        return count_calls(lambda: told.append(probe(spec, **how)), of=of)
+
+    assert [calls("training_step"), calls("training_step", brief=True)] == [8, 2]
+    fewer = calls("eval_batches") - calls("eval_batches", brief=True)
+    assert fewer == 2 * (3 - 1)  # batches of gallery and queries
+    assert {frozenset(measured) for measured in told} == {frozenset(told[0])}
+    assert all(measured["peak_memory_mib"] > 0 for measured in told)
 
 
 def test_probe_makes_the_features_that_the_run_then_finds(tmp_path, monkeypatch):

@@ -28,7 +28,10 @@ def members(protocol):
     return methods, set(inspect.get_annotations(protocol))
 
 
-MAY_LACK = {("split_data", "group_by"), ("fit", "progress"), ("fit_heads", "progress")}
+MAY_LACK = {
+    ("split_data", "group_by"), ("inspect_data", "opens"), ("probe", "brief"),
+    ("fit", "progress"), ("fit_heads", "progress"),
+}  # fmt: skip
 """Arguments that a trainer may leave out: it is then never given them."""
 
 

@@ -16,9 +16,9 @@ class Host:
     def divide(self, places):
         self.places = places
 
-    def call_in_all_slots(self, method, spec):
+    def call_in_all_slots(self, method, spec, brief=False):
         assert method == "probe"
-        self.measured.append(self.places.count)
+        self.measured.append((self.places.count, "brief") if brief else self.places.count)
         return [{"peak_memory_mib": self.peak, "seconds_per_epoch": 2.0}] * self.places.count
 
 
@@ -62,13 +62,14 @@ def test_one_place_and_gpus_are_left_alone(cpus, gpus):
     assert fit_in_memory(Host(9e9, places), {}, places, 100) == (places, "")
 
 
+@pytest.mark.parametrize("briefly", [True, False])
 @pytest.mark.parametrize("as_told", [True, False])
-def test_a_number_that_the_user_gave_stays(monkeypatch, as_told):
+def test_a_number_that_the_user_gave_stays(monkeypatch, as_told, briefly):
     places = divide_machine(None, cpus=3, gpus=0)
     host = Host(1000.0, places)
     monkeypatch.setattr("hpo.executors.gpu_sharing.free_memory_mib", lambda: 2300)
-    probe, found, packing = measure_packed(host, {}, places, None, as_told=as_told)
+    probe, found, packing = measure_packed(host, {}, places, None, as_told=as_told, briefly=briefly)
     assert probe["peak_memory_mib"] == 1000.0
     assert found.count == (3 if as_told else 2)
     assert (packing and packing.at_a_time) == (None if as_told else 2)
-    assert host.measured == ([3] if as_told else [1, 2])
+    assert host.measured == ([3] if as_told else [(1, "brief") if briefly else 1, 2])
