@@ -241,12 +241,13 @@ def _written_at(epochs: int, spec: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _read_scores(file: Path, names: tuple[str, ...], fold: frozenset[str]) -> Floats | None:
-    """Scores that an earlier training gave; None where it was another one, or there was none."""
-    if not file.is_file():
+    """Scores that an earlier training gave; None where it was another one, or none is whole."""
+    try:
+        kept = open_arrays(file)
+        is_same = tuple(kept["names"].tolist()) == names and fold == set(kept["left_out"].tolist())
+        return kept["scores"] if is_same else None
+    except (OSError, ValueError, KeyError):
         return None
-    kept = open_arrays(file)
-    is_same = tuple(kept["names"].tolist()) == names and fold == set(kept["left_out"].tolist())
-    return kept["scores"] if is_same else None
 
 
 def _same_queries(file: Path, gallery: GalleryIndex, names: tuple[str, ...]) -> Queries:

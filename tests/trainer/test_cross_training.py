@@ -13,8 +13,9 @@ import yaml
 from tests.trainer.tiny import make_folders, make_splits, train_spec
 from trainer.actions.evaluate import embed_splits
 from trainer.actions.predict import describe_threshold, describe_unknowns
+from trainer.array_files import save_arrays
 from trainer.config.shape import flatten
-from trainer.cross_training import HEAD_EPOCHS, CrossTraining
+from trainer.cross_training import HEAD_EPOCHS, CrossTraining, _read_scores
 from trainer.errors import DataError
 from trainer.gallery import GalleryIndex
 from trainer.retrieval import normalize
@@ -158,6 +159,13 @@ def test_finished_trainings_are_not_made_again(best, tmp_path):
     shutil.copyfile(second, first)
     assert CrossTraining(best).calibrate(tmp_path / "work", again, quiet)["trainings"] == 1
     assert np.array_equal(GalleryIndex.load(best / "gallery.npz").queries.shift_Q, shifts)
+    # Nor does a damaged one.
+    for damaged in (b"", second.read_bytes()[:-30], None):
+        if damaged is None:
+            save_arrays(first, {"scores": shifts})
+        else:
+            first.write_bytes(damaged)
+        assert _read_scores(first, (), frozenset()) is None
     # Others than these are of no more use.
     (tmp_path / "work" / ".DS_Store").touch()  # and what is not ours stays
     (tmp_path / "work" / "notes").mkdir()

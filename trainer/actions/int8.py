@@ -12,6 +12,7 @@ import logging
 import shutil
 import tempfile
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -335,8 +336,10 @@ def _known_choice(spec: Spec, source: Path, pictures: str, *, is_measured: bool)
     if not cache.is_file():
         return None
     file = _choice_file(cache)
-    text = file.read_text(encoding="utf-8") if file.is_file() else ""
-    known: dict[str, Any] = json.loads(text) if text.startswith("{") else {}
+    known: dict[str, Any] = {}
+    with suppress(OSError, ValueError):  # none, or a damaged one, says nothing of the model
+        found = json.loads(file.read_text(encoding="utf-8"))
+        known = found if isinstance(found, dict) else {}
     if known.get("model") != model_digest(source):
         raise DataError(
             f"gen_trt_engine.tensorrt.calibration.cal_cache_file: {cache} holds the ranges of "

@@ -7,7 +7,6 @@ the pictures show (`near-duplicates`).
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -22,8 +21,8 @@ from trainer.data.location import cache_settings, exclusive
 from trainer.data.names import name_key, name_text
 from trainer.data.notes import and_list, counted
 from trainer.data.origin import origin
-from trainer.durable_files import write_text
 from trainer.errors import DataError, SpecError
+from trainer.kept_json import kept_or_made
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -82,15 +81,14 @@ def _kept_bursts(
     key = "".join(files_digest(source, *how) for source in sources)
     digest = hashlib.blake2b(key.encode(), digest_size=16).hexdigest()
     file = cache_settings().folder / "bursts" / f"{digest}.json"
+    errors: dict[int, str] = {}
+
+    def find() -> list[list[int]]:
+        found: list[list[int]] = find_bursts(files, labels_N, progress, errors).tolist()
+        return found
+
     with exclusive(file.with_suffix(".lock")):
-        if file.is_file():
-            found: list[list[int]] = json.loads(file.read_text())
-            return found
-        errors: dict[int, str] = {}
-        found = find_bursts(files, labels_N, progress, errors).tolist()
-        if not errors:
-            write_text(file, json.dumps(found))
-    return found
+        return kept_or_made(file, (list,), find, lambda _: not errors)
 
 
 def _joint_labels(sources: Sequence[ImageFolder]) -> list[int]:

@@ -8,11 +8,12 @@ an exported model.
 
 from __future__ import annotations
 
-import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 from trainer.cores import usable_cores
@@ -21,7 +22,7 @@ from trainer.data.decode import DECODER_VERSION
 from trainer.data.decoder import Listening, UnreadableError, opened, opens_deep
 from trainer.data.deep import ValueRange, range_of
 from trainer.data.location import cache_settings, exclusive
-from trainer.durable_files import write_text
+from trainer.kept_json import kept_or_made
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -75,9 +76,8 @@ def _folder_levels(
         return _extremes(paths, progress)
     file = cache_settings().folder / "levels" / f"{files_digest(folder, DECODER_VERSION)}.json"
     with exclusive(file.with_suffix(".lock")):
-        if not file.is_file():
-            write_text(file, json.dumps(_extremes(paths, progress)))
-    found = json.loads(file.read_text())
+        made = partial(_extremes, paths, progress)
+        found = kept_or_made(file, (list, tuple, NoneType), made)
     return None if found is None else (found[0], found[1])
 
 

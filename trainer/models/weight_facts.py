@@ -21,8 +21,8 @@ from trainer import children
 from trainer.config.model import TIMM_PREFIX
 from trainer.config.names import nearest
 from trainer.data.location import cache_settings
-from trainer.durable_files import write_text
 from trainer.errors import InfrastructureError, SpecError
+from trainer.kept_json import kept_or_made
 from trainer.models.preprocessing import preprocessing_facts
 
 _LONGEST_S = 300
@@ -69,13 +69,7 @@ def _kept(library: str, name: str) -> Facts:
     packages = [version(package) for package in ("timm", "torchvision")]
     digest = hashlib.sha256(repr((3, library, name, packages)).encode()).hexdigest()[:24]
     file = cache_settings().folder / "weight_facts" / f"{digest}.json"
-    if file.is_file():
-        answer: Facts = json.loads(file.read_text(encoding="utf-8"))
-        return answer
-    answer = _asked(library, name)
-    if "error" not in answer:
-        write_text(file, json.dumps(answer))
-    return answer
+    return kept_or_made(file, (dict,), lambda: _asked(library, name), lambda it: "error" not in it)
 
 
 def _asked(library: str, name: str) -> Facts:

@@ -70,6 +70,10 @@ def test_calibrated_ranges_are_kept_and_used_again_for_the_same_model(trained, e
     onnx.save(proto, other / "model.onnx")
     with pytest.raises(DataError, match="ranges of another model"):
         gen_trt_engine(spec_of(trained, other, tmp_path))
+    (of_model,) = tmp_path.rglob("*.model")
+    of_model.write_text(of_model.read_text()[:-3])  # by a full disk: nobody knows whose they are
+    with pytest.raises(DataError, match="ranges of another model"):
+        gen_trt_engine(spec_of(trained, exported, tmp_path))
 
 
 @without_tensorrt

@@ -101,9 +101,12 @@ def test_levels_are_looked_for_once(splits, make_spec, cache_dir, monkeypatch):
     assert len(looked) == 6
     assert resolved(spec, folders).dataset.value_range == (0.0, 4095.0)
     assert len(looked) == 6
+    next((cache_dir / "levels").glob("*.json")).write_text("[0.0,")  # by a full disk
+    assert resolved(spec, folders).dataset.value_range == (0.0, 4095.0)
+    assert len(looked) == 12
     deepen(splits[0], 2, only=lambda path: path.name == "0.png")  # a picture changes
     assert resolved(spec, {"train": scan_folder(splits[0])}).dataset.value_range is not None
-    assert len(looked) == 12
+    assert len(looked) == 18
 
 
 def test_without_a_cache_nothing_is_kept(splits, make_spec, cache_dir):
