@@ -25,14 +25,15 @@ def resume_command(run: RunDir, *words: str) -> str:
 
     Args:
         run: the run. Where a search was started in this process it knows the flags of that start,
-            else `state.json` tells those of the last one.
+            those that it was refused with too; else `state.json` tells those of the last one.
         *words: further flags, as a shell reads them.
     """
     if call := call_of(read_object(run.path / AUTOML_FACTS)):
         return call
     start = run.start_words
     start = run.read_state().get("start", ()) if start is None else start
-    return run.command("resume", *map(shell_word, start), *words)
+    asked = [word for pair in run.asked for word in pair if word]
+    return run.command("resume", *map(shell_word, (*start, *asked)), *words)
 
 
 def call_of(facts: Mapping[str, Any]) -> str:

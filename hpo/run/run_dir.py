@@ -113,6 +113,8 @@ class RunDir:
         self._is_held = False
 
         self.start_words: tuple[str, ...] | None = None  # flags of a start by this process
+        self.asked: tuple[tuple[str, str], ...] = ()
+        """Flags of that start, with their values, that the run does not keep yet."""
 
     def __fspath__(self) -> str:
         return str(self.path)

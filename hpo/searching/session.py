@@ -118,6 +118,9 @@ def resume_search(
     check_study(study, str)
     if budget is not None:
         remark_on(budget, run, study.search.confirm)
+    texts = {**given, "budget": budget and budget.to_text()}
+    flags = ((f"--{name.replace('_', '-')}", text) for name, text in texts.items() if text)
+    run.asked = (*settings.place_flags, *flags)
     trained_by = moved_name(study.trainer, moved_places(settings))
     plan, trainer = open_plan(run, trained_by, is_route=settings.make_session is not None)
     is_changed = bool(budget or settings.places or settings.moved)
@@ -145,6 +148,7 @@ def _drive(
         run.stop_file.unlink(missing_ok=True)  # from here on `hpo stop` means this start
         if is_resumed:
             study, plan = settle_run(run, study, plan, trainer, settings)
+            run.asked = run.asked[len(settings.place_flags) :]
         plan = with_own_uuid(run, plan)
         ledger, backups = open_ledger(run, plan.study_uuid, on_driver=bool(settings.ray_address))
         bus = EventBus([EventFile(run.events_file), *backups])
@@ -156,6 +160,7 @@ def _drive(
             )
             if is_changed:
                 write_atomically(run.study_file, to_yaml(study.to_dict()))
+            run.asked = ()
             return session.search()
         except (HpoError, KeyboardInterrupt):
             raise

@@ -66,6 +66,16 @@ class SearchSettings:
             return ("--in-process",)
         return ("--ray-address", self.ray_address) if self.ray_address else ()
 
+    @property
+    def place_flags(self) -> tuple[tuple[str, str], ...]:
+        """The flags of `hpo resume`, with their values, that say where files lie now, or `--force`.
+
+        They are of no more use once the run has taken them.
+        """
+        places = ((f"--{name.replace('_', '-')}", str(at)) for name, at in self.places.items())
+        moved = (("--moved", f"{old}={new}") for old, new in self.moved.items())
+        return (*places, *moved, *((("--force", ""),) if self.force else ()))
+
     def kept_below(self, out: Path) -> Path | None:
         """Where pictures that are drawn or split are kept: on a cluster every node reads them.
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import sys
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ from hpo.core.budget import Budget
 from hpo.core.errors import RunError
 from hpo.core.yaml_io import parse_yaml
 from hpo.run.ledger import Ledger
+from hpo.run.next_commands import resume_command
 from hpo.run.run_dir import list_runs
 from hpo.searching.session import resume_search, start_search
 from hpo.study.provenance import ORIGIN_FILE, describe_source
@@ -36,7 +38,8 @@ def refused(run, trials=4):
         go_on(run, trials)
     line = str(caught.value)
     assert "\n" not in line
-    assert line.endswith(f"or go on all the same with `hpo resume {run} --in-process --force`")
+    words = f"--in-process --budget {trials}trials --force"
+    assert line.endswith(f"or go on all the same with `hpo resume {run} {words}`")
     return line
 
 
@@ -64,6 +67,26 @@ def test_a_changed_range_is_named_with_what_it_was(tmp_path):
     assert [t.number for t in records(run)] == [0, 1]
     run.study_file.write_text(before)
     assert sum(go_on(run).finished.trials.values()) == 4
+
+
+def test_the_command_of_a_refusal_asks_for_what_the_start_asked_for(tmp_path):
+    """Once the run keeps it, no command names it any more."""
+    run = search(tmp_path)
+    edit_study(run, lambda study: study["search"].update(ranges={"train.lr": [1e-4, 1e-3]}))
+    weights = tmp_path / "w 1.ckpt"
+    weights.touch()
+    more = {"keep": "best", "disk_quota": "20GB", "budget": Budget(trials=3, seconds=60.0)}
+    edit_study(run, lambda study: study["spec"].update({"fault": {"kind": "/old.ckpt"}}))
+    with pytest.raises(RunError) as caught:
+        resume_search(run, Ear().settings(moved={"/old.ckpt": weights}), **more)
+    command = str(caught.value).split("`")[-2]
+    args = shlex.split(command)[2:]
+    assert args == [
+        str(run), "--in-process", "--moved", f"/old.ckpt={weights}", "--budget", "3trials,60s",
+        "--keep", "best", "--disk-quota", "20GB", "--force",
+    ]  # fmt: skip
+    resume_search(run, Ear().settings(moved={"/old.ckpt": weights}, force=True), **more)
+    assert resume_command(run) == f"hpo resume {run} --in-process"
 
 
 @pytest.mark.parametrize("algorithm", ["tpe", "random"])
