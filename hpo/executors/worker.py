@@ -16,6 +16,7 @@ from typing import Any
 
 from hpo.core.diverted import diverted
 from hpo.core.protocols import Trainer, takes
+from hpo.core.reports import ReportError, checked_receipt, checked_report
 from hpo.core.trainer_extras import BatchTrainer
 from hpo.core.trial import Launch
 from hpo.core.trial_failures import describe_failure, exits_as_failures
@@ -92,24 +93,39 @@ def _all_failed(
 
 def _fit(
     trainer: Trainer, launch: Launch, report: ReportEpoch, show: Callable[[str], None]
-) -> Sequence[dict[str, Any] | Exception]:
+) -> Sequence[dict[str, Any] | Exception | None]:
     resume_from = Path(launch.resume_from) if launch.resume_from else None
     more = _progress_of(trainer.fit, show)
     if launch.start_epoch is not None:
         more["start_epoch"] = launch.start_epoch
-    return [trainer.fit(launch.spec, partial(report, launch.number), resume_from, **more)]
+    told = _checked(report, launch.number)
+    return [_receipt_of(trainer.fit(launch.spec, told, resume_from, **more))]
+
+
+def _checked(report: ReportEpoch, number: int) -> Callable[[Any], bool]:
+    """A trainer's `Report`, which raises in its `fit` what is wrong with a line."""
+    return lambda payload: report(number, checked_report(payload))
+
+
+def _receipt_of(outcome: Any) -> dict[str, Any] | Exception | None:
+    is_settled = outcome is None or isinstance(outcome, Exception)
+    return outcome if is_settled else checked_receipt(outcome)
 
 
 def _fit_together(
     trainer: Trainer, launch: Launch, report: ReportEpoch, show: Callable[[str], None]
-) -> Sequence[dict[str, Any] | Exception]:
+) -> Sequence[dict[str, Any] | Exception | None]:
     if not isinstance(trainer, BatchTrainer):
         raise TypeError(f"{trainer.name} trains no trials together")
-    return trainer.fit_heads(
+    told = [_checked(report, member.number) for member in launch.members]
+    outcomes = trainer.fit_heads(
         [member.spec for member in launch.members],
-        lambda place, payload: report(launch.members[place].number, payload),
+        lambda place, payload: told[place](payload),
         **_progress_of(trainer.fit_heads, show),
     )
+    if len(outcomes) != len(told):
+        raise ReportError(f"fit_heads: must return {len(told)} receipts, got {len(outcomes)}")
+    return [_receipt_of(outcome) for outcome in outcomes]
 
 
 def _progress_of(fit: Callable[..., Any], show: Callable[[str], None]) -> dict[str, Any]:

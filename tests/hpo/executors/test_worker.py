@@ -154,6 +154,39 @@ def test_a_raising_trainer_is_a_failure_with_its_traceback_in_the_log(tmp_path):
     assert "in _fail" in log
 
 
+class Odd(type(STAGED_TRAINER)):
+    """Reports and returns what the spec's `fault.kind` says, which is not to be."""
+
+    def fit(self, spec, report, resume_from=None, start_epoch=None):
+        if spec["fault"]["kind"] == "line":
+            report({"epoch": 1, "value": 0.5, "seconds": "x"})
+        return "fitted"
+
+    def fit_heads(self, specs, report, progress=None):
+        return [{}]
+
+
+ODD = Odd()
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        ("line", "report: seconds: must be a number, got 'x'"),
+        ("", "receipt: must be a mapping, and its `applied` too, got 'fitted'"),
+    ],
+)
+def test_an_odd_report_is_the_failure_of_its_trial(tmp_path, kind, says):
+    found = run_trial(f"{__name__}:ODD", launch(tmp_path, fault={"kind": kind}), lambda _: True)
+    assert found == {"failure": {"kind": "code", "message": f"ReportError: {says}"}}
+
+
+def test_a_batch_of_too_few_receipts_has_failed(tmp_path):
+    found = run_launch(f"{__name__}:ODD", batch(tmp_path, 0.2, 0.6), lambda *_: True)
+    says = "ReportError: fit_heads: must return 2 receipts, got 1"
+    assert [found[number]["failure"]["message"] for number in (4, 5)] == [says] * 2
+
+
 @pytest.mark.parametrize("code", [0, 3, None, "done"])
 def test_a_trainer_that_exits_has_failed(tmp_path, code):
     def leave(_payload):
