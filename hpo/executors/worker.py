@@ -20,7 +20,7 @@ from hpo.core.reports import ReportError, checked_receipt, checked_report
 from hpo.core.trainer_extras import BatchTrainer
 from hpo.core.trial import Launch
 from hpo.core.trial_failures import describe_failure, exits_as_failures
-from hpo.study.trainers import find_trainer
+from hpo.study.trainers import demand_mapping, find_trainer
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +28,9 @@ PROGRESS_EVERY_S = 2.0
 """A worker says at most this often how far it is before the first epoch."""
 
 _NOT_SEEN = "is not there for a worker on another computer; give --out a path that all nodes see"
+
+_TELL = frozenset({"probe", "evaluate", "export"})
+"""Methods that return facts by name."""
 
 ReportEpoch = Callable[[int, Mapping[str, Any]], bool]
 """Called as a trainer's `Report`, with the trial's number first."""
@@ -204,4 +207,6 @@ _LOGS = _TrialLogs()
 def call_method(trainer_name: str, method: str, args: tuple[Any, ...]) -> Any:
     """Call one method of a trainer."""
     with exits_as_failures():
-        return getattr(find_trainer(trainer_name), method)(*args)
+        trainer = find_trainer(trainer_name)
+        found = getattr(trainer, method)(*args)
+    return demand_mapping(found, trainer, method) if method in _TELL else found

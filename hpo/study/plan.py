@@ -28,7 +28,7 @@ from hpo.study.checks import read_epochs
 from hpo.study.skill import schema_file_of
 from hpo.study.spec import StudySpec
 from hpo.study.spec_paths import anchored_path
-from hpo.study.trainers import demand
+from hpo.study.trainers import demand, demand_mapping
 from hpo.study.weights import check_weights
 
 if TYPE_CHECKING:
@@ -219,7 +219,8 @@ def build_base_spec(
         )
     with as_user_errors("spec"):
         data = nest(trainer.data_overrides(wanted))
-        return trainer.validate(merged(study.spec, study.search.fix, data))
+        full = trainer.validate(merged(study.spec, study.search.fix, data))
+        return demand_mapping(full, trainer, "validate")
 
 
 def build_space(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import os
-from typing import TypeVar, cast
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar, cast
 
 from hpo.core import trainer_extras as extras
 from hpo.core.averager import Averager
@@ -49,7 +51,7 @@ def find_trainer(name: str) -> Trainer:
         SpecError: when there is no such trainer, listing the ones there are, or it is not trusted.
     """
     if ":" in name:
-        return _checked(_import_trainer(name))
+        return _checked(_import_trainer(name), name)
     points = {point.name: point for point in entry_points(GROUP)}
     if name not in points:
         known = ", ".join(sorted(points)) or "none: is the trainer's package installed?"
@@ -57,7 +59,7 @@ def find_trainer(name: str) -> Trainer:
             f"trainer: no trainer is registered as {quoted(name)} (registered: {known})"
             f"{nearest(name, points)}"
         )
-    return _checked(cast(Trainer, points[name].load()))
+    return _checked(points[name].load(), name)
 
 
 def registered_trainer(network: str) -> Trainer | None:
@@ -66,13 +68,50 @@ def registered_trainer(network: str) -> Trainer | None:
     return find_trainer(network) if network in names else None
 
 
-def _checked(trainer: Trainer) -> Trainer:
-    """Refuse a trainer that does not say which values of its metric are better."""
-    direction = getattr(trainer, "direction", None)
-    if direction not in tuple(Direction):
-        known = " or ".join(Direction)
-        raise SpecError(f"trainer {trainer.name}: its direction must be {known}, got {direction!r}")
+_KINDS: dict[str, tuple[type, str]] = {
+    **dict.fromkeys(("name", "monitoring_metric", "epochs_key", "seed_key"), (str, "text")),
+    "skill_dir": (Path, "a pathlib.Path"),
+    "multiple_of": (Mapping, "a mapping"),
+}
+"""What the members of a trainer are that are no methods, its direction apart."""
+
+
+def _checked(found: object, name: str) -> Trainer:
+    """Refuse what lacks a member of a trainer, or has another thing of its name.
+
+    Args:
+        found: what a name leads to.
+        name: that name.
+    """
+    trainer = cast(Trainer, found)
+    where = f"trainer: {name!r} is not a trainer"
+    if isinstance(found, type):
+        raise SpecError(f"{where}: it is the class {found.__name__}; name an object of it")
+    for member in extras.members_of(Trainer):
+        if not hasattr(found, member):
+            raise SpecError(f"{where}: it has no {member}")
+        kind, words = _KINDS.get(member, (None, "a method"))
+        value = getattr(found, member)
+        is_one = isinstance(value, kind) if kind else callable(value)
+        if member != "direction" and not is_one:
+            raise SpecError(f"{where}: its {member} must be {words}, got {quoted(value)}")
+    if trainer.direction not in tuple(Direction):
+        known, given = " or ".join(Direction), trainer.direction
+        raise SpecError(f"trainer {trainer.name}: its direction must be {known}, got {given!r}")
     return trainer
+
+
+def demand_mapping(value: Any, trainer: Trainer, method: str) -> dict[str, Any]:
+    """Return what a method of a trainer has returned, which must be a mapping.
+
+    Raises:
+        SpecError: it is none.
+    """
+    if not isinstance(value, Mapping):
+        raise SpecError(
+            f"trainer {trainer.name}: {method} must return a mapping, got {quoted(value)}"
+        )
+    return dict(value)
 
 
 def refuse_code(name: str, where: str) -> None:
@@ -115,7 +154,7 @@ def restart_keys(trainer: Trainer) -> tuple[str, ...]:
     return tuple(trainer.restart_keys) if isinstance(trainer, extras.RestartAware) else ("model",)
 
 
-def _import_trainer(name: str) -> Trainer:
+def _import_trainer(name: str) -> object:
     """Import `module:ATTRIBUTE`; an error inside the module itself is a bug and passes through."""
     place, is_call, argument = name.partition("@")
     module, _, attribute = place.partition(":")
@@ -132,8 +171,6 @@ def _import_trainer(name: str) -> Trainer:
     if not hasattr(found, attribute):
         raise SpecError(f"trainer: {name!r} cannot be imported: there is no {attribute} in it")
     value = getattr(found, attribute)
-    trainer = value(argument) if is_call else value
-    lacking = [method for method in ("validate", "fit") if not hasattr(trainer, method)]
-    if lacking:
-        raise SpecError(f"trainer: {name!r} is not a trainer: it has no {lacking[0]}")
-    return cast(Trainer, trainer)
+    if is_call and not callable(value):
+        raise SpecError(f"trainer: {name!r} cannot be imported: {attribute} takes no @ARGUMENT")
+    return value(argument) if is_call else value

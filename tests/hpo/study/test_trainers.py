@@ -8,7 +8,8 @@ from hpo.core.errors import SpecError
 from hpo.core.trainer_extras import GalleryEditor, GalleryKeeper
 from hpo.study.spec import load_given_study
 from hpo.study.trainers import TRUSTED, demand, find_trainer, restart_keys
-from tests.quick_trainer import NAME, TRAINER
+from tests import quick_trainer
+from tests.quick_trainer import NAME, TRAINER, QuickTrainer
 
 
 def test_a_module_and_attribute_need_no_installation():
@@ -76,8 +77,50 @@ def test_code_in_a_name_does_not_run(tmp_path, monkeypatch):
 
 def test_what_is_no_trainer_is_told(monkeypatch):
     monkeypatch.setenv(TRUSTED, "json")
-    with pytest.raises(SpecError, match="'json:dumps' is not a trainer: it has no validate"):
+    with pytest.raises(SpecError, match="'json:dumps' is not a trainer: it has no name"):
         find_trainer("json:dumps")
+
+
+class Incomplete(QuickTrainer):
+    """A trainer with one member that is another thing; None takes it away."""
+
+    def __init__(self, **members):
+        self.members = members
+
+    def __getattribute__(self, name):
+        members = object.__getattribute__(self, "__dict__").get("members", {})
+        if name not in members:
+            return object.__getattribute__(self, name)
+        if members[name] is ...:
+            raise AttributeError(name)
+        return members[name]
+
+
+@pytest.mark.parametrize(
+    ("made", "says"),
+    [
+        (QuickTrainer, "it is the class QuickTrainer; name an object of it"),
+        (Incomplete(name=...), "it has no name"),
+        (Incomplete(name=None), "its name must be text, got nothing"),
+        (Incomplete(skill_dir=...), "it has no skill_dir"),
+        (Incomplete(skill_dir="/skill"), "its skill_dir must be a pathlib.Path, got '/skill'"),
+        (Incomplete(skill_dir=None), "its skill_dir must be a pathlib.Path, got nothing"),
+        (Incomplete(epochs_key=None), "its epochs_key must be text, got nothing"),
+        (Incomplete(multiple_of=["a"]), "its multiple_of must be a mapping, got a list ['a']"),
+        (Incomplete(probe=...), "it has no probe"),
+        (Incomplete(limits={}), "its limits must be a method, got an empty mapping"),
+    ],
+)
+def test_an_incomplete_trainer_is_told_by_its_member(monkeypatch, made, says):
+    monkeypatch.setattr(quick_trainer, "MADE", made, raising=False)
+    with pytest.raises(SpecError) as caught:
+        find_trainer("tests.quick_trainer:MADE")
+    assert str(caught.value) == f"trainer: 'tests.quick_trainer:MADE' is not a trainer: {says}"
+
+
+def test_an_argument_is_for_what_can_be_called():
+    with pytest.raises(SpecError, match="TRAINER takes no @ARGUMENT"):
+        find_trainer(f"{NAME}@x")
 
 
 def test_a_given_study_may_not_name_a_skill_folder_whose_command_would_run(tmp_path):
