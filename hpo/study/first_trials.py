@@ -30,13 +30,18 @@ class FirstTrials:
     latents: tuple[dict[str, Any], ...] = ()
     left_out: tuple[str, ...] = ()
     """Names of configurations that this search does not allow."""
+    held: tuple[str, ...] = ()
+    """Parameters that are not searched, and had another value in some that are taken."""
 
     @property
     def note(self) -> str:
-        """One line about those that are left out; empty where there are none."""
-        if not self.left_out:
-            return ""
-        return f"{FIELD}: not allowed by this search, so left out: {', '.join(self.left_out)}"
+        """One line about what is left out; empty where nothing is."""
+        parts = []
+        if self.left_out:
+            parts.append(f"not allowed by this search, so left out: {', '.join(self.left_out)}")
+        if self.held:
+            parts.append(f"not searched, so as in all trials: {', '.join(self.held)}")
+        return f"{FIELD}: {'; '.join(parts)}" if parts else ""
 
 
 def most_first(num_trials: int | None) -> int:
@@ -96,10 +101,11 @@ def fit_trials(
 ) -> FirstTrials:
     """Fit configurations to a space, in order.
 
-    Numbers that are not searched are dropped. A configuration is left out whole where a value that
-    is searched lies outside its range or options, where an option or a switch that is not searched
-    has another value in the spec (it was learned for a search that differs in kind), or where the
-    spec has no such key. One that comes to the default, or to one before it, is passed over.
+    Numbers that are not searched are dropped, and named where the spec has others. A configuration
+    is left out whole where a value that is searched lies outside its range or options, where an
+    option or a switch that is not searched has another value in the spec (it was learned for a
+    search that differs in kind), or where the spec has no such key. One that comes to the default,
+    or to one before it, is passed over.
 
     Args:
         space: of the search.
@@ -110,14 +116,22 @@ def fit_trials(
     """
     seen = [space.encode(space.default()), *map(dict, before)]
     begin = len(seen)
-    left_out = []
+    left_out, held = [], dict[str, None]()
+    searched = {parameter.name for parameter in space.parameters}
     for name, values in configurations.items():
         latents = _fitted(space, values, spec)
         if latents is None:
             left_out.append(name)
-        elif not any(_are_same(latents, other) for other in seen):
+            continue
+        others = (key for key in values if key not in searched)
+        held |= {key: None for key in others if not is_same(values[key], value_at(spec, key))}
+        if not any(_are_same(latents, other) for other in seen):
             seen.append(latents)
-    return FirstTrials(latents=tuple(seen[begin : max(begin, most + 1)]), left_out=tuple(left_out))
+    return FirstTrials(
+        latents=tuple(seen[begin : max(begin, most + 1)]),
+        left_out=tuple(left_out),
+        held=tuple(held),
+    )
 
 
 def usable_point(

@@ -65,6 +65,20 @@ def test_numbers_that_are_not_searched_are_dropped():
     assert left_out == ()
 
 
+def test_what_is_dropped_is_named():
+    space = space_of(NODES, searched=["train.loss", "train.lr"])
+    assert fit_trials(space, POINTS, SPEC, 8).note == (
+        "first_trials: not searched, so as in all trials: train.margin, train.epochs"
+    )
+    of_spec = {"b": POINTS["b"], "e": {"train.lr": 0.03, "train.epochs": 5}}
+    assert fit_trials(space, of_spec, SPEC, 8).note == "", "as in the spec"
+    odd = {"o": {"train.loss": "odd", "train.epochs": 7}, "p": {"train.epochs": 8}}
+    assert fit_trials(space, odd, SPEC, 8).note == (
+        "first_trials: not allowed by this search, so left out: o; "
+        "not searched, so as in all trials: train.epochs"
+    )
+
+
 def test_what_a_range_or_the_options_do_not_allow_is_left_out():
     narrow = Overlay(ranges={"train.lr": (0.001, 0.05, True)})
     assert params_of(space_of(NODES, overlay=narrow))[1] == ("a",)
