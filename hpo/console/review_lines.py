@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hpo.core.budget import render_seconds
@@ -12,7 +12,9 @@ from hpo.core.text import count_of, method_words
 from hpo.study.model_limits import render_count
 from search_spaces.parameter import FIXED
 
-FINDINGS_SHOWN = 6
+WARNING, INFO = "warning", "info"
+INFOS_SHOWN = 3
+"""What is merely worth knowing of the pictures; every warning is shown."""
 
 
 def render_review(review: Review) -> list[str]:
@@ -38,11 +40,20 @@ def _data(data: Mapping[str, Any]) -> list[str]:
         classes = count_of(split["classes"], "class", "classes")
         use = ", looked at once, at the end" if name == "test" else ""
         lines.append(f"{name:<9} {images} of {classes}{each}{use}")
-    findings = data.get("findings", [])
-    lines += [f"warning   {finding['message']}" for finding in findings[:FINDINGS_SHOWN]]
-    if len(findings) > FINDINGS_SHOWN:
-        lines.append(f"          and {len(findings) - FINDINGS_SHOWN} more (hpo doctor)")
-    return lines
+    return lines + _findings(data.get("findings") or [])
+
+
+def _findings(findings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Every warning, then some of what is merely worth knowing."""
+    told = [(finding.get("severity", WARNING), finding["message"]) for finding in findings]
+    infos = [f"{INFO:<9} {message}" for severity, message in told if severity == INFO]
+    lines = [f"{severity:<9} {message}" for severity, message in told if severity != INFO]
+    more = len(infos) - INFOS_SHOWN
+    return [
+        *lines,
+        *infos[:INFOS_SHOWN],
+        *([f"          and {more} more (hpo doctor)"] if more > 0 else []),
+    ]
 
 
 def _space(review: Review) -> list[str]:

@@ -48,6 +48,19 @@ def test_test_pictures_wait_for_the_end():
     assert lines[0] == "test      5 pictures of 2 classes, 1 to 4 each, looked at once, at the end"
 
 
+def test_every_warning_of_the_pictures_is_shown_before_what_is_merely_worth_knowing():
+    findings = [{"severity": "info", "message": f"info {n}"} for n in range(5)]
+    findings += [{"severity": "warning", "message": f"fault {n}"} for n in range(8)]
+    findings += [{"message": "of no severity"}]
+    lines = render_review(replace(REVIEW, data={"findings": findings}))
+    assert lines[:13] == [
+        *(f"warning   fault {n}" for n in range(8)),
+        "warning   of no severity",
+        *(f"info      info {n}" for n in range(3)),
+        "          and 2 more (hpo doctor)",
+    ]
+
+
 def test_a_trainer_that_cannot_be_measured_beforehand_has_no_such_line():
     lines = render_review(replace(REVIEW, probe={"device": "cpu"}))
     assert [line for line in lines if line.startswith("measured")] == []
