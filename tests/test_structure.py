@@ -54,6 +54,7 @@ TESTED_ELSEWHERE = {
     "hpo/searching/dry_run": "tests/hpo/cli/test_plan.py",
     "hpo/searching/engine_parts": "tests/hpo/searching/test_engine.py",
     "hpo/searching/launcher": "tests/hpo/searching/test_session.py",
+    "hpo/searching/rehearsal": "tests/hpo/searching/test_forecast.py",
     "hpo/study/gone_data": "tests/hpo/searching/test_moved_data.py",
     "hpo/study/model_limits": "tests/hpo/results/test_model_costs.py",
     "hpo/study/provenance": "tests/hpo/searching/test_resume.py",

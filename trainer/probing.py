@@ -6,12 +6,13 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from trainer.config.growing import mean_area
+from trainer.config.growing import areas
 from trainer.devices import pick_device, wants_bf16
 from trainer.distributed import Rank
 from trainer.embedding import embed
@@ -46,10 +47,10 @@ def probe(spec: Spec | Mapping[str, Any], *, brief: bool = False) -> dict[str, A
 
     Returns:
         `seconds_per_epoch` (training and validation of one epoch; the mean over epochs where
-        pictures grow or not every epoch is validated), `validation_seconds` (the part of it that
-        is validation), `images_per_s` (training), `peak_memory_mib`, `total_memory_mib`
-        and `free_memory_mib` (of a GPU, the latter before the first step, else None),
-        `batches_per_epoch`, `device`, `checkpoint_bytes` (of one on disk),
+        pictures grow or not every epoch is validated), `epoch_seconds` (the same of each epoch),
+        `validation_seconds` (the part of the mean that is validation), `images_per_s` (training),
+        `peak_memory_mib`, `total_memory_mib` and `free_memory_mib` (of a GPU, the latter before the
+        first step, else None), `batches_per_epoch`, `device`, `checkpoint_bytes` (of one on disk),
         `random_weights` (whether training starts from nothing), `feature_views` (augmented views
         whose features a frozen trunk's head learns from, None where pictures are) and `took_s`
         (what the measurement itself took).
@@ -74,14 +75,13 @@ def probe(spec: Spec | Mapping[str, Any], *, brief: bool = False) -> dict[str, A
         load_features(data, module, use_bf16=use_bf16)
         counted, batches = (0, 1) if brief else (_STEPS, _EVAL_BATCHES)
         step_s = _time_steps(module, data, device, steps=counted, use_bf16=use_bf16)
-        train = checked.train
-        share = -(-train.num_epochs // train.validation_interval) / train.num_epochs
-        validation_s = share * _time_validation(
-            module, data, checked, batches=batches, use_bf16=use_bf16
-        )
+        validation_s = _time_validation(module, data, checked, batches=batches, use_bf16=use_bf16)
+        validations = [validation_s * is_due for is_due in _are_validated(checked)]
+        steps = [step_s * data.num_batches * area for area in areas(checked)]
         return {
-            "seconds_per_epoch": step_s * data.num_batches * mean_area(checked) + validation_s,
-            "validation_seconds": validation_s,
+            "seconds_per_epoch": fmean(steps) + fmean(validations),
+            "epoch_seconds": [sum(parts) for parts in zip(steps, validations, strict=True)],
+            "validation_seconds": fmean(validations),
             "images_per_s": checked.train.batch_size / step_s,
             "peak_memory_mib": peak_memory_mib(device),
             "total_memory_mib": total,
@@ -93,6 +93,12 @@ def probe(spec: Spec | Mapping[str, Any], *, brief: bool = False) -> dict[str, A
             "feature_views": checked.dataset.feature_views if module.takes_features else None,
             "took_s": time.perf_counter() - began,
         }
+
+
+def _are_validated(spec: Spec) -> list[bool]:
+    """Whether each epoch is validated: every `train.validation_interval`, and the last."""
+    last, every = spec.train.num_epochs, spec.train.validation_interval
+    return [epoch % every == 0 or epoch == last for epoch in range(1, last + 1)]
 
 
 def _memory_mib(device: torch.device) -> tuple[float | None, float | None]:

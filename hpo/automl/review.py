@@ -20,7 +20,7 @@ from hpo.core.trial import TrialRecord
 from hpo.executors.division import Slots
 from hpo.run.ledger import Ledger
 from hpo.run.replay import replay
-from hpo.searching.forecast import TRIAL_START_S
+from hpo.searching.rehearsal import TRIAL_START_S
 
 NOT_CONFIRMED, REVIEW_ONLY = "not confirmed", "review only"
 """Why a review ended a search that nothing was wrong with."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import islice
 
 from hpo.core.protocols import TrialDriver
 from hpo.core.trial import Ended, Launch
@@ -19,15 +18,30 @@ from hpo.core.trial import Ended, Launch
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulatedEpoch:
-    """What a trainer would report after an epoch, and how long that epoch takes."""
+    """What a trainer would report after an epoch, and how long it took since the last report."""
 
     value: float
     seconds: float = 1.0
+    epoch: int | None = None
+    """Which one it is, where not each is validated; None: the next one."""
+
+    def after(self, before: int) -> int:
+        """The epoch that it is, behind one that was reported."""
+        return before + 1 if self.epoch is None else self.epoch
+
+
+def _behind(trained: int, epochs: Iterator[SimulatedEpoch]) -> Iterator[SimulatedEpoch]:
+    """Those after the ones that were trained before."""
+    epoch = 0
+    for each in epochs:
+        epoch = each.after(epoch)
+        if epoch > trained:
+            yield each
 
 
 Replay = Callable[[Launch], Iterator[SimulatedEpoch]]
-"""Yields every epoch of a trial from the first, whatever the search will use of it. Where it goes
-on from a checkpoint, epochs up to `launch.start_epoch` take no time and are not reported."""
+"""Yields every epoch of a trial that is validated from the first, whatever the search will use of
+it. Where it goes on from a checkpoint, those up to `launch.start_epoch` are not reported."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -63,6 +77,8 @@ class SimulatedExecutor:
         self._clock = 0.0
         self._order = 0
         self._busy = 0.0
+        self._room, self._since = 0.0, 0.0
+        """Time of all slots until their number was changed, and when that was."""
         self._events: list[tuple[float, int, _Running]] = []
         self.spans: list[tuple[int, float, float]] = []
         """(trial, from, to) of every launch that has ended, in the order of their ends."""
@@ -73,7 +89,13 @@ class SimulatedExecutor:
 
     def busy_share(self) -> float:
         """Share of the slots' time in which a trial held them; 1 before any time has passed."""
-        return self._busy / (self._slots * self._clock) if self._clock else 1.0
+        room = self._room + self._slots * (self._clock - self._since)
+        return self._busy / room if room else 1.0
+
+    def widen(self, slots: int) -> None:
+        """Let so many trials, or batches, run at once from now on."""
+        self._room += self._slots * (self._clock - self._since)
+        self._slots, self._since = slots, self._clock
 
     def run(self, driver: TrialDriver) -> None:
         """Run trials until the driver is over and nothing runs.
@@ -95,7 +117,7 @@ class SimulatedExecutor:
 
     def _start(self, launch: Launch) -> None:
         trained, launches = launch.start_epoch or 0, launch.members or (launch,)
-        curves = [islice(self._replay(member), trained, None) for member in launches]
+        curves = [_behind(trained, self._replay(member)) for member in launches]
         epochs = zip(*curves, strict=True)
         running = _Running(launches=launches, epochs=epochs, epoch=trained, began=self._clock)
         self._schedule(running, delay=self._overhead_s)
@@ -109,7 +131,8 @@ class SimulatedExecutor:
 
     def _step(self, driver: TrialDriver, running: _Running) -> None:
         """Report the epoch that has just passed, or the end."""
-        running.epoch += bool(running.next)
+        if running.next:
+            running.epoch = running.next[0].after(running.epoch)
         goes_on = [
             driver.on_epoch(
                 launch.number,

@@ -652,6 +652,10 @@ def test_probe_measures_and_leaves_nothing(splits, tmp_path):
     )
     share = sparse["validation_seconds"] / measured["validation_seconds"]
     assert share < 0.3  # three validations in 45 epochs: a fifteenth of the time
+    each = sparse["epoch_seconds"]
+    quick = min(each)
+    assert [n for n, took in enumerate(each, start=1) if took > quick] == [20, 40, 45]
+    assert sum(each) / 45 == pytest.approx(sparse["seconds_per_epoch"])
     assert measured["peak_memory_mib"] > 0
     assert list(tmp_path.iterdir()) == []
 
@@ -881,12 +885,14 @@ def test_a_search_that_could_not_export_its_winner_does_not_begin(splits, tmp_pa
         probe(train_spec(splits, tmp_path, export__opset_version=21))
 
 
-def test_probe_counts_the_mean_area_of_growing_pictures(splits, tmp_path):
+def test_probe_counts_the_area_of_growing_pictures(splits, tmp_path):
     """Two epochs, 32 and 80 px: their steps cost about the mean area of those of a whole one."""
     sides = {"model__input_height": 80, "model__input_width": 80, "train__num_epochs": 2}
     whole = probe(train_spec(splits, tmp_path, **sides))
     grown = probe(train_spec(splits, tmp_path, **sides, dataset__first_size=0.4))
     steps = [p["seconds_per_epoch"] - p["validation_seconds"] for p in (whole, grown)]
+    each = [took - grown["validation_seconds"] for took in grown["epoch_seconds"]]
+    assert each[0] / each[1] == pytest.approx(32 * 32 / (80 * 80))
     per_image = [p["batches_per_epoch"] * 16 / p["images_per_s"] for p in (whole, grown)]
     assert steps[0] == pytest.approx(per_image[0])
     assert steps[1] == pytest.approx(per_image[1] * (32 * 32 + 80 * 80) / 2 / (80 * 80))

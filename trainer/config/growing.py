@@ -6,7 +6,6 @@ last epochs see is what is matched later (Tan and Le 2021, arXiv 2104.00298; Tou
 
 from __future__ import annotations
 
-from statistics import fmean
 from typing import TYPE_CHECKING
 
 from trainer.features import trains_on_features
@@ -46,8 +45,3 @@ def areas(spec: Spec) -> list[float]:
     """Return the share of the input's pixels that a training picture has in each epoch."""
     sizes = picture_sizes(spec)
     return [tall * wide / (sizes[-1][0] * sizes[-1][1]) for tall, wide in sizes]
-
-
-def mean_area(spec: Spec) -> float:
-    """Return the mean of `areas`."""
-    return fmean(areas(spec))

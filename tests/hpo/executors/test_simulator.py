@@ -26,11 +26,9 @@ def steady(seconds, epochs=9):
     return replay
 
 
-def search(algorithm, replay, slots, *, budget, **more):
-    executor = SimulatedExecutor(replay, slots, **more)
-    ledger = Ledger.create(None, "maximize")
-    engine = Engine(
-        ledger=ledger,
+def engine_of(algorithm, executor, *, budget, ledger=None):
+    return Engine(
+        ledger=ledger or Ledger.create(None, "maximize"),
         algorithm=algorithm,
         plan=Plan(
             specs=TrialSpecs(base_spec=SPEC, seed_key="train.seed"),
@@ -40,6 +38,12 @@ def search(algorithm, replay, slots, *, budget, **more):
         emit=Events(),
         now=executor.now,
     )
+
+
+def search(algorithm, replay, slots, *, budget, **more):
+    executor = SimulatedExecutor(replay, slots, **more)
+    ledger = Ledger.create(None, "maximize")
+    engine = engine_of(algorithm, executor, budget=budget, ledger=ledger)
     executor.run(engine)
     return executor, engine, ledger
 
@@ -89,6 +93,29 @@ def test_a_trial_that_goes_on_from_a_checkpoint_is_not_trained_twice():
     # 1 s + 2 s; then epochs 3, 4 and 5.
     assert executor.spans == [(0, 0.0, 3.0), (1, 3.0, 15.0)]
     assert [[m.epoch for m in t.measurements] for t in ledger.trials()] == [[1, 2], [3, 4, 5]]
+
+
+def test_epochs_that_are_not_validated_are_not_reported():
+    def replay(launch):
+        for epoch in (2, 4, 5):
+            yield SimulatedEpoch(value=epoch / 10, seconds=float(epoch), epoch=epoch)
+
+    executor, _, ledger = search(Rungs([0.1, 0.1]), replay, 1, budget=Budget(trials=2))
+    assert executor.spans == [(0, 0.0, 2.0), (1, 2.0, 11.0)]
+    assert [[m.epoch for m in t.measurements] for t in ledger.trials()] == [[2], [4, 5]]
+
+
+def test_more_slots_are_filled_from_then_on():
+    def replay(launch):
+        if launch.number == 2:
+            executor.widen(2)
+        yield from steady([1.0] * 4, epochs=3)(launch)
+
+    executor = SimulatedExecutor(replay, 1)
+    engine = engine_of(Listed([0.1] * 4, until_epoch=3), executor, budget=Budget(trials=4))
+    executor.run(engine)
+    assert executor.spans == [(0, 0.0, 3.0), (1, 3.0, 6.0), (2, 6.0, 9.0), (3, 6.0, 9.0)]
+    assert executor.busy_share() == 1.0
 
 
 def test_a_budget_of_time_ends_every_slot_at_its_next_epoch():

@@ -13,15 +13,15 @@ from hpo.run.ledger import Ledger
 from hpo.searching.forecast import (
     AVERAGE_COST,
     LEAST_REHEARSALS,
-    MOST_TRIALS,
     REHEARSED_TRIALS,
     SPEEDS,
-    TRIAL_START_S,
     forecast,
 )
 from hpo.searching.make_plan import plan_study
+from hpo.searching.rehearsal import TRIAL_START_S
 from hpo.searching.session import resume_search, start_search
 from hpo.searching.settings import SearchSettings
+from hpo.searching.shortening import MOST_TRIALS
 from tests.count_calls import count_calls
 from tests.quick_runs import Ear, quick_space, quick_study
 from tests.quick_trainer import TRAINER
@@ -45,6 +45,7 @@ def foresee(
     spent=None,
     begun=None,
     options=(),
+    probe=None,
     **changes,
 ):
     study = quick_study(budget=parse_budget(budget) if isinstance(budget, str) else budget)
@@ -57,7 +58,7 @@ def foresee(
         quick_space(study),
         TRAINER,
         division,
-        probe={"seconds_per_epoch": seconds, "start_s": start_s},
+        probe={"seconds_per_epoch": seconds, "start_s": start_s, **(probe or {})},
         spent=spent,
         begun=begun,
     )
@@ -98,6 +99,73 @@ def test_a_long_search_is_scaled():
     assert expected.trials == many
     assert expected.epochs == 3 * many
     assert expected.seconds == pytest.approx(many / 2 * (30 + TRIAL_START_S))
+
+
+@pytest.mark.parametrize(
+    ("budget", "confirm", "trials", "seconds"),
+    [
+        (
+            "1000trials",
+            1,
+            1000,
+            17 * 30.5,
+        ),  # no slot trains more than 16, and the finalists once more, all at a time
+        ("600s", 0, 64 * 600 / 30.5, 610),
+        ("600s", 1, 64 * (600 - 1.1 * 30) / 30.5, 600),
+    ],
+)
+def test_a_long_search_takes_its_waves_and_no_more(budget, confirm, trials, seconds, monkeypatch):
+    monkeypatch.setattr("hpo.searching.shortening.MOST_TRIALS", 70)
+    facts = {"algorithm": "random", "pruner": "none", "num_epochs": 3, "slots": 64}
+    expected = foresee(budget, confirm=confirm, **facts)
+    assert expected.charged_s == pytest.approx(seconds, rel=0.02)
+    assert expected.trials == pytest.approx(trials, rel=0.08)
+    assert (expected.after_s > 0) == (confirm == 1)
+    assert expected.longest == 3
+
+
+@pytest.mark.parametrize("budget", [Budget(), Budget(trials=1000)])
+def test_brackets_that_end_by_themselves_have_no_parts(budget, monkeypatch):
+    monkeypatch.setattr("hpo.searching.shortening.MOST_TRIALS", 5)
+    options = {"reduction_factor": 2, "epoch_multiplier": 1, "rounds": 1, "max_epochs": 4}
+    facts = {"algorithm": "hyperband", "pruner": "none", "num_epochs": 4, "options": options}
+    rungs = foresee(budget, **facts, slots=8, route_style="rungs")
+    assert (rungs.trials, rungs.epochs, rungs.longest) == (15, 32, None)
+
+
+def test_where_only_the_search_can_tell_its_end_the_whole_ends_where_its_part_does(monkeypatch):
+    monkeypatch.setattr("hpo.searching.forecast.REHEARSED_TRIALS", 1)
+    facts = {"algorithm": "asha", "pruner": "none", "num_epochs": 4, "slots": 1}
+    facts["options"] = {"min_top_configs": 2, "reduction_factor": 2}
+    whole = foresee("40trials", **facts)
+    assert whole.trials < 20
+    monkeypatch.setattr("hpo.searching.shortening.MOST_TRIALS", 20)
+    assert foresee("1000trials", **facts) == foresee(Budget(), **facts) == whole
+
+
+def test_epochs_of_their_own_lengths_are_counted_as_such():
+    """Pictures grow: the first epochs are quick, and where trials end there the search is."""
+    facts = {"algorithm": "random", "pruner": "none", "num_epochs": 3, "slots": 1}
+    growing = {"probe": {"epoch_seconds": [1.0, 2.0, 27.0]}}
+    assert foresee("2epochs", **facts, **growing).seconds == pytest.approx(1 + 2 + TRIAL_START_S)
+    assert foresee("4trials", **facts, **growing) == foresee("4trials", **facts)
+    odd = {"probe": {"epoch_seconds": [1.0, 2.0]}}  # not of every epoch
+    assert foresee("2epochs", **facts, **odd) == foresee("2epochs", **facts)
+    # Two of 10 s have come as the probe says, so the third is one of 40 s.
+    left = foresee(
+        "1trials", **facts, seconds=20.0, probe={"epoch_seconds": [10.0, 10.0, 40.0]},
+        spent=Spent(trials=1, seconds=20.0, epochs=2), begun=begun_with([2]),
+    )  # fmt: skip
+    assert left.seconds == pytest.approx(40 + TRIAL_START_S)
+
+
+@pytest.mark.parametrize(
+    ("budget", "epochs"), [("7epochs", 10), ("11epochs", 12), ("13epochs", 17), ("1trials", 12)]
+)
+def test_trials_are_judged_and_ended_where_they_are_validated(budget, epochs):
+    """Every fifth epoch, and the last of twelve."""
+    facts = {"algorithm": "random", "pruner": "none", "num_epochs": 12, "slots": 1}
+    assert foresee(budget, **facts, validated_every=5).epochs == epochs
 
 
 def test_a_time_limit_is_kept_to_an_epoch():
@@ -257,7 +325,7 @@ def test_little_is_left_of_a_long_search_and_rehearsed_for_a_while_alone(monkeyp
     }  # fmt: skip
     whole = foresee("8trials", **options)
     monkeypatch.setattr("hpo.searching.forecast.MOST_REHEARSING_S", 0.0)
-    assert count_calls(foresee, "8trials", of="_rehearse", **options) == LEAST_REHEARSALS
+    assert count_calls(foresee, "8trials", of="rehearse", **options) == LEAST_REHEARSALS
     assert foresee("8trials", **options).seconds == pytest.approx(whole.seconds, rel=0.5)
 
 

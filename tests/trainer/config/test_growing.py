@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from trainer.config.growing import mean_area, picture_sizes
+from trainer.config.growing import areas, picture_sizes
 from trainer.errors import SpecError
 from trainer.spec import parse_spec
 
@@ -57,11 +57,11 @@ def test_pictures_that_features_are_computed_of_are_whole():
         parse_spec(given | {"train.train_trunk": True}, "train", is_complete=False)
 
 
-def test_the_mean_area_is_that_of_all_epochs():
-    areas = [48 * 128, 80 * 240, 104 * 333]
-    wanted = sum(areas) / 3 / (104 * 333)
-    assert mean_area(spec_of(0.4, 3, height=104, width=333)) == pytest.approx(wanted)
-    assert mean_area(spec_of(1.0, 5)) == 1.0
+def test_the_areas_are_shares_of_the_last_one():
+    pixels = [48 * 128, 80 * 240, 104 * 333]
+    wanted = [each / (104 * 333) for each in pixels]
+    assert areas(spec_of(0.4, 3, height=104, width=333)) == pytest.approx(wanted)
+    assert areas(spec_of(1.0, 5)) == [1.0] * 5
 
 
 def test_a_spec_without_epochs_left_has_one_size():
