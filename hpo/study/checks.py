@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Sequence
 
 from hpo.core.errors import SpecError
@@ -53,8 +54,8 @@ def check_search(search: SearchOptions, where: str, spell: Spelling = str) -> No
         raise SpecError(f"{where}{spell(key)}:{rest}") from error
 
 
-def check_count(number: int | None, where: str, *, least: int, most: float = math.inf) -> None:
-    """Refuse a whole number outside its bounds; None is not a number."""
+def check_count(number: int | None, where: str, *, least: int, most: int = sys.maxsize) -> None:
+    """Refuse a whole number outside its bounds (by default what a list can hold); None is none."""
     if number is not None and not least <= number <= most:
         bounds = f"at least {least}" if number < least else f"at most {most}"
         raise SpecError(f"{where}: must be {bounds}, got {quoted(number)}")

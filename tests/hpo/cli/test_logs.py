@@ -91,7 +91,7 @@ def test_events_of_other_trials_are_passed_over_unread(hpo, first):
 def test_only_the_end_of_it(hpo, first):
     whole = hpo("logs", "first", 1)[1].splitlines()
     assert hpo("logs", "first", 1, "--tail", 2)[1].splitlines() == whole[-2:]
-    assert hpo("logs", "first", 1, "--tail", 999)[1].splitlines() == whole
+    assert hpo("logs", "first", 1, "--tail", 2**63 - 1)[1].splitlines() == whole
 
 
 def test_the_newest_run_needs_no_name(hpo, second):
@@ -111,6 +111,7 @@ def test_bytes_that_are_no_text_are_shown_as_they_can(hpo, first):
         (("first", 1, "--tail", 0), "--tail: must be at least 1, got 0"),
         (("first", 1, "--follow", "--json"), "--follow: prints lines for people"),
         (("first", 1, "--tail", -3), "--tail: must be at least 1, got -3"),
+        (("first", 1, "--tail", 10**20), f"--tail: must be at most {2**63 - 1}, got 1000000000000"),
         (("third", 1), "no run 'third'"),
     ],
 )
