@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from hpo.core.trial import ONLY_STAGE, Measurement, Purpose, TrialRecord, TrialStage, TrialState
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.trial import FrozenTrial
 
+T = TypeVar("T")
 
 _HEAD = (
     *("params", "latents", "until_epoch", "start_from", "note", "memo"),
@@ -75,7 +77,7 @@ def read_trial(frozen: FrozenTrial, direction: str) -> tuple[TrialRecord, list[C
         start_from=tuple(head["start_from"]) if head["start_from"] else None,
         note=head.get("note", ""),
         memo=head.get("memo"),
-        stage=TrialStage(**head.get("stage") or {}),
+        stage=_made(TrialStage, head.get("stage") or {}),
         purpose=Purpose(head["purpose"]),
         seed=head["seed"],
         started=head["started"],
@@ -85,9 +87,8 @@ def read_trial(frozen: FrozenTrial, direction: str) -> tuple[TrialRecord, list[C
     changes = [Change(head["sequence"], "start", record.number, None, head["clock"])]
     lines = {int(k[6:]): v for k, v in attrs.items() if k.startswith("epoch:")}
     for epoch, line in sorted(lines.items()):
-        measurement = Measurement(
-            epoch=epoch, **{k: v for k, v in line.items() if k not in {"sequence", "clock"}}
-        )
+        facts = {k: v for k, v in line.items() if k not in {"sequence", "clock"}}
+        measurement = _made(Measurement, {"epoch": epoch, **facts})
         record.measurements.append(measurement)
         record.seconds += measurement.seconds
         change = Change(line["sequence"], "epoch", record.number, measurement, line["clock"])
@@ -98,3 +99,15 @@ def read_trial(frozen: FrozenTrial, direction: str) -> tuple[TrialRecord, list[C
         record.ended, record.error = tail["ended"], tail["error"]
         changes.append(Change(tail["sequence"], "end", record.number, None, tail["clock"]))
     return record, changes
+
+
+def _made(kind: type[T], facts: Mapping[str, Any]) -> T:
+    try:
+        return kind(**facts)
+    except TypeError as error:
+        if new := sorted(facts.keys() - {item.name for item in fields(kind)}):  # type: ignore[arg-type]
+            raise ValueError(
+                f"{', '.join(new)}: is not known here; a newer release has written it, so install "
+                "that one"
+            ) from error
+        raise

@@ -13,6 +13,7 @@ from hpo.core.averager import Averager
 from hpo.core.errors import SpecError
 from hpo.core.installed import installed_versions
 from hpo.core.protocols import Trainer, takes
+from hpo.core.releases import NAME, own_version
 from hpo.core.spec_dicts import flatten, merged, nest, value_at
 from hpo.core.trainer_extras import CostMeter
 from hpo.study.batches import with_fitting_batch
@@ -127,7 +128,7 @@ def plan_study(
         validated_every=validated_every(base_spec, trainer, style=route_style),
         first=[{"latents": start.latents, "source": start.source} for start in first],
         learned=list(learned.latents),
-        versions=installed_versions(),
+        versions={NAME: own_version(), **installed_versions()},
     )
     stages = planned_stages(study, plan, trainer)
     notes = [note for stage in stages for note in stage.plan.start]

@@ -21,6 +21,7 @@ from hpo.core.event_json import from_dict
 from hpo.core.machine_faults import describe_fault, find_fault
 from hpo.core.own_cache import own_cache
 from hpo.core.protocols import Trainer
+from hpo.core.releases import newer_writer, own_version
 from hpo.core.spec_dicts import flatten, is_same, lookup, merged, nest, value_at
 from hpo.core.trainer_extras import CacheFolder, SourceSettler, SparseValidation
 from hpo.run.run_dir import PLAN_FILE
@@ -108,7 +109,7 @@ def read_plan(folder: Path) -> StudyPlan:
     Raises:
         RunError: when it is missing or damaged.
     """
-    file = folder / PLAN_FILE
+    file, facts = folder / PLAN_FILE, None
     try:
         facts = json.loads(file.read_text("utf-8"))
         plan = StudyPlan(**facts)  # which takes no key that it does not know
@@ -116,6 +117,12 @@ def read_plan(folder: Path) -> StudyPlan:
     except FileNotFoundError as error:
         raise RunError(f"{file}: is missing; restore it, or start a new search") from error
     except (OSError, TypeError, ValueError) as error:
+        versions = facts.get("versions") if isinstance(facts, Mapping) else None
+        if release := newer_writer(versions):
+            raise RunError(
+                f"{file}: was written by hpo {release}, and this is {own_version()}, which cannot "
+                "read it; install that release, or a later one"
+            ) from error
         raise RunError(
             f"{file}: must be the plan that a search wrote, and is damaged or of another program; "
             "restore it, or start a new search"

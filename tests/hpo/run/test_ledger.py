@@ -295,6 +295,22 @@ def test_what_is_no_ledger_is_one_line(path, damage):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("key", "more"),
+    [("epoch:1", '{"unheard_of": 1}'), ("start", '{"stage": {"unheard_of": 1}}')],
+)
+def test_a_ledger_of_a_newer_release_is_told_as_one(path, key, more):
+    made = Ledger.create(path, "maximize")
+    write_story(made)
+    made.close()
+    change = "UPDATE trial_user_attributes SET value_json = json_patch(value_json, ?) "
+    change += "WHERE key = ? AND trial_id = 1"
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(change, (more, key))
+    with pytest.raises(RunError, match="unheard_of: is not known here; a newer release has"):
+        Ledger.open(path)
+
+
 def test_it_is_read_where_nothing_can_be_written(tmp_path):
     disk, made = tmp_path / "disk", tmp_path / "made"
     made.mkdir()

@@ -9,6 +9,7 @@ import pytest
 
 from hpo.core.budget import Budget
 from hpo.core.errors import DataError, MachineError, RunError, SpecError
+from hpo.core.releases import own_version
 from hpo.core.spec_dicts import nest
 from hpo.run.run_dir import PLAN_FILE
 from hpo.study.plan import (
@@ -58,6 +59,22 @@ def test_a_plan_with_a_value_of_another_kind_is_one_line(tmp_path, key):
     data = json.loads((tmp_path / PLAN_FILE).read_text()) | {key: "many"}
     (tmp_path / PLAN_FILE).write_text(json.dumps(data))
     with pytest.raises(RunError, match=r"plan.json: must be the plan that a search wrote"):
+        read_plan(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("version", "told"),
+    [
+        ("99.10.0", "was written by hpo 99.10.0, and this is .*; install that release"),
+        (own_version(), "damaged"), (None, "damaged"), (7, "damaged"), ("", "damaged"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("change", [{"unheard_of": 1}, {"num_epochs": "many"}])
+def test_a_plan_of_a_newer_release_is_not_called_damaged(tmp_path, version, told, change):
+    replace(PLAN, versions={"hpo": version}).write(tmp_path)
+    data = json.loads((tmp_path / PLAN_FILE).read_text()) | change
+    (tmp_path / PLAN_FILE).write_text(json.dumps(data))
+    with pytest.raises(RunError, match=told):
         read_plan(tmp_path)
 
 
