@@ -98,6 +98,8 @@ def _with_memory(
     if not search.memory or search.has_looked:
         return study, plan
     runs = known_runs(kept_folder(trainer), out) if is_on() else []
+    if not runs:
+        return replace(study, search=replace(search, after="")), plan
     space = build_space(study, trainer, plan.base_spec, num_trials=plan.planned_trials)
     earlier = {stage.name: stage.space for stage in planned_stages(study, plan, trainer)}
     found = recall(runs, study, plan, trainer, space, earlier)
