@@ -28,9 +28,9 @@ from trainer.epochs import MONITORED, embedded_by, match_queries
 from trainer.errors import CheckpointError
 from trainer.features import trains_on_features
 from trainer.features.data import build_feature_data
+from trainer.isolation import isolated
 from trainer.models.trunk import batch_norms
 from trainer.models.weights import find_state_dict, read_state_dict
-from trainer.training import isolated
 
 if TYPE_CHECKING:
     from trainer.config.root import Spec

@@ -9,12 +9,17 @@ import os
 import signal
 import threading
 import traceback
+import warnings
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import torch
 
 from trainer.errors import DeviceMemoryError, first_line
 from trainer.host_memory import keep_freed_blocks, return_freed_blocks
+
+if TYPE_CHECKING:
+    from trainer.config.root import Spec
 
 _LIGHTNING_LOGGERS = (
     "pytorch_lightning",
@@ -152,3 +157,22 @@ def _drop_frames(e: BaseException | None) -> None:
         seen.add(id(e))
         traceback.clear_frames(e.__traceback__)
         e = e.__cause__ or e.__context__
+
+
+@contextlib.contextmanager
+def isolated(spec: Spec, device: torch.device) -> Iterator[None]:
+    """Keep what a run changes in the process inside: seeds, switches, memory, signals."""
+    train = spec.train
+    what = f"train.batch_size {train.batch_size} of {spec.model.backbone}"
+    with (
+        released(device),
+        memory_errors_named(what),
+        plain_interrupts(),
+        quiet_lightning(),
+        without_nvml(device),
+        cudnn_switches(benchmark=train.cudnn.benchmark, deterministic=train.cudnn.deterministic),
+        seeded(train.seed, device),
+        warnings.catch_warnings(),
+    ):
+        warnings.filterwarnings("ignore", module="pytorch_lightning")
+        yield

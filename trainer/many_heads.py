@@ -25,13 +25,13 @@ from trainer.features import trains_on_features
 from trainer.features.data import FeatureData, build_feature_data
 from trainer.features.loop import one_thread
 from trainer.heads_together import HeadReport, HeadRun, train_together
-from trainer.isolation import seeded
+from trainer.isolation import isolated, seeded
 from trainer.models.heads import LinearHead
 from trainer.models.recognizer import add_head, build_recognizer, random_trunk
 from trainer.module import RecognitionModule
 from trainer.multi_process import fit_anywhere
 from trainer.spec import spec_to_dict
-from trainer.training import checked_spec, isolated
+from trainer.training import checked_spec
 
 if TYPE_CHECKING:
     from trainer.config.root import Spec

@@ -17,11 +17,12 @@ from trainer.devices import pick_device, wants_bf16
 from trainer.distributed import Rank
 from trainer.embedding import embed
 from trainer.features.data import FeatureData
+from trainer.isolation import isolated
 from trainer.models.recognizer import has_pretrained_weights
 from trainer.onnx_model import demand_packages, refuse_large
 from trainer.receipt import device_name, peak_memory_mib
 from trainer.state import checkpoint_bytes
-from trainer.training import build_parts, check_growth, checked_spec, isolated, load_features
+from trainer.training import build_parts, check_growth, checked_spec, load_features
 
 if TYPE_CHECKING:
     from trainer.config.root import Spec

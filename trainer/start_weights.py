@@ -12,9 +12,10 @@ from trainer.data.splits import scan_splits
 from trainer.data.value_range import resolved
 from trainer.devices import pick_device
 from trainer.durable_files import write_atomically
+from trainer.isolation import isolated
 from trainer.models.recognizer import build_recognizer
 from trainer.spec import spec_to_dict
-from trainer.training import checked_spec, isolated
+from trainer.training import checked_spec
 
 if TYPE_CHECKING:
     from trainer.config.root import Spec

@@ -13,7 +13,6 @@ import contextlib
 import dataclasses
 import secrets
 import time
-import warnings
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -37,15 +36,7 @@ from trainer.features import trains_on_features
 from trainer.features.data import FeatureData, build_feature_data
 from trainer.features.loop import FeatureLoop
 from trainer.head_first import prepare_head
-from trainer.isolation import (
-    cudnn_switches,
-    memory_errors_named,
-    plain_interrupts,
-    quiet_lightning,
-    released,
-    seeded,
-    without_nvml,
-)
+from trainer.isolation import isolated
 from trainer.models.recognizer import build_recognizer
 from trainer.models.trunk_facts import trunk_facts
 from trainer.module import EpochBatches, RecognitionModule
@@ -364,22 +355,3 @@ def _load_start(path: Path, start_epoch: int | None) -> checkpoints.Payload:
 def _named_checkpoint(spec: Spec) -> Path | None:
     path = spec.train.resume_training_checkpoint_path
     return Path(path) if path else None
-
-
-@contextlib.contextmanager
-def isolated(spec: Spec, device: torch.device) -> Iterator[None]:
-    """Keep what a run changes in the process inside: seeds, switches, memory, signals."""
-    train = spec.train
-    what = f"train.batch_size {train.batch_size} of {spec.model.backbone}"
-    with (
-        released(device),
-        memory_errors_named(what),
-        plain_interrupts(),
-        quiet_lightning(),
-        without_nvml(device),
-        cudnn_switches(benchmark=train.cudnn.benchmark, deterministic=train.cudnn.deterministic),
-        seeded(train.seed, device),
-        warnings.catch_warnings(),
-    ):
-        warnings.filterwarnings("ignore", module="pytorch_lightning")
-        yield

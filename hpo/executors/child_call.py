@@ -1,19 +1,23 @@
-"""Calls a method of a trainer in a process of its own, for a driver that must stay free of torch.
+"""Calls methods of a trainer in a process of its own, for a driver that must stay free of torch.
 
-    call_in_child("ml_recog", "screen", {"spec": spec}, progress)
+    with calls_in_child("ml_recog") as call:
+        call("screen", {"spec": spec}, progress)
 
-The child reads the call from its stdin and writes JSON lines to its stdout: progress, then the
-result or the error. What libraries print goes to its stderr.
+The process reads calls from its stdin, a line each, and writes JSON lines to its stdout: progress,
+then the result or the error. What libraries print goes to its stderr. One process answers all
+calls; after one that failed, the next call gets a new one.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import IO, Any
 
 from hpo.core.process import children
@@ -40,71 +44,102 @@ class CallFailedError(Exception):
         self.kind = kind
 
 
-def call_in_child(
-    trainer_name: str, method: str, arguments: Mapping[str, Any], progress: Progress
-) -> Any:
-    """Return what `method(**arguments, progress=...)` of a trainer returns.
+Call = Callable[[str, Mapping[str, Any], Progress], Any]
+"""Called with a method's name, plain data by the names of its arguments, and what is told how far
+it is; what that raises ends the child. Raises CallFailedError where the method raised, or its
+process died."""
 
-    Args:
-        trainer_name: registered name of the trainer.
-        method: its name.
-        arguments: plain data.
-        progress: called with how far it is; what it raises ends the child.
 
-    Raises:
-        CallFailedError: the method raised, or its process died.
+@contextlib.contextmanager
+def calls_in_child(trainer_name: str) -> Iterator[Call]:
+    """Give what calls methods of a trainer, and end its process afterwards.
+
+    A call `method(**arguments, progress=...)` returns what the method does.
     """
-    with tempfile.TemporaryFile(mode="w+", encoding="utf-8", errors="replace") as printed:
-        child = subprocess.Popen(
-            children.own("hpo.executors.child_call"),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=printed,
-            text=True,
-            env=children.environment(),
-            start_new_session=True,  # Ctrl-C reaches the driver alone
-        )
-        with child:
+    with contextlib.ExitStack() as running:
+        child: _Child | None = None
+
+        def call(method: str, arguments: Mapping[str, Any], progress: Progress) -> Any:
+            nonlocal child
+            child = child or running.enter_context(_Child.started())
             try:
-                return _answer_of(child, [trainer_name, method, dict(arguments)], progress, printed)
+                return child.ask([trainer_name, method, dict(arguments)], progress)
+            except BaseException:
+                child = None  # what a failure leaves in a process is nobody's guess
+                running.close()
+                raise
+
+        yield call
+
+
+@dataclass(frozen=True, slots=True)
+class _Child:
+    """A process that answers calls, and the file that holds what it has printed."""
+
+    process: subprocess.Popen[str]
+    printed: IO[str]
+
+    @classmethod
+    @contextlib.contextmanager
+    def started(cls) -> Iterator[_Child]:
+        """Start one; it is killed at the end."""
+        with (
+            tempfile.TemporaryFile(mode="w+", encoding="utf-8", errors="replace") as printed,
+            subprocess.Popen(
+                children.own("hpo.executors.child_call"),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=printed,
+                text=True,
+                env=children.environment(),
+                start_new_session=True,  # Ctrl-C reaches the driver alone
+            ) as process,
+        ):
+            try:
+                yield cls(process, printed)
             finally:
-                child.kill()
+                process.kill()
 
+    def ask(self, question: list[Any], progress: Progress) -> Any:
+        """Have it answer one call.
 
-def _answer_of(
-    child: subprocess.Popen[str], question: list[Any], progress: Progress, printed: IO[str]
-) -> Any:
-    assert child.stdin is not None  # noqa: S101 - opened as pipes above
-    assert child.stdout is not None  # noqa: S101
-    json.dump(question, child.stdin)
-    child.stdin.close()
-    for line in child.stdout:
-        told = json.loads(line)
-        if "progress" in told:
-            progress(*told["progress"])
-        elif "failure" in told:
-            raise CallFailedError(**told["failure"])
-        else:
-            return told["result"]
-    printed.seek(0)
-    words = " ".join(printed.read()[-_SHOWN:].split())
-    raise CallFailedError("code", f"its process ended with {child.wait()}: {words}")
+        Raises:
+            CallFailedError: the method raised, or the process died.
+        """
+        process = self.process
+        assert process.stdin is not None  # noqa: S101 - opened as pipes above
+        assert process.stdout is not None  # noqa: S101
+        with contextlib.suppress(BrokenPipeError):  # it has died, which is told below
+            process.stdin.write(json.dumps(question) + "\n")
+            process.stdin.flush()
+        for line in process.stdout:
+            told = json.loads(line)
+            if "progress" in told:
+                progress(*told["progress"])
+            elif "failure" in told:
+                raise CallFailedError(**told["failure"])
+            else:
+                return told["result"]
+        self.printed.seek(0)
+        words = " ".join(self.printed.read()[-_SHOWN:].split())
+        raise CallFailedError("code", f"its process ended with {process.wait()}: {words}")
 
 
 def main(_words: list[str]) -> int:
-    """Make the call that stands on stdin."""
-    trainer_name, method, arguments = json.load(sys.stdin)
-    out, sys.stdout = sys.stdout, sys.stderr
+    """Make the calls that stand on stdin, a line each."""
+    given, out, sys.stdout = sys.stdin, sys.stdout, sys.stderr
 
     def send(**line: Any) -> None:
         out.write(json.dumps(line) + "\n")
         out.flush()
 
-    try:
-        with exits_as_failures():
-            call = getattr(find_trainer(trainer_name), method)
-            send(result=call(**arguments, progress=lambda *words: send(progress=words)))
-    except Exception as error:
-        logger.exception("%s failed", method)
-        send(failure=describe_failure(error))
+    for line in given:
+        trainer_name, method, arguments = json.loads(line)
+        try:
+            with exits_as_failures():
+                call = getattr(find_trainer(trainer_name), method)
+                send(result=call(**arguments, progress=lambda *words: send(progress=words)))
+        except Exception as error:
+            logger.exception("%s failed", method)
+            send(failure=describe_failure(error))
     return 0

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 from hpo.core.protocols import Trainer
 from hpo.core.spec_dicts import merged, nest
 from hpo.core.trainer_extras import Screener
-from hpo.executors.child_call import call_in_child
+from hpo.executors.child_call import Call, calls_in_child
 from hpo.executors.placement import IN_PROCESS, find_machine, place_trials
 from hpo.executors.placement import Start as Placement
 from hpo.run.run_index import is_on, known_runs
@@ -131,7 +132,7 @@ def _screen(
         nest({trainer.seed_key: study.search.used_seed}),
     )
 
-    def screen_one(candidate: Candidate, spec: dict[str, Any]) -> Mapping[str, Any]:
+    def screen_one(call: Call, candidate: Candidate, spec: dict[str, Any]) -> Mapping[str, Any]:
         def show(what: str, done: int, total: int) -> None:
             if settings.should_stop():
                 raise KeyboardInterrupt
@@ -141,7 +142,8 @@ def _screen(
         asked = {"spec": spec, "most": MOST_PICTURES, "with_cost": False}
         if settings.executor == IN_PROCESS:
             return screen(**asked, progress=show)
-        found: Mapping[str, Any] = call_in_child(study.trainer, "screen", asked, show)
+        found: Mapping[str, Any] = call("screen", asked, show)
         return found
 
-    return screen_all(trainer, start.candidates, base, screen_one)
+    with calls_in_child(study.trainer) as call:
+        return screen_all(trainer, start.candidates, base, partial(screen_one, call))

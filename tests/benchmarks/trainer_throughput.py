@@ -40,11 +40,12 @@ from trainer.data.batches import RecognitionData, build_data
 from trainer.data.demo import make_demo_data
 from trainer.devices import pick_device, training_devices, wants_bf16
 from trainer.epochs import validate
+from trainer.isolation import isolated
 from trainer.module import RecognitionModule
 from trainer.proposals import has_faiss
 from trainer.receipt import device_name, peak_memory_mib
 from trainer.spec import parse_spec
-from trainer.training import build_module, isolated
+from trainer.training import build_module
 
 CPU_CASES = ("timm/resnet18@64", "timm/resnet18@112", "timm/test_resnet@64")
 CUDA_CASES = ("resnet_50@224", "timm/resnet18@112")

@@ -17,13 +17,13 @@ from trainer.devices import image_layout, pick_device, wants_bf16
 from trainer.errors import SpecError
 from trainer.features.source import FeatureSource
 from trainer.features.thinning import thin_out
+from trainer.isolation import isolated
 from trainer.matching import NEAREST, PROTOTYPES, make_entries, mean_of_views
 from trainer.measuring import measure
 from trainer.metrics import CLASS_MEAN, QUERY_MEAN, mean_intervals, precision_at_1
 from trainer.models.recognizer import build_recognizer, has_pretrained_weights
 from trainer.onnx_model import refuse_large
 from trainer.retrieval import search
-from trainer.training import isolated
 
 if TYPE_CHECKING:
     import numpy as np

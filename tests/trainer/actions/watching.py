@@ -154,7 +154,7 @@ def four_gpus(world):
 
 def switches(_world, nested):
     """cuDNN's switches inside a run."""
-    from trainer.training import isolated
+    from trainer.isolation import isolated
 
     with isolated(parse_spec(nested, "train"), CPU):
         return torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic
