@@ -25,6 +25,8 @@ class Forecast:
     """Trainings of finalists again, which `--confirm` asks for."""
     earlier: int = 0
     """Trials of stages before the last."""
+    start_points: int = 0
+    """The most finished trials at a time that others may start from, so that they stay on disk."""
     longest: int | None = None
     """Epochs of the trial that is trained longest, those of earlier starts included; None where the
     algorithm, and not the budget, says when trials end."""

@@ -49,9 +49,9 @@ def plan_search(study: StudySpec, settings: SearchSettings) -> DryRun:
     class Planned(Session):
         """A session that ends where the first trial would start."""
 
-        def disk_warning(self, probe: Mapping[str, Any]) -> str:
+        def disk_warning(self, probe: Mapping[str, Any], expected: Forecast | None) -> str:
             """None: this folder goes away, and another one will hold the checkpoints."""
-            del probe
+            del probe, expected
             return ""
 
         def confirm_review(self, review: Review, executor: Executor) -> bool:

@@ -144,6 +144,7 @@ def forecast(
         epochs=typical(lambda run: run.epochs_of(run.searched))
         + typical(lambda run: run.epochs_of(run.repeated), 1.0),
         pruned=typical(lambda run: sum(t.state is TrialState.PRUNED for t in run.searched)),
+        start_points=max(run.start_points for run in runs),
         longest=None if ends_itself else _longest(runs, part),
         busy_share=statistics.median(run.executor.busy_share() for run in runs),
         only_default=part.is_whole and all(run.has_only_the_default() for run in runs),

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 from hpo.algorithms.for_study import build_algorithm
 from hpo.algorithms.registry import find_algorithm
 from hpo.core.budget import Budget
-from hpo.core.events import Event, TrialStarted
+from hpo.core.events import Event, TrialFinished, TrialStarted
 from hpo.core.protocols import Algorithm, Trainer
 from hpo.core.trial import Launch, Purpose, TrialRecord
 from hpo.executors.division import Slots
 from hpo.executors.simulator import SimulatedEpoch, SimulatedExecutor
+from hpo.run.checkpoint_retention import start_points_of
 from hpo.run.ledger import Ledger
 from hpo.run.trial_specs import TrialSpecs
 from hpo.searching.confirm_share import Costs
@@ -49,6 +50,8 @@ class Rehearsal:
     ended_because: str
     done: Mapping[int, int]
     """Trial -> epochs of earlier starts."""
+    start_points: int = 0
+    """The most that the algorithm could start trials from at a time."""
 
     @property
     def trained(self) -> list[TrialRecord]:
@@ -129,13 +132,18 @@ class Rehearsed:
         curves = _Curves(ledger, seen, seconds, self.plan.validated_every, seed)
         executor = SimulatedExecutor(curves, self.part.slots, overhead_s=TRIAL_START_S)
 
-        def widen(event: Event) -> None:
+        algorithm, most = self._algorithm(seed), 0
+
+        def hear(event: Event) -> None:
+            nonlocal most
             if isinstance(event, TrialStarted) and event.purpose is Purpose.CONFIRM:
                 executor.widen(self.slots.count)
+            if isinstance(event, TrialFinished):
+                most = max(most, len(start_points_of(algorithm)))
 
         engine = Engine(
             ledger=ledger,
-            algorithm=self._algorithm(seed),
+            algorithm=algorithm,
             plan=Plan(
                 specs=TrialSpecs(base_spec=self.plan.base_spec, seed_key=self.trainer.seed_key),
                 budget=self.budget,
@@ -147,11 +155,11 @@ class Rehearsed:
                 study_seed=seed,
                 num_epochs=self.plan.num_epochs,
             ),
-            emit=widen,
+            emit=hear,
             now=executor.now,
         )
         executor.run(engine)
-        return Rehearsal(executor, ledger, engine.ended_because, done)
+        return Rehearsal(executor, ledger, engine.ended_because, done, start_points=most)
 
     def _algorithm(self, seed: int) -> Algorithm:
         """What stops trials alike and proposes in no time."""

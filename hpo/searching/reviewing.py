@@ -6,7 +6,7 @@ import logging
 import math
 import random
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
@@ -26,7 +26,7 @@ from hpo.executors.gpu_sharing import Packing
 from hpo.results.average import NEAR
 from hpo.results.model_costs import Architectures
 from hpo.run.checkpoint_retention import ALL
-from hpo.run.disk_space import FILES_PER_TRIAL, SPARE_BYTES, Left
+from hpo.run.disk_space import SPARE_BYTES, Left
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import RunDir
 from hpo.searching.confirm_share import CONFIRM_SHARE, SPARE, confirming_budget
@@ -66,7 +66,7 @@ class Reviewed(Protocol):
     ) -> tuple[dict[str, Any], Packing | None]:
         """Measure an epoch in every slot at once."""
 
-    def disk_warning(self, probe: Mapping[str, Any]) -> str:
+    def disk_warning(self, probe: Mapping[str, Any], expected: Forecast | None) -> str:
         """Say that checkpoints may find no room; empty while they will."""
 
 
@@ -96,7 +96,7 @@ def review_of(session: Reviewed, executor: Executor, progress: Progress | None) 
         warnings=[
             *session.space.warnings,
             *session.plan.idle,
-            *filter(None, [session.plan.warning, session.disk_warning(probe)]),
+            *filter(None, [session.plan.warning, session.disk_warning(probe, expected)]),
             *filter(None, [seed_warning(session.study, session.plan, session.slots.count)]),
             *([_hopeless(session.plan)] if expected and expected.only_default else []),
             *few_configurations(session),
@@ -231,30 +231,47 @@ def _foresee(session: Reviewed, probe: Mapping[str, Any]) -> Forecast | None:
         return None
 
 
-def disk_warning(
-    study: StudySpec, spent: Spent, left: Left, *, checkpoint_bytes: int, slots: int
-) -> str:
-    """Say that checkpoints may find no room; empty while they will, or nothing is known of them.
+def count_staying(
+    study: StudySpec,
+    spent: Spent,
+    expected: Forecast | None,
+    architectures: Sequence[Mapping[str, Any]] = (),
+) -> int:
+    """Trials whose checkpoints will be on disk at a time, beside those that train.
 
     Args:
         study: how many trials there will be, and whose checkpoints stay.
         spent: what earlier starts have used; their checkpoints are on disk already.
-        left: what may still be written.
-        checkpoint_bytes: of one checkpoint, as the probe found it.
-        slots: trials at a time.
+        expected: what is left of the search, where it could be foreseen.
+        architectures: those that are searched, with what they cost.
     """
     confirm, planned = study.search.confirm, study.budget.trials
-    # The winner and the default, the others near it and every finalist's repeats; newest and best.
-    near = NEAR if study.search.average else 0
-    stay = 2 + max(0, confirm - 1, near) + (REPEATS * (confirm + 1) if confirm else 0)
+    repeats = REPEATS * (confirm + 1) if confirm else 0
+    if study.keep == ALL and expected is not None:
+        return max(1, expected.trials + expected.earlier) + repeats
     if study.keep == ALL and planned is not None:
-        stay = max(1, planned - spent.trials) + (REPEATS * (confirm + 1) if confirm else 0)
-    needed = SPARE_BYTES + checkpoint_bytes * (2 * stay + FILES_PER_TRIAL * slots)
+        return max(1, planned - spent.trials) + repeats
+    # The winner and the default, the others near it, and the best of other architectures.
+    near = NEAR if study.search.average else 0
+    chosen = 2 + max(0, confirm - 1, near) + max(0, len(architectures) - 1)
+    starts, earlier = (expected.start_points, expected.earlier) if expected else (0, 0)
+    return chosen + repeats + starts + min(chosen, earlier)  # each with its parent
+
+
+def disk_warning(keep: str, left: Left, checkpoint_bytes: int, files: int) -> str:
+    """Say that checkpoints may find no room; empty while they will, or nothing is known of them.
+
+    Args:
+        keep: `best` or `all`.
+        left: what may still be written.
+        checkpoint_bytes: of one checkpoint, as the probe found it.
+        files: checkpoints at a time.
+    """
+    needed = SPARE_BYTES + checkpoint_bytes * files
     if not checkpoint_bytes or left.bytes >= needed:
         return ""
-    helps = "make room or give --keep best" if study.keep == ALL else "make room"
+    helps = "make room or give --keep best" if keep == ALL else "make room"
     return (
         f"disk: {left.words}, and checkpoints of {render_bytes(checkpoint_bytes)} each will take "
-        f"up to {render_bytes(needed)} (--keep {study.keep}); {helps}, or the search will wait for "
-        "room"
+        f"up to {render_bytes(needed)} (--keep {keep}); {helps}, or the search will wait for room"
     )

@@ -17,6 +17,7 @@ from hpo.core.errors import HpoError
 from hpo.core.event_bus import EventBus, EventFile
 from hpo.core.event_json import data_of, from_dict
 from hpo.core.events import Error, Finished, Interrupted, Preparing, Review
+from hpo.core.forecast import Forecast
 from hpo.core.protocols import Algorithm, Executor, Trainer, TrialDriver, takes
 from hpo.core.yaml_io import to_yaml
 from hpo.executors.gpu_sharing import Measured, growth_of, measure_packed
@@ -31,7 +32,7 @@ from hpo.results.handoff import SearchEnd, hand_on
 from hpo.results.model_costs import Architectures
 from hpo.run.create_run import create_run
 from hpo.run.disk_errors import explain_disk_faults
-from hpo.run.disk_space import DiskSpace
+from hpo.run.disk_space import FILES_PER_TRIAL, DiskSpace
 from hpo.run.handed_on import has_ended, read_end
 from hpo.run.ledger import Ledger
 from hpo.run.ledger_backup import open_ledger
@@ -46,7 +47,7 @@ from hpo.searching.engine_parts import Plan
 from hpo.searching.make_plan import plan_study
 from hpo.searching.moved_data import explain_gone_files, moved_places, settle_run
 from hpo.searching.resume import find_startable, load_run_study, open_plan
-from hpo.searching.reviewing import disk_warning, review_of, share_of
+from hpo.searching.reviewing import count_staying, disk_warning, review_of, share_of
 from hpo.searching.settings import SearchResult, SearchSettings
 from hpo.searching.state_writer import StateWriter, describe_end, describe_start
 from hpo.study.copied_run import with_own_uuid
@@ -369,12 +370,13 @@ class Session:
         self.share_of = share_of(review.data)
         return self.confirm_review(review, executor)
 
-    def disk_warning(self, probe: Mapping[str, Any]) -> str:
+    def disk_warning(self, probe: Mapping[str, Any], expected: Forecast | None) -> str:
         """Say before the start that checkpoints may find no room; empty while they will."""
         size = int(probe.get("checkpoint_bytes") or 0)
         self.disk_space.expect(size)
-        left, slots = self.disk_space.left(), self.slots.count
-        return disk_warning(self.study, self.spent_before, left, checkpoint_bytes=size, slots=slots)
+        stay = count_staying(self.study, self.spent_before, expected, self.architectures.rows)
+        files = 2 * stay + FILES_PER_TRIAL * self.slots.count  # the newest and the best of each
+        return disk_warning(self.study.keep, self.disk_space.left(), size, files)
 
     def measure(self, executor: Executor, spec: Mapping[str, Any]) -> Measured:
         """Measure an epoch in every slot at once; trials may come to share GPUs by what it says."""

@@ -264,6 +264,13 @@ def test_the_longest_trial_of_all_starts_is_told():
     assert foresee("3epochs", **{**facts, "slots": 2}).longest == 2  # two trials, four epochs
 
 
+def test_trials_that_others_may_start_from_are_counted_for_the_disk():
+    facts = {"num_epochs": 9, "pruner": "none", "options": {"population_size": 4}}
+    members = foresee(Budget(trials=13), algorithm="pbt", **facts).start_points
+    assert 4 <= members <= 4 + 2  # one of each generation that some still stand at
+    assert foresee(Budget(trials=13), algorithm="random", **facts).start_points == 0
+
+
 def test_a_population_goes_on_as_it_was_planned_whatever_the_new_budget(tmp_path):
     search = replace(quick_study().search, algorithm="pbt")
     study = quick_study(budget=parse_budget("12trials"), search=search)
