@@ -77,7 +77,7 @@ def test_an_older_workspace_is_extended(runs):
         resume_search(run, Ear().settings(), budget=Budget(trials=5))
     with pytest.raises(RunError, match="the code has changed") as caught:
         resume_search(run, Ear().settings(moved=moved), budget=Budget(trials=5))
-    assert "--moved" not in str(caught.value)  # `/t`, its training data, is part of this path alone
+    assert " /t=" not in str(caught.value)  # its training data: part of this path alone
     resume_search(run, Ear().settings(force=True, moved=moved), budget=Budget(trials=5))
     after = trials_of(run)
     assert [trial.params for trial in after][:4] == before
