@@ -29,6 +29,8 @@ HELP = "label pictures over HTTP with the best model of a run"
 DEFAULT_PORT = 8000
 _TOKEN_VARIABLE = "HPO_SERVE_TOKEN"  # noqa: S105 - a name
 _SHORTEST_TOKEN = 16
+_LARGEST = 1_000_000
+"""Seconds or megabytes."""
 
 EPILOG = """\
 examples:
@@ -107,8 +109,8 @@ def _check(args: argparse.Namespace) -> None:
 
     check_serving(args, "the server")
     for flag, value in (("--max-mb", args.max_mb), ("--timeout", args.timeout)):
-        if not 0 < value < float("inf"):
-            raise SpecError(f"{flag}: must be above 0, got {value:g}")
+        if not 0 < value <= _LARGEST:
+            raise SpecError(f"{flag}: must be above 0, and at most {_LARGEST:,}, got {value:g}")
     if args.unknown_at is not None and not 0 < args.unknown_at < 1:
         raise SpecError(f"--unknown-at: must be between 0 and 1, got {args.unknown_at:g}")
     for package in ("fastapi", "uvicorn"):

@@ -9,7 +9,13 @@ from hpo.core.errors import SpecError
 
 
 def demand_target(
-    file: Path, suffix: str, where: str, *, takes_streams: bool = False, hint: str = ""
+    file: Path,
+    suffix: str,
+    where: str,
+    *,
+    sign: str = "",
+    takes_streams: bool = False,
+    hint: str = "",
 ) -> None:
     """Refuse a place that takes no file, or has something else than an earlier one of its kind.
 
@@ -17,6 +23,7 @@ def demand_target(
         file: to be written.
         suffix: ends the names of such files, as `.onnx`; a link counts as what it leads to.
         where: begins the message.
+        sign: stands near the beginning of every such file; empty where nothing does.
         hint: ends the message for a folder.
         takes_streams: whether it may be a device or a pipe, such as /dev/stdout.
 
@@ -31,8 +38,20 @@ def demand_target(
         return
     if why := why_not_writable(file.resolve().parent):
         raise SpecError(f"{where}: {file} cannot be written: {why}; name another file")
-    if file.exists() and not (file.is_file() and file.resolve().suffix.lower() == suffix):
-        raise SpecError(
-            f"{where}: must not replace what is there, and {file} is no {suffix} file; "
-            "name another file, or remove that"
-        )
+    if not file.exists():
+        return
+    if not file.is_file() or file.resolve().suffix.lower() != suffix:
+        what = f"is no {suffix} file"
+    elif sign and (head := _head_of(file)) and sign not in head:
+        what = "is of another program"
+    else:
+        return
+    raise SpecError(
+        f"{where}: must not replace what is there, and {file} {what}; "
+        "name another file, or remove that"
+    )
+
+
+def _head_of(file: Path) -> str:
+    with file.open("rb") as stream:
+        return stream.read(2000).decode("utf-8", "replace")

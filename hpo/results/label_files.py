@@ -19,6 +19,9 @@ from hpo.core.thumbnails import thumbnail
 SHOWN = 2000
 """Pictures on a page; more would not open."""
 
+TABLE_SIGN, SHEET_SIGN = "image,label", "<title>Labelled pictures</title>"
+"""What every table and every page has near its beginning."""
+
 _HEAD = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Labelled pictures</title><style>
 body { font: 14px system-ui, sans-serif; margin: 24px; }

@@ -15,6 +15,7 @@ from hpo.core.installed import entry_points
 from hpo.core.protocols import Trainer
 from hpo.core.text import nearest, quoted
 from hpo.core.trial import Direction
+from hpo.core.trial_failures import describe_exit
 from hpo.core.unknown_calibrator import UnknownCalibrator
 
 T = TypeVar("T")
@@ -164,6 +165,8 @@ def _import_trainer(name: str) -> object:
         refuse_code(name, "trainer")
     try:
         found = importlib.import_module(module)
+    except SystemExit as end:
+        raise SpecError(f"trainer: {name!r} cannot be imported: {describe_exit(end)}") from end
     except ModuleNotFoundError as error:
         if not f"{module}.".startswith(f"{error.name}."):
             raise

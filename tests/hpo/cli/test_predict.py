@@ -65,6 +65,15 @@ def test_a_list_without_its_sign_is_told_how_it_is_named(fails, runs, tmp_path):
     assert said == f"hpo predict: {file}: is a list of pictures; name it as '@{file}'"
 
 
+@pytest.mark.parametrize(("flag", "name"), [("--out", "l.csv"), ("--sheet", "l.html")])
+def test_a_file_of_labels_replaces_only_one_of_labels(hpo, fails, first, photo, flag, name):
+    for _ in range(2):
+        assert hpo("predict", first, "photo.jpg", flag, name)[0] == 0
+    (photo.parent / name).write_text("path,sku\na.jpg,4711\n")
+    said = f"{flag}: must not replace what is there, and {name} is of another program"
+    assert said in fails("predict", first, "photo.jpg", flag, name)
+
+
 @pytest.mark.parametrize("name", ["-", "/dev/stdout", "/dev/fd/1"])
 @pytest.mark.parametrize(("flag", "head"), [("--out", "image,label,"), ("--sheet", "<!doctype")])
 def test_files_may_go_to_standard_output(hpo, first, photo, tmp_path, name, flag, head):
@@ -108,11 +117,11 @@ def test_standard_output_holds_one_thing(fails, first, photo, argv, said):
     ],
 )
 def test_nothing_is_written_over_what_is_labelled(fails, first, tmp_path, argv, said):
-    (tmp_path / "shelf.csv").write_text("path,sku\na.jpg,4711\n")
+    (tmp_path / "shelf.csv").write_text("image,label\na.jpg,4711\n")
     (tmp_path / "odd").write_text("kept")
     (tmp_path / "a.jpg").touch()
     assert said in fails("predict", "first", "@odd", "odd", *argv)
-    assert (tmp_path / "shelf.csv").read_text() == "path,sku\na.jpg,4711\n"
+    assert (tmp_path / "shelf.csv").read_text() == "image,label\na.jpg,4711\n"
     assert (tmp_path / "odd").read_text() == "kept"
 
 

@@ -93,9 +93,10 @@ def test_where_no_run_is_named_the_pinned_one_is_served(run):
     [
         (["--host", "192.0.2.1"], "--host '192.0.2.1': other machines would reach the server"),
         (["--port", "70000"], "--port: must be between 0 and 65535, got 70000"),
-        (["--max-mb", "0"], "--max-mb: must be above 0, got 0"),
-        (["--timeout", "-1"], "--timeout: must be above 0, got -1"),
-        (["--timeout", "nan"], "--timeout: must be above 0, got nan"),
+        (["--max-mb", "0"], "--max-mb: must be above 0, and at most 1,000,000, got 0"),
+        (["--max-mb", "1e308"], "--max-mb: must be above 0, and at most 1,000,000, got 1e+308"),
+        (["--timeout", "-1"], "--timeout: must be above 0, and at most 1,000,000, got -1"),
+        (["--timeout", "nan"], "--timeout: must be above 0, and at most 1,000,000, got nan"),
         (["--unknown-at", "2"], "--unknown-at: must be between 0 and 1, got 2"),
         (["--out", "nowhere"], "nowhere"),
     ],
