@@ -28,7 +28,7 @@ from hpo.core.trial import Direction, TrialRecord, TrialState
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import AUTOML_FACTS, RunDir
 from hpo.run.trial_specs import TrialSpecs
-from hpo.study.plan import StudyPlan, held_out_sources, read_plan
+from hpo.study.plan import StudyPlan, as_user_errors, held_out_sources, read_plan
 from hpo.study.provenance import NO_FILES, Origin, describe_source, read_origin
 from hpo.study.spec import StudySpec, load_study
 
@@ -235,17 +235,22 @@ def best_of(trials: Sequence[TrialRecord], direction: str) -> list[tuple[TrialRe
 def is_same_kind(before: StudyPlan, now: StudyPlan, trainer: Trainer, names: set[str]) -> bool:
     """Whether options and switches that are not searched are the same in both specs.
 
-    A rate that suits one optimizer or one set of weights says nothing of another.
+    A rate that suits one optimizer or one set of weights says nothing of another. A key that the
+    release of the earlier one did not have is as it is by itself.
     """
     own = {*trainer.data_overrides(now.sources), trainer.seed_key, *names}
     one, other = flatten(before.base_spec), flatten(now.base_spec)
     # A section without a number, such as that of a tracking service, says nothing of the training.
     sections = {name.partition(".")[0] for name, value in other.items() if is_number(value)}
-    return all(
-        one.get(name) == value
+    chosen = {
+        name: value
         for name, value in other.items()
         if isinstance(value, str | bool) and name.partition(".")[0] in sections and name not in own
-    )
+    }
+    if chosen.keys() - one.keys() and all(one.get(name, it) == it for name, it in chosen.items()):
+        with contextlib.suppress(HpoError), as_user_errors():
+            one = {**flatten(trainer.validate(before.base_spec)), **one}
+    return all(one.get(name) == value for name, value in chosen.items())
 
 
 def _compare(run: RunDir, study: StudySpec, plan: StudyPlan, now: _Now) -> Likeness | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from hpo.core.budget import Budget
+from hpo.core.errors import SpecError
 from hpo.core.trial import Measurement, Suggestion, TrialRecord, TrialStage, TrialState
 from hpo.core.yaml_io import to_yaml
 from hpo.run.ledger import Ledger
@@ -22,7 +23,7 @@ from hpo.study.sections import DataSources, SearchOptions
 from hpo.study.spec import load_study
 from tests.count_calls import count_calls
 from tests.quick_runs import Ear, quick_space, quick_study
-from tests.quick_trainer import TRAINER
+from tests.quick_trainer import TRAINER, QuickTrainer
 
 
 def trial(number, *values, state=TrialState.COMPLETE, params=None):
@@ -346,3 +347,22 @@ def test_a_switch_or_an_option_with_another_value_makes_another_kind(earlier):
     assert is_same(tracking={"name": "y"})
     assert not is_same(train=train | {"mode": "b"})
     assert is_same("train.mode", train=train | {"mode": "b"})
+
+
+@pytest.mark.parametrize(
+    ("by_itself", "now", "same"),
+    [(False, False, True), (False, True, False), (True, True, True), (None, False, False)],
+)
+def test_a_key_of_a_later_release_is_in_earlier_runs_as_it_is_by_itself(
+    earlier, by_itself, now, same
+):
+    class Later(QuickTrainer):
+        def validate(self, spec):
+            if by_itself is None:
+                raise SpecError("train.mode: is gone")
+            return {"train": {"mirror": by_itself, **spec["train"]}}
+
+    plan, train = read_plan(earlier.path), {"lr": 0.1, "mode": "a"}
+    before = replace(plan, base_spec={"train": train})
+    after = replace(plan, base_spec={"train": train | {"mirror": now}})
+    assert is_same_kind(before, after, Later(), set()) is same
