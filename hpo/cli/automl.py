@@ -173,6 +173,11 @@ def _list_bank(args: argparse.Namespace) -> int:
 
     if not args.skill_bank:
         raise SpecError("--skill-bank: must be given to list its skills")
+    known = argparse.ArgumentParser(add_help=False)
+    add_arguments(known)
+    given = [a for a in known._actions if getattr(args, a.dest) != a.default and a.option_strings]
+    if unused := [a.option_strings[-1] for a in given if a.dest not in ("skill_bank", "json")]:
+        raise SpecError(f"{', '.join(unused)}: not used by `hpo automl list`; leave it out")
     entries = list_bank(Path(args.skill_bank))
     if args.json:
         print_json([entry.to_dict() for entry in entries])

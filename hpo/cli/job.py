@@ -103,6 +103,8 @@ def _refuse_unused(args: argparse.Namespace) -> None:
         unused += {"ls": ["job_id", "tail"], "logs": []}.get(args.action, ["tail"])
     elif args.resume:
         where, unused = "with --resume", [*_OF_NEW_JOBS, "tail"]
+    elif args.dry_run:
+        where, unused = "with --dry-run, which starts nothing", ["detach", "tail"]
     given = [name for name in unused if getattr(args, name)]
     flags = ["ID" if name == "job_id" else f"--{name.replace('_', '-')}" for name in given]
     if flags:

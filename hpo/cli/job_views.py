@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from hpo.cli.run_flags import print_json, print_table
+from hpo.core.errors import RunError
 from hpo.core.text import shell_word
 
 if TYPE_CHECKING:
@@ -129,6 +130,10 @@ def show_logs(jobs: LocalJobs, args: argparse.Namespace) -> int:
 
 def stop(jobs: LocalJobs, args: argparse.Namespace) -> int:
     """`hpo job stop ID`."""
+    from hpo.jobs.job import ENDED
+
+    if (known := jobs.get_job(args.job_id)).status in ENDED:
+        raise RunError(f"{known.id}: is not running ({known.status}), so there is nothing to stop")
     job = jobs.cancel_job(args.job_id)
     if args.json:
         print_json(job.to_dict())

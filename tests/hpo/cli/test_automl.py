@@ -195,6 +195,10 @@ def test_20_a_damaged_template_means_plain_training_with_the_schemas_defaults(
         ([*QUICK, "--weights", "w.pth", "--parent", "p"], "--parent: not used with --weights"),
         ([*QUICK, "--policy", "off", "--max-hours", "1"], "--max-hours: does not limit a plain"),
         (["automl", "list"], "--skill-bank: must be given"),
+        (
+            shlex.split("automl list --skill-bank b --skill-dir x --resume y --max-hours=-3 --yes"),
+            "--skill-dir, --max-hours, --resume, --yes: not used by `hpo automl list`; leave it",
+        ),
     ],
 )
 def test_wrong_input_is_one_line_and_code_2(here, capfd, words, message):

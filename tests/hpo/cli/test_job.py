@@ -96,7 +96,8 @@ def test_a_detached_job_is_looked_at_later(call):
     assert json.loads(call("logs", "train-1", "--json", *root)[1])["lines"][0] == "ready"
     assert call("ls")[1].endswith("`hpo job train --data ROOT` makes one\n"), "not those of here"
     assert "best_value" in call("status", "train-1", *root)[1]
-    assert call("stop", "train-1", *root)[1] == "train-1: success\n"
+    said = "hpo job: train-1: is not running (success), so there is nothing to stop\n"
+    assert call("stop", "train-1", *root) == (2, "", said)
 
 
 def test_a_training_is_resumed_in_its_folder(call):
@@ -137,6 +138,10 @@ def test_a_training_is_resumed_in_its_folder(call):
         ),
         (["train", "--resume", "train-1", "--parent", "x"], "--parent: not used with --resume"),
         (["export", "--resume", "train-1", "--checkpoint", "2"], "--checkpoint: not used with"),
+        (
+            ["train", "--data", "data", "--dry-run", "--detach"],
+            "--detach: not used with --dry-run, which starts nothing; leave it out",
+        ),
         (["ls", "train-1"], "ID: not used by `hpo job ls`; leave it out"),
         (["status", "train-1", "--set", "a=1"], "--set: not used by `hpo job status`"),
         (["train", "--data", "data", "--tail", "3"], "--tail: not used by `hpo job train`"),
