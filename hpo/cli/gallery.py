@@ -58,6 +58,8 @@ exit codes: 0 all done, 2 some pictures were not added, or what was asked for is
 
 TRAININGS = 2
 """The least, which take about as long as the model itself did."""
+CHANGES = ("undone", "removed", "added", "merged", "set")
+"""In the order in which they are made."""
 KINDS = ("flat", "16-bit", "8-bit", "hnsw")
 
 
@@ -128,7 +130,7 @@ def run(args: argparse.Namespace) -> int:
         raise
     print_run(args, chosen)
     if args.json:
-        print_json({"classes": classes, "added": None, "removed": None, **changes})
+        print_json({"classes": classes, **dict.fromkeys(CHANGES), **changes})
     elif not changes:
         print_table(["CLASS", "PICTURES"], [[name, str(n)] for name, n in classes.items()])
         pictures = count_of(sum(classes.values()), "picture")

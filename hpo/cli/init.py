@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     if args.spec:
         after = [f"ml_recog train -e {name} results_dir=results"]
     if args.json:
-        print_json({"file": str(target), "next": after})
+        print_json({"file": str(target.resolve()), "next": after})
     else:
         print(f"written   {target}\nnext      " + "\n          ".join(after))
     return 0

@@ -121,7 +121,7 @@ def _plot(args: argparse.Namespace, space: SearchSpace) -> int:
     demand_target(Path(args.plot), ".html", "--plot")
     write_plot(space, Path(args.plot))
     if args.json:
-        print_json({"plot": args.plot})
+        print_json({"plot": str(Path(args.plot).resolve())})
     else:
         print(args.plot)
     return 0

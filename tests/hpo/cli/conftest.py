@@ -7,10 +7,31 @@ import time
 
 import pytest
 
+from hpo.cli import main as cli
 from hpo.cli.main import main
+from hpo.core import event_json
 from hpo.core.budget import Budget
 from hpo.searching.session import start_search
+from tests.hpo.cli import json_page
 from tests.quick_runs import Ear, quick_study
+
+
+@pytest.fixture(autouse=True)
+def json_is_as_its_page_says(monkeypatch):
+    """Hold what every verb prints here as JSON against the page about it."""
+    run, to_text, asked = cli._run, event_json.strict_json, []
+
+    def run_noting(args):
+        asked[:] = [args]
+        return run(args)
+
+    def to_text_checked(data, indent=None):
+        if indent and asked:  # a document; events have a line
+            json_page.check(asked[0], data)
+        return to_text(data, indent)
+
+    monkeypatch.setattr(cli, "_run", run_noting)
+    monkeypatch.setattr(event_json, "strict_json", to_text_checked)
 
 
 @pytest.fixture

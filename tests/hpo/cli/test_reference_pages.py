@@ -8,9 +8,11 @@ import pytest
 
 from hpo.cli import reference_pages
 from hpo.cli.main import VERBS, main
+from hpo.core.event_json import EVENTS
 from hpo.study.sections import DataSources, SearchOptions
 from hpo.study.spec import StudySpec
 from hpo.study.trainers import find_trainer
+from tests.hpo.cli import json_page
 
 
 def test_every_verb_has_its_help():
@@ -29,6 +31,25 @@ def test_every_key_of_a_study_file_is_explained():
     for prefix, cls in (("", StudySpec), ("data.", DataSources), ("search.", SearchOptions)):
         for field in dataclasses.fields(cls):
             assert rows[prefix + field.name], field.name
+
+
+def test_every_event_is_told_with_its_fields():
+    page = json_page.PAGE.read_text().splitlines()
+    for kind in EVENTS:
+        names = [
+            f"`{field.name}`{'?' * field.metadata.get('if_known', False)}"
+            for field in dataclasses.fields(kind)
+            if field.name != "time" and not field.metadata.get("flat")
+        ]
+        text = " ".join(kind.__doc__.partition("\n\n")[0].split())
+        assert f"| `{kind.name}` | {text} | {', '.join(names)} |" in page
+
+
+def test_every_verb_that_prints_json_has_a_section():
+    told = {key[0] for key in json_page.SECTIONS} | {"search", "resume", "completion"}
+    assert set(VERBS) <= told
+    for key in json_page.SECTIONS.keys() - {("Events",)}:
+        assert "- always: `" in json_page.SECTIONS[key], key
 
 
 def test_every_searched_key_of_the_spec_is_bold():
