@@ -121,17 +121,19 @@ def clear_caches(
     return removed
 
 
-def evict(root: Path, *, keep: Path, limit_bytes: int) -> None:
-    """Drop sets of any kind, the longest unused first, until the rest is within the bound.
+def evict(root: Path, target: Path, *, num_bytes: int, limit_bytes: int, what: str) -> None:
+    """Drop sets of any kind, the longest unused first, until a new one fits within the bound.
 
     Args:
         root: the cache folder.
-        keep: the set that room is made for.
-        limit_bytes: for all others together.
+        target: the set that room is made for.
+        num_bytes: what it will take.
+        limit_bytes: the bound of all together.
+        what: the set, for messages.
     """
     _remove_leftovers(root)
-    entries = [e for e in list_caches(root) if e.path != keep]
-    total = sum(e.num_bytes for e in entries)
+    entries = [e for e in list_caches(root) if e.path != target]
+    total = num_bytes + sum(e.num_bytes for e in entries)
     while entries and total > limit_bytes:
         oldest = entries.pop()
         if _remove(oldest.path):
@@ -141,8 +143,12 @@ def evict(root: Path, *, keep: Path, limit_bytes: int) -> None:
             total -= oldest.num_bytes
     if total > limit_bytes:
         _logger.warning(
-            "cached sets take %s more than HPO_CACHE_GB allows, as running trials use them",
-            size_text(total - limit_bytes),
+            "%s: needs %s%s, and HPO_CACHE_GB allows %s for all; raise it, or sets that are "
+            "removed to make room are made again",
+            what,
+            size_text(num_bytes),
+            f" beside {size_text(total - num_bytes)} in use" if total > num_bytes else "",
+            size_text(limit_bytes),
         )
 
 

@@ -29,6 +29,8 @@ def prepare_data(spec: Spec, progress: Progress | None = None) -> dict[str, int]
     labelled = label_splits(spec, folders)
     spec = resolved(spec, folders, progress)
     takes_clean = trains_on_features(spec) and spec.dataset.feature_views == 0
-    for name, folder in folders.items():
-        decode_split(spec, "query" if takes_clean else name, folder, progress=progress)
-    return {name: len(split.labels) for name, split in labelled.items()}
+    held = {  # none of them is removed to make room for another
+        name: decode_split(spec, "query" if takes_clean else name, folder, progress=progress)
+        for name, folder in folders.items()
+    }
+    return {name: len(labelled[name].labels) for name in held}

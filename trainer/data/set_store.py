@@ -80,7 +80,7 @@ def find_or_build(
             except _DAMAGED as e:
                 _logger.warning("%s: is damaged (%s), and is made anew", target, str(e))
                 discard(target)
-        evict(root, keep=target, limit_bytes=settings.limit_bytes - num_bytes)
+        evict(root, target, num_bytes=num_bytes, limit_bytes=settings.limit_bytes, what=what)
         _demand_room(target.parent, num_bytes, what)
         started = time.monotonic()
         with beside(target) as draft:

@@ -1,7 +1,11 @@
 import os
 
+import pytest
+
+from tests.count_calls import count_calls
 from trainer.data.cached_sets import list_caches
 from trainer.data.prepare import prepare_data
+from trainer.data.splits import load_splits
 
 
 def test_all_splits_are_decoded_ahead(make_folder, make_spec):
@@ -22,6 +26,25 @@ def test_all_splits_are_decoded_ahead(make_folder, make_spec):
 def test_without_a_training_set_the_others_are_prepared(make_folder, make_spec):
     spec = make_spec("", make_folder("reference", {"a": 1}))
     assert prepare_data(spec) == {"reference": 1}
+
+
+@pytest.mark.parametrize("train", [9, 30])  # less than the bound, and more
+def test_splits_beyond_the_bound_of_the_cache_are_decoded_once(
+    make_folder, make_spec, monkeypatch, caplog, train
+):
+    counts = {"train": train, "reference": 9, "query": 9}
+    spec = make_spec(*(make_folder(name, {"a": n, "b": 2}) for name, n in counts.items()))
+    monkeypatch.setenv("HPO_CACHE_GB", "0.00008")
+    assert count_calls(prepare_data, spec, of="decode_into") == 3
+    assert count_calls(load_splits, spec, of="decode_into") == 0
+    assert count_calls(load_splits, spec, of="decode_into") == 0
+    told = [record.getMessage() for record in caplog.records]
+    assert all("HPO_CACHE_GB allows 80 kB for all; raise it, or " in line for line in told)
+    alone = ["train: needs 197 kB, and"] if train == 30 else []
+    kept = "197" if train == 30 else "68"
+    expected = [*alone, f"reference: needs 17 kB beside {kept} kB in use", "query: needs 17 kB"]
+    for line, words in zip(told, expected, strict=True):
+        assert words in line
 
 
 def test_a_second_time_reads_no_image(make_folder, make_spec):
