@@ -84,6 +84,8 @@ class DiskSpace:
         self._free, self._sleep, self._now = free, sleep, now
         self.on_waited: Callable[[float], None] = lambda _seconds: None
         """Told how long the driver stood still, which no budget is charged for."""
+        self.make_room: Callable[[], None] = lambda: None
+        """Called before the search would wait: removes what is useless and still there."""
         self.why = ""
         """Why the search waits; empty while it does not."""
         self._largest = 0
@@ -154,6 +156,10 @@ class DiskSpace:
             except OSError:
                 continue
 
+    def is_little(self) -> bool:
+        """Whether what is left is worth a warning."""
+        return self.left().bytes < _LOW_AT * self.needed()
+
     def _warn(self) -> None:
         left, needed = self.left(), self.needed()
         if left.bytes >= _BETTER_AT * needed:
@@ -183,6 +189,9 @@ class DiskSpace:
         if self.why and now < self._look_again:
             return True
         left, needed = self.left(), self.needed(running)
+        if left.bytes < needed and not self.why:
+            self.make_room()
+            left = self.left()
         has_waited = now >= self._not_before or left.bytes >= self._enough
         if left.bytes >= needed and has_waited:
             self._go_on(left)

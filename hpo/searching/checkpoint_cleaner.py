@@ -16,6 +16,7 @@ from hpo.core.events import (
     Started,
     TrialEnded,
 )
+from hpo.core.pacing import Pacer
 from hpo.core.protocols import Algorithm, Emit
 from hpo.core.trial import TrialRecord
 from hpo.results.average import best_trained, is_averaged
@@ -69,6 +70,9 @@ class Keeper:
         self._averages = averages
         self.also: Callable[[list[TrialRecord]], Collection[int]] = lambda _trials: ()
         """What else is asked for, among these trials."""
+        self.is_scarce: Callable[[], bool] = lambda: False
+        """Whether there is too little room for what is useless to wait until it is looked for."""
+        self._pacer = Pacer(now)
         self._removed_at: dict[int, float] = {}
         """When something of a trial was last removed."""
         self._looked_at: dict[int, float] = {}
@@ -76,11 +80,12 @@ class Keeper:
         self._is_refused = False
 
     def handle(self, event: Event) -> None:
-        """Remove after an end."""
+        """Remove after an end; of trials in a large search not after each, which takes long."""
         if isinstance(event, Exported):  # no worker trains any more, whatever was late is there
             self._gone.clear()
             self._looked_at.clear()
-        if isinstance(event, MOMENTS):
+        is_awaited = not isinstance(event, TrialEnded) or self._pacer.is_due() or self.is_scarce()
+        if isinstance(event, MOMENTS) and is_awaited:
             self.sweep()
 
     def close(self) -> None:
@@ -88,8 +93,11 @@ class Keeper:
 
     def sweep(self) -> None:
         """Remove the checkpoints that nothing can need any more."""
-        if self._keep == ALL:
-            return
+        if self._keep != ALL:
+            with self._pacer.timed():
+                self._sweep()
+
+    def _sweep(self) -> None:
         needed = needed_trials(
             self._ledger.trials(),
             self._ledger.direction,

@@ -334,6 +334,7 @@ class Session:
             self.run, self.ledger, algorithm, keep=self.study.keep,
             confirm=self.study.search.confirm, averages=self.plan.averages, emit=self.bus.emit,
         )  # fmt: skip
+        keeper.is_scarce, self.disk_space.make_room = self.disk_space.is_little, keeper.sweep
         self.bus.add(keeper)
         self.bus.add(self.disk_space)  # which warns of what is left when the keeper is through
         return keeper

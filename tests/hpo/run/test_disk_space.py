@@ -418,3 +418,26 @@ def test_neighbours_of_a_trial_that_found_no_room_run_on(tmp_path):
     disk.free = 1000 * MB
     disk.sleep(3)
     assert engine.next_launch().number == first.number
+
+
+def test_what_is_useless_goes_before_a_search_would_wait_for_room(tmp_path):
+    disk = Disk(tmp_path, free=SPARE_BYTES)
+    disk.disk_space.expect(MB)
+    freed = []
+
+    def make_room():
+        freed.append(3 * MB)
+        disk.free += 3 * MB
+
+    disk.disk_space.make_room = make_room
+    assert not disk.disk_space.is_short()
+    assert disk.events.names() == []
+    assert disk.disk_space.is_little()
+    assert not disk.disk_space.is_short()
+    assert freed == [3 * MB]
+    disk.disk_space.make_room = lambda: freed.append(0)
+    assert disk.disk_space.is_short(running=1)
+    assert disk.disk_space.is_short(running=1)
+    assert freed == [3 * MB, 0]  # once, not again and again while it waits
+    disk.free = 100 * MB
+    assert not disk.disk_space.is_little()

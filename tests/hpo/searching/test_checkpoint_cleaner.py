@@ -10,10 +10,11 @@ import pytest
 import hpo.run.disk_space
 from hpo.core.budget import Budget
 from hpo.core.events import Exported, Paused, TrialFinished
-from hpo.core.trial import TrialState
+from hpo.core.trial import Purpose, Suggestion, TrialState
 from hpo.core.yaml_io import read_yaml
 from hpo.run.checkpoint_retention import MARK
 from hpo.run.ledger import Ledger
+from hpo.run.run_dir import RunDir
 from hpo.searching.checkpoint_cleaner import Keeper
 from hpo.searching.session import resume_search, start_search
 from hpo.searching.warm_start import NoCheckpointError, find_start
@@ -31,6 +32,14 @@ def kept(run):
 
 def winner(result):
     return result.finished.best["trial"]
+
+
+def begun_ledger():
+    """One trial, which has begun."""
+    ledger = Ledger.create(None, "maximize")
+    suggestion = Suggestion(number=0, params={}, latents={}, until_epoch=9)
+    ledger.start(suggestion, now=0.0, clock=0.0, seed=0, purpose=Purpose.SEARCH)
+    return ledger
 
 
 @pytest.fixture
@@ -140,6 +149,37 @@ def test_what_a_stopped_trial_writes_after_its_end_goes_too(tmp_path):
     assert not is_removed_by(ended, after_s=1.0)  # nobody looks again and again
     assert is_removed_by(Exported(trial=0, result={}), after_s=1.0)
     assert [(event.trial, event.bytes > 0) for event in removed] == [(victim, True)] * 4
+
+
+def test_where_looking_takes_long_not_every_end_waits_for_it_unless_room_is_scarce(tmp_path):
+    """Each look takes a second, so 20 pass before the next; the last ones are never left out."""
+    clock, looks, scarce = [0.0], [], [False]
+    keeper = Keeper(
+        RunDir(tmp_path), begun_ledger(), object(),
+        keep="best", confirm=0, emit=looks.append, now=lambda: clock[0],
+    )  # fmt: skip
+    keeper.is_scarce = lambda: scarce[0]
+
+    def look(_trials):
+        clock[0] += 0.5  # it is asked of all trials and of those that have ended
+        looks.append(clock[0])
+        return ()
+
+    def sees(event, after_s, is_scarce=False):
+        looks.clear()
+        clock[0] += after_s
+        scarce[0] = is_scarce
+        keeper.handle(event)
+        return bool(looks)
+
+    keeper.also = look
+    ended = TrialFinished(trial=0, state=TrialState.PRUNED)
+    assert sees(ended, 0.0)
+    assert not sees(ended, 19.0)
+    assert sees(ended, 0.0, is_scarce=True)
+    assert not sees(ended, 19.0)
+    assert sees(ended, 1.0)
+    assert sees(Exported(trial=0, result={}), 0.0)
 
 
 def test_a_trial_that_would_start_from_a_removed_checkpoint_says_so(tmp_path):
