@@ -34,6 +34,7 @@ def checked_report(payload: Any) -> dict[str, Any]:
     _demand(epoch >= 1 and epoch.is_integer(), "report: epoch: must be 1 or more", payload["epoch"])
     seconds = _number("seconds", payload.get("seconds") or 0)
     _demand(0 <= seconds < math.inf, "report: seconds: must be 0 or more", payload.get("seconds"))
+    checkpoint = payload.get("checkpoint")
     if (receipt := payload.get("receipt")) is not None:
         checked_receipt(receipt)
     return {
@@ -42,6 +43,7 @@ def checked_report(payload: Any) -> dict[str, Any]:
         "value": None if value is None else _number("value", value),
         "metrics": {str(name): _number(f"metrics.{name}", v) for name, v in metrics.items()},
         "seconds": seconds,
+        "checkpoint": None if checkpoint is None else str(checkpoint),
     }
 
 

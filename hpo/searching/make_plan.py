@@ -19,7 +19,7 @@ from hpo.core.trainer_extras import CostMeter
 from hpo.study.batches import with_fitting_batch
 from hpo.study.first_trials import learned_trials, most_first, plain_trials
 from hpo.study.initial_points import earlier_points, starts_of
-from hpo.study.owned_keys import refuse_owned_keys
+from hpo.study.owned_keys import refuse_owned_keys, refuse_searched
 from hpo.study.plan import (
     StudyPlan,
     as_user_errors,
@@ -79,6 +79,7 @@ def plan_study(
     check_options(study.search.algorithm, study.search.algorithm_options, route=is_route)
     _check_wishes(study, trainer, unplaced)
     draft, guess = settle_space(study, trainer, unplaced, num_trials=budget)
+    refuse_searched(guess, trainer)
     choice = resolve_names(
         study.search.algorithm,
         study.search.pruner,

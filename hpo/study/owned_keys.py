@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hpo.core.errors import SpecError
 from hpo.core.protocols import Trainer
@@ -17,6 +17,9 @@ from hpo.study.skill import Skill, load_skill
 from hpo.study.spec import StudySpec
 from hpo.study.spec_paths import anchored_path
 from hpo.study.stages import read_stages
+
+if TYPE_CHECKING:
+    from search_spaces import SearchSpace
 
 FOLDER = "results_dir"
 _SOURCES = ("train", "reference", "query")
@@ -46,6 +49,18 @@ def refuse_owned_keys(study: StudySpec, trainer: Trainer) -> None:
         *_sources(given, study, trainer),
         *_own_of_all(searched, trainer),
     ]
+    if problems:
+        raise SpecError("; ".join(problems))
+
+
+def refuse_searched(space: SearchSpace, trainer: Trainer) -> None:
+    """Refuse a space, as its schema has it, of a key in which all trials are alike.
+
+    Raises:
+        SpecError: as of `refuse_owned_keys`.
+    """
+    names = [parameter.name for parameter in space.parameters]
+    problems = [] if getattr(trainer, "is_elsewhere", False) else [*_own_of_all(names, trainer)]
     if problems:
         raise SpecError("; ".join(problems))
 
@@ -123,7 +138,7 @@ def _own_of_all(searched: Iterable[str], trainer: Trainer) -> Iterator[str]:
         trainer.seed_key: "as trials differ in their parameters alone; --confirm trains the best "
         "again with new seeds",
         trainer.epochs_key: "as trials are compared epoch by epoch; set what all train "
-        f"(--set {trainer.epochs_key}=30), and asha, hyperband or a pruner ends bad ones early",
+        f"(--fix {trainer.epochs_key}=30), and asha, hyperband or a pruner ends bad ones early",
     }
     for name in searched:
         if name and name in reasons:

@@ -225,7 +225,7 @@ def build_base_spec(
             study.weights, "weights", "name a file of weights, or their address (--weights)"
         )
     with as_user_errors("spec"):
-        data = nest(trainer.data_overrides(wanted))
+        data = nest(demand_mapping(trainer.data_overrides(wanted), trainer, "data_overrides"))
         full = trainer.validate(merged(study.spec, study.search.fix, data))
         return demand_mapping(full, trainer, "validate")
 
@@ -252,7 +252,7 @@ def build_space(
             overlay=replace(study.overlay, given=given or {}),
             spec=base_spec,
             inactive=trainer.inactive,
-            limits=trainer.limits(base_spec),
+            limits=demand_mapping(trainer.limits(base_spec), trainer, "limits"),
             multiple_of=trainer.multiple_of,
             num_trials=num_trials,
         )

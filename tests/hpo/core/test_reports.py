@@ -1,5 +1,6 @@
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -39,11 +40,12 @@ def test_checkpoints_are_kept_below_the_trials_folder():
 def test_a_report_of_a_library_s_numbers_is_one_of_plain_ones():
     payload = {
         "epoch": np.int64(3), "value": np.float32(0.5), "metrics": {"loss": np.float32(2)},
-        "seconds": None, "receipt": {"applied": {"a": 1}}, "checkpoint": None, "replayed": True,
+        "seconds": None, "receipt": {"applied": {"a": 1}}, "checkpoint": Path("ckpt/a"), "replayed": True,
     }  # fmt: skip
     found = checked_report(payload)
     assert json.loads(json.dumps(found)) == {
         **payload, "epoch": 3, "value": 0.5, "metrics": {"loss": 2.0}, "seconds": 0.0,
+        "checkpoint": "ckpt/a",
     }  # fmt: skip
     assert checked_report({"epoch": 1, "value": None})["value"] is None
     assert math.isnan(checked_report({"epoch": 1, "value": math.nan})["value"])

@@ -1,13 +1,15 @@
 """Keys that a search sets itself: refused in one line, with what to give in their place."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 from hpo.core.errors import SpecError
-from hpo.study.owned_keys import refuse_owned_keys
+from hpo.study.owned_keys import refuse_owned_keys, refuse_searched
 from hpo.study.sections import DataSources, SearchOptions
 from hpo.study.spec import StudySpec
+from tests.search_spaces.building import number, space_of
 from trainer.session import TRAINER
 
 
@@ -67,6 +69,17 @@ def test_a_key_that_would_be_overwritten_names_what_does_the_same(key, says, how
 )
 def test_what_is_each_trial_s_own_cannot_be_searched(key, search):
     assert told(search=search(key)).startswith(f"{key}: ")
+
+
+@pytest.mark.parametrize("key", ["train.seed", "train.num_epochs"])
+def test_what_a_schema_searches_of_them_by_itself_is_refused_too(key):
+    whole = {"type": "integer", "minimum": 1, "maximum": 9, "default": 3}
+    rate = number(1e-4, 1.0, 0.01, "> 0.0")
+    assert refuse_searched(space_of({"train.lr": rate}), TRAINER) is None
+    space = space_of({"train.lr": rate, key: whole})
+    with pytest.raises(SpecError, match=f"^{key}: cannot be searched, as trials "):
+        refuse_searched(space, TRAINER)
+    assert refuse_searched(space, SimpleNamespace(is_elsewhere=True)) is None
 
 
 @pytest.mark.parametrize("value", [None, [], 5, "x"])
