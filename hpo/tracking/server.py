@@ -23,6 +23,7 @@ from hpo.run.plain_files import read_object
 from hpo.run.run_dir import PLAN_FILE, RunDir
 from hpo.study.spec import load_study
 from hpo.tracking import rows
+from hpo.tracking.lost_searches import end_lost_searches
 from hpo.tracking.moved_store import follow_database
 from hpo.tracking.store import CLIENT_SETTINGS, home_setting, local_database
 from hpo.tracking.view import comparison_path, experiment_path, run_path, table_path
@@ -66,7 +67,11 @@ def running_server(tracking_uri: str, host: str, port: int) -> Iterator[subproce
         HpoError: when it does not come up, with the last line it said.
     """
     if (database := local_database(tracking_uri)) is not None and database.is_file():
-        follow_database(database)
+        try:
+            follow_database(database)
+            end_lost_searches(database)
+        except OSError as problem:
+            raise HpoError(f"MLflow: {problem}") from problem
     with tempfile.TemporaryDirectory() as empty, tempfile.TemporaryFile() as log:
         server = subprocess.Popen(
             _command(host, port, empty),

@@ -26,11 +26,13 @@ from hpo.core.text import count_of
 from hpo.core.trial import TrialRecord, TrialState
 from hpo.core.trial_counts import state_word
 from hpo.run.run_dir import RunDir
+from hpo.tracking.lost_searches import ENDED, end_lost_searches
 from hpo.tracking.rows import Study, legal_name, log_axes
 from hpo.tracking.store import (
     connect,
     ensure_experiment,
     is_refusal,
+    local_database,
     reason,
     remedy,
 )
@@ -41,12 +43,11 @@ logger = logging.getLogger(__name__)
 
 _ENDINGS: dict[type[Event], tuple[str, str]] = {
     Finished: ("finished", "FINISHED"),
-    Interrupted: ("interrupted", "KILLED"),
+    Interrupted: ENDED,
     Error: ("failed", "FAILED"),
 }
 """Last event -> (state in words, MLflow's status) of the parent run."""
 _RUNNING = ("running", "RUNNING")
-_CLOSED = ("interrupted", "KILLED")
 _REASONED = tuple(f'"{kind.name}"' for kind in (TrialFinished, Confirmed, TrialSuspended))
 """What stands in every line of an event that tells why a trial ended."""
 
@@ -111,7 +112,7 @@ class StudyWriter:
         for record in records:
             self._write_trial(trials, record, axes)
             self.moved = time.monotonic()
-        state, status = self._ending or (_CLOSED if closing else _RUNNING)
+        state, status = self._ending or (ENDED if closing else _RUNNING)
         search.write(records, state, status, self._last_time)
         named = roles(records, self._study.direction)
         trials.mark_roles({n: shown_role(role, state) for n, role in named.items()})
@@ -138,6 +139,8 @@ class StudyWriter:
 
     def _open(self) -> tuple[StudyRun, TrialRuns]:
         client = connect(self._uri)
+        if (database := local_database(self._uri)) is not None:
+            end_lost_searches(database)
         experiment_id = ensure_experiment(client, self._uri, self._study.name)
         self.has_arrived = True
         self.moved = time.monotonic()

@@ -190,3 +190,12 @@ def test_the_password_of_a_data_base_is_no_word_of_a_command():
     address = "postgresql://bob:secret@db/mlflow"
     assert server._environment(address)["MLFLOW_BACKEND_STORE_URI"] == address
     assert "sql" not in " ".join(server._command("127.0.0.1", 5000, "/x"))
+
+
+def test_a_store_that_cannot_be_read_is_one_line(tmp_path):
+    (tmp_path / "mlflow.db").write_bytes(b"no database" * 200)
+    with (
+        pytest.raises(HpoError, match=r"^MLflow: .*mlflow\.db: file is not a database$"),
+        server.running_server(f"sqlite:///{tmp_path}/mlflow.db", "127.0.0.1", 0),
+    ):
+        pass
