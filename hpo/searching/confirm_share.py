@@ -11,8 +11,7 @@ from hpo.core.selection import REPEATS
 CONFIRM_SHARE = 0.15
 """Share of a time or epoch budget that confirmations take at most."""
 SPARE = 1.1
-"""So many times what repeats are expected to cost is kept, as the search's last epochs end after
-its limit."""
+"""So many times what repeats are expected to cost is kept, as no two trainings take the same."""
 
 Costs = Mapping[str, float]
 """Name of a limit of a budget -> how much of it one training to the last epoch takes."""
@@ -36,13 +35,26 @@ def kept_for_repeats(
     shares = {name: CONFIRM_SHARE * limit for name, limit in limits.items() if confirm}
     if not all(training.get(name) for name in shares):
         return shares
+    late = _late(training, at_a_time)
     places = {name: at_a_time if name == "seconds" else 1 for name in shares}
-    held = [places[name] * int(share / training[name]) for name, share in shares.items()]
+    held = [
+        places[name] * max(0, int((share - late[name]) / training[name]))
+        for name, share in shares.items()
+    ]
     count = min([REPEATS * (confirm + 1), *held])
+    if not count:
+        return dict.fromkeys(shares, 0.0)
     return {
-        name: min(share, SPARE * training[name] * math.ceil(count / places[name]))
+        name: min(share, SPARE * training[name] * math.ceil(count / places[name]) + late[name])
         for name, share in shares.items()
     }
+
+
+def _late(training: Costs, at_a_time: int) -> dict[str, float]:
+    """What the search takes beyond its limit, by the epochs that are under way there."""
+    under_way = {"epochs": at_a_time - 1, "gpu_seconds": at_a_time}
+    epochs = training.get("epochs") or 1.0
+    return {name: under_way.get(name, 1) * cost / epochs for name, cost in training.items()}
 
 
 def reduced(budget: Budget, kept: Costs) -> Budget:
@@ -55,8 +67,9 @@ def reduced(budget: Budget, kept: Costs) -> Budget:
     return budget.mapped(less)
 
 
-def confirming_budget(budget: Budget, training: Costs) -> Budget | None:
+def confirming_budget(budget: Budget, training: Costs, at_a_time: int = 1) -> Budget | None:
     """A budget whose share holds a training; None where that of this one does."""
-    needed = {name: math.ceil(cost / CONFIRM_SHARE) for name, cost in training.items()}
+    late = _late(training, at_a_time)
+    needed = {n: math.ceil((cost + late[n]) / CONFIRM_SHARE) for n, cost in training.items()}
     larger = budget.mapped(lambda name, limit: max(limit, needed.get(name, 0)))
     return None if larger == budget else larger

@@ -179,7 +179,8 @@ def too_short_to_confirm(
     study: StudySpec, num_epochs: int, slots: Slots, probe: Mapping[str, Any]
 ) -> Iterator[str]:
     """Say that the share of a budget that repeats may take holds none of them."""
-    larger = confirming_budget(study.budget, _training(num_epochs, slots, probe))
+    training = _training(num_epochs, slots, probe)
+    larger = confirming_budget(study.budget, training, slots.count)
     if study.search.confirm and larger is not None:
         yield (
             f"confirm: a training in full takes more than the {CONFIRM_SHARE:.0%} of the budget "

@@ -12,14 +12,18 @@ NINE = {"epochs": 9.0, "seconds": 90.0, "gpu_seconds": 45.0}
         ("59epochs", 1, 1, {"epochs": 0}),  # 8.85, less than a training
         ("60epochs", 1, 1, {"epochs": 9}),
         ("70epochs", 1, 1, {"epochs": 9.9}),  # a tenth to spare
+        ("79epochs", 1, 4, {"epochs": 0}),  # three epochs are under way beside the last one
+        ("80epochs", 1, 4, {"epochs": 12}),
         ("1000epochs", 1, 1, {"epochs": 4 * 9.9}),  # two of the best and of the default each
-        ("1000epochs", 3, 4, {"epochs": 8 * 9.9}),
-        ("700s", 1, 1, {"seconds": 99}),
-        ("700s", 1, 4, {"seconds": 99}),  # four in the time of one
-        ("10000s", 3, 4, {"seconds": 198}),
-        ("10000s", 3, 5, {"seconds": 198}),
+        ("1000epochs", 3, 4, {"epochs": 8 * 9.9 + 3}),
+        ("660s", 1, 1, {"seconds": 0}),  # 99 s, and an epoch under way takes 10 beside the 90
+        ("700s", 1, 1, {"seconds": 105}),
+        ("700s", 1, 4, {"seconds": 105}),  # four in the time of one
+        ("10000s", 3, 4, {"seconds": 208}),
+        ("10000s", 3, 5, {"seconds": 208}),
         ("10000s,200gpus", 3, 1, {"seconds": 0, "gpu_seconds": 0}),  # neither can be used alone
-        ("10000s,700gpus", 3, 1, {"seconds": 2 * 99, "gpu_seconds": 2 * 49.5}),
+        ("10000s,700gpus", 3, 1, {"seconds": 2 * 99 + 10, "gpu_seconds": 2 * 49.5 + 5}),
+        ("1s", 3, 9, {"seconds": 0}),
         ("20", 3, 1, {}),
         ("1000epochs", 0, 1, {}),
     ],
@@ -49,3 +53,4 @@ def test_a_budget_that_confirms_is_named_where_one_does_not():
     assert larger == Budget(trials=7, epochs=60)
     assert kept_for_repeats(larger, NINE, 1) == {"epochs": 9}
     assert confirming_budget(larger, NINE) is None
+    assert confirming_budget(larger, NINE, at_a_time=4) == Budget(trials=7, epochs=80)

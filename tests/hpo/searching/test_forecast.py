@@ -208,6 +208,22 @@ def test_finalists_take_no_more_of_a_long_budget_than_they_need(budget, trials):
     assert expected.seconds == pytest.approx(foresee(budget, **facts).seconds, rel=0.02)
 
 
+@pytest.mark.parametrize(
+    ("budget", "repeats"),
+    [
+        ("79epochs", 0),
+        ("80epochs", 1),
+        ("150epochs", 2),
+        ("650s", 0),
+        ("680s", 4),
+        ("400epochs", 4),
+    ],
+)
+def test_repeats_have_what_is_kept_for_them_though_others_end_late(budget, repeats):
+    facts = {"algorithm": "random", "pruner": "none", "num_epochs": 9, "slots": 4, "confirm": 1}
+    assert foresee(budget, **facts).repeats == repeats
+
+
 def test_what_earlier_starts_used_is_left_out():
     spent = Spent(trials=6, seconds=90.0, epochs=18)
     left = foresee("10trials", algorithm="random", pruner="none", num_epochs=3, spent=spent)

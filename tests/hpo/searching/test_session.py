@@ -216,14 +216,14 @@ def test_a_space_is_counted_up_to_a_bound_whatever_the_budget():
 @pytest.mark.parametrize(
     ("budget", "confirm", "larger"),
     [
-        ("20epochs", 3, "60epochs"),
-        ("59epochs,7", 1, "7trials,60epochs"),
-        ("60epochs", 3, None),
+        ("20epochs", 3, "67epochs"),  # two at a time, so one more epoch may be under way
+        ("66epochs,7", 1, "7trials,67epochs"),
+        ("67epochs", 3, None),
         ("20epochs", 0, None),
-        ("500s", 1, "600s"),
-        ("600s", 1, None),
-        ("200gpus", 1, "300gpus"),
-        ("900s,200gpus,1trials", 1, "1trials,900s,300gpus"),
+        ("500s", 1, "667s"),
+        ("667s", 1, None),
+        ("200gpus", 1, "367gpus"),
+        ("900s,200gpus,1trials", 1, "1trials,900s,367gpus"),
         ("3trials", 3, None),
     ],
 )
