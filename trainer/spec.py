@@ -6,6 +6,7 @@ line that starts with the dotted path.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -119,10 +120,19 @@ def _read_values(flat: Mapping[str, Any], problems: list[str]) -> dict[str, Any]
                 problems.append(f"{path}: must be a section of keys, got {value!r}")
         elif not _stands_for_absent(key, value):
             try:
-                values[path] = read_value(key.info, value)
+                values[path] = _at_home(path, key, read_value(key.info, value))
             except ValueProblem as problem:
                 problems.append(f"{path}: {problem}")
     return values
+
+
+def _at_home(path: str, key: Key, value: Any) -> Any:
+    """Spell out the ~ of a path, which a shell leaves in `key=~/x` and nobody in a file."""
+    if key.info.holds != "path" and path.rpartition(".")[2] != "results_dir":
+        return value
+    if isinstance(value, tuple):
+        return tuple(_at_home(path, key, item) for item in value)
+    return os.path.expanduser(value) if isinstance(value, str) else value  # noqa: PTH111 - a Path would take addresses apart
 
 
 def _number_devices(values: dict[str, Any]) -> None:

@@ -21,7 +21,18 @@ _MISSING = re.compile(r"the following arguments are required: (.*)")
 _EMPTY = "needs a value, got an empty one (a variable that is not set?)"
 _TOGETHER = re.compile(r"argument (\S+): not allowed with argument (\S+)")
 _PATHS = frozenset(
-    {"DIR", "FILE", "FILE.html", "FILE|KEY=VALUE", "GALLERY", "JOB", "OTHER", "PLACE", "ROOT"}
+    {
+        "DIR",
+        "FILE",
+        "FILE.html",
+        "FILE.onnx",
+        "FILE|KEY=VALUE",
+        "GALLERY",
+        "JOB",
+        "OTHER",
+        "PLACE",
+        "ROOT",
+    }
     | {"RUN", "[RUN] IMAGE", "STUDY", "W", "WEIGHTS"}
 )
 """Metavars of arguments that may be paths. A shell leaves the ~ of `--out=~/runs` as it is."""
@@ -121,7 +132,7 @@ class Parser(argparse.ArgumentParser):
         """
         arg_strings = [word.removeprefix(_NO_FLAG) for word in arg_strings]
         if action.metavar in _PATHS:
-            arg_strings = list(map(os.path.expanduser, arg_strings))
+            arg_strings = list(map(_at_home, arg_strings))
         if "" in arg_strings and not isinstance(action, argparse._SubParsersAction):
             self.error(f"{_name_of(action)}: {_EMPTY}")
         if action.option_strings and isinstance(action, argparse._StoreAction):
@@ -151,6 +162,12 @@ def _split(words: Sequence[str]) -> tuple[list[str], list[str]]:
     before = list(itertools.takewhile(lambda word: word != "--", words))
     behind = words[len(before) :]
     return before, [*behind[:1], *(f"{_NO_FLAG}{word}" for word in behind[1:])]
+
+
+def _at_home(word: str) -> str:
+    """A path, or a list as `@FILE`, with its ~ spelt out."""
+    sign = "@" if word.startswith("@~") else ""
+    return sign + os.path.expanduser(word.removeprefix(sign))  # noqa: PTH111 - a Path would take addresses apart
 
 
 def _name_of(action: argparse.Action) -> str:

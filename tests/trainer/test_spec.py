@@ -6,7 +6,7 @@ import yaml
 from trainer.config.dialect import template
 from trainer.config.root import ACTIONS, Spec
 from trainer.config.shape import flatten
-from trainer.config.tree import leaves
+from trainer.config.tree import keys_that_hold, leaves
 from trainer.errors import SpecError, TrainerError
 from trainer.spec import action_dir, load_spec, parse_spec, spec_to_dict
 
@@ -140,6 +140,19 @@ def test_own_results_folder_wins_over_the_common_one():
     assert str(action_dir(spec, "train")) == "out/train"
     assert str(action_dir(spec, "evaluate")) == "here"
     assert str(action_dir(Spec(), "export")) == "results/export"
+
+
+def test_the_home_folder_is_meant_by_a_tilde_in_every_path(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/ada")
+    names = [*keys_that_hold("path"), *(name for name in leaves() if name.endswith("results_dir"))]
+    several = "gen_trt_engine.tensorrt.calibration.cal_image_dir"
+    given = dict.fromkeys(names, "~/x y") | {several: ["~/x y", "z"]}
+    read = flatten(spec_to_dict(parse_spec(given, "export", is_complete=False)))
+    told = dict.fromkeys(names, "/home/ada/x y") | {several: ["/home/ada/x y", "z"]}
+    assert {name: read[name] for name in names} == told
+    given = {"results_dir": "~nobody-such/x", "dataset.train_dataset": "s3://b/~/x"}
+    spec = parse_spec(given, "export", is_complete=False)
+    assert (spec.results_dir, spec.dataset.train_dataset) == tuple(given.values())
 
 
 def test_a_spec_error_is_an_error_of_the_trainer_with_its_cause():

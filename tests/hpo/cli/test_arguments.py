@@ -194,6 +194,8 @@ def test_the_home_folder_is_meant_by_a_tilde_in_every_path(monkeypatch):
                 value = known._get_values(action, ["~/x"])
                 assert value in ("/home/ada/x", ["/home/ada/x"]), (verb, action.dest)
                 checked.add((verb, action.dest))
+    args = build_parser("predict").parse_whole(["predict", "@~/more.txt", "s3://b/~/x", "~"])
+    assert args.words == ["@/home/ada/more.txt", "s3://b/~/x", "/home/ada"]
     assert checked >= {
         ("export", "file"), ("export", "out"), ("report", "to"), ("predict", "sheet"),
         ("predict", "words"), ("job", "root"), ("screen", "plot"), ("space", "plot"),

@@ -4,8 +4,10 @@ import io
 
 import pytest
 
-from hpo.cli.automl_console import RouteConsole
+from hpo.cli.automl_console import RouteConsole, print_job
 from hpo.core.route_events import Baseline
+from hpo.jobs.job import Job
+from tests.quick_cli import events_of
 
 
 @pytest.mark.parametrize(
@@ -23,3 +25,14 @@ def test_a_baseline_has_its_value_or_a_reason(facts, line):
     stream = io.StringIO()
     RouteConsole(stream).handle(Baseline(label="the start", **facts))
     assert stream.getvalue() == f"baseline  {line}\n"
+
+
+@pytest.mark.parametrize("status", ["success", "canceled", "failure"])
+def test_the_events_of_a_plain_training_that_failed_end_with_its_error(status):
+    stream = io.StringIO()
+    job = Job(id="train-1", action="train", skill_dir="s", status=status, message="no data")
+    print_job(job, stream)
+    finished, *more = events_of(stream.getvalue())
+    assert (finished["event"], finished["status"]) == ("finished", status)
+    said = [(event["event"], event["message"]) for event in more]
+    assert said == ([("error", "no data")] if status == "failure" else [])
