@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -144,6 +145,7 @@ def find_changes(run: RunDir, now: Origin, sources: Mapping[str, str]) -> list[s
     for name, place in sources.items():
         if data.get(name) not in (None, now["data"][name]) and data[name] == describe_source(place):
             data[name] = now["data"][name]
+    before["code"] = _as_called_now(before.get("code", {}), now["code"])
     # A missing file is refused by what reads it; runs of earlier releases have no such facts.
     held = before.get("files", {}).items()
     before["files"] = {name: text for name, text in held if name in now["files"]}
@@ -246,6 +248,16 @@ def _range_of(parameter: Mapping[str, Any]) -> str:
     text = f"{low}..{high} {scale}" if {"low", "high", "scale"} <= facts.keys() else None
     shown = text or json.dumps(facts, sort_keys=True, default=str)
     return f"{shown} if {parameter['condition']}" if parameter.get("condition") else shown
+
+
+def _as_called_now(before: Mapping[str, str], now: Mapping[str, str]) -> dict[str, str]:
+    """Digests by their names in a skill folder that was renamed: it is the same code there."""
+    old, new = ({name.partition("/")[0] for name in code if "/" in name} for code in (before, now))
+    gone, come = old - new, new - old
+    if len(gone) != 1 or len(come) != 1:
+        return dict(before)
+    (one,), (other,) = gone, come
+    return {re.sub(rf"^{re.escape(one)}/", lambda _: f"{other}/", n): d for n, d in before.items()}
 
 
 def _differences(before: Mapping[str, str], now: Mapping[str, str]) -> Iterator[str]:

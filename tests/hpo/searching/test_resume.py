@@ -13,9 +13,9 @@ from hpo.core.errors import RunError
 from hpo.core.yaml_io import parse_yaml
 from hpo.run.ledger import Ledger
 from hpo.run.next_commands import resume_command
-from hpo.run.run_dir import list_runs
+from hpo.run.run_dir import RunDir, list_runs
 from hpo.searching.session import resume_search, start_search
-from hpo.study.provenance import ORIGIN_FILE, describe_source
+from hpo.study.provenance import ORIGIN_FILE, describe_source, find_changes, write_origin
 from hpo.study.sections import DataSources
 from tests.file_trainer import TRAINER, listing_skill
 from tests.quick_runs import Ear, quick_study
@@ -242,6 +242,24 @@ def test_changed_code_of_the_trainer_is_refused(tmp_path, monkeypatch):
     assert "the code has changed since the search began (my_trainer.py: was digest " in line
     assert sum(go_on(run, force=True).finished.trials.values()) == 4
     sys.modules.pop("my_trainer")
+
+
+@pytest.mark.parametrize(
+    ("now", "changed"),
+    [
+        ({"b c/info.yaml": "1", "b c/a/info.yaml": "2"}, ""),
+        ({"b c/info.yaml": "1", "b c/a/info.yaml": "3"}, "b c/a/info.yaml: was 2, is 3"),
+        ({"b c/info.yaml": "1"}, "b c/a/info.yaml: was 2, is absent"),
+        ({"a/info.yaml": "0", "b/info.yaml": "2"}, "a/info.yaml: was 1, is 0"),
+    ],
+)
+def test_a_skill_folder_that_was_renamed_is_the_same_code(tmp_path, now, changed):
+    run, own = RunDir(tmp_path), {"algorithms/tpe.py": "4", "torch": "2.0"}
+    before = {"code": {"a/info.yaml": "1", "a/a/info.yaml": "2", **own}}
+    write_origin(tmp_path, before)
+    told = find_changes(run, {"code": {**now, **own}, "data": {}, "space": {}, "files": {}}, {})
+    assert bool(told) == bool(changed)
+    assert changed in "".join(told)
 
 
 def test_another_version_of_a_library_is_refused(tmp_path):
