@@ -156,11 +156,13 @@ class RecognitionTrainer(ExportedModels):
         cache_settings()  # warns of a folder that may not last
         return make_demo_data(folder, seed)
 
-    def inspect_data(self, spec: Mapping[str, Any], *, opens: bool = True) -> dict[str, Any]:
+    def inspect_data(
+        self, spec: Mapping[str, Any], *, opens: bool = True, beside: Any = None
+    ) -> dict[str, Any]:
         """Look at all data of a train spec, or at lists alone; return `{"splits", "findings"}`."""
         from trainer.data.inspect import inspect_data
 
-        return inspect_data(parse_spec(spec, "train"), opens=opens)
+        return inspect_data(parse_spec(spec, "train"), opens=opens, beside=beside)
 
     def stage(self, source: str) -> Path:
         """Fetch and unpack one source (folder, archive, address) once; return its local folder.

@@ -116,13 +116,15 @@ class CommandTrainer:
         del folder, seed
         return {}
 
-    def inspect_data(self, spec: Spec, *, opens: bool = True) -> dict[str, Any]:
+    def inspect_data(
+        self, spec: Spec, *, opens: bool = True, beside: Spec | None = None
+    ) -> dict[str, Any]:
         """Look whether every local input of the action is there.
 
         Raises:
             SpecError: naming every mandatory input that is not.
         """
-        del opens
+        del opens, beside
         problems = []
         inputs = (self._action(self.action).get("inputs") or {}).items()
         for name, facts in inputs:

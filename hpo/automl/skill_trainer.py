@@ -6,8 +6,8 @@ same one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import cached_property
+from collections.abc import Callable, Mapping
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -261,12 +261,21 @@ class SkillTrainer:
         del folder, seed
         return {}
 
-    def inspect_data(self, spec: Spec, *, opens: bool = True) -> dict[str, Any]:
+    def inspect_data(
+        self, spec: Spec, *, opens: bool = True, beside: Spec | None = None
+    ) -> dict[str, Any]:
         """Look at all data, where they can be seen from here."""
         if self.facts.is_elsewhere:
             return {"splits": {}, "findings": []}
-        more = {} if opens or not takes(self._inner.inspect_data, "opens") else {"opens": False}
-        return self._inner.inspect_data(self._split(spec)[0], **more)
+        look: Callable[..., dict[str, Any]] = self._inner.inspect_data
+        if not opens and takes(look, "opens"):
+            look = partial(look, opens=False)
+        own = self._split(spec)[0]
+        if beside is None:
+            return look(own)
+        if not takes(look, "beside"):
+            return look(own) | {"findings": []}
+        return look(own, beside=self._split(beside)[0])
 
     def stage(self, source: str) -> Path:
         """As the trainer does."""

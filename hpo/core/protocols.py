@@ -243,11 +243,14 @@ class Trainer(Protocol):
     def demo_data(self, folder: Path, seed: int) -> dict[str, str]:
         """Make the embedded default data set below `folder` and return its sources."""
 
-    def inspect_data(self, spec: Spec, *, opens: bool = True) -> dict[str, Any]:
+    def inspect_data(
+        self, spec: Spec, *, opens: bool = True, beside: Spec | None = None
+    ) -> dict[str, Any]:
         """Look at all data: `{"splits": {...}, "findings": [...]}`; raise if it cannot be used.
 
-        Without `opens` no picture is opened: folders and lists are looked at alone. A trainer may
-        leave it out, and is then never given it.
+        Without `opens` no picture is opened: folders and lists are looked at alone. `beside` is the
+        spec of a search whose held-out pictures these are: findings are those beyond its own, and
+        name these pictures `test`. A trainer may leave both out, and is then never given them.
 
         Where the monitored metric is a share of the validation queries, `share_of` says of how many
         drawn at random a share would be as uncertain: fewer than there are, where classes of few

@@ -6,8 +6,9 @@ import logging
 import math
 import random
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -17,7 +18,7 @@ from hpo.core.bytes import render_bytes
 from hpo.core.event_bus import EventBus
 from hpo.core.events import Preparing, Review
 from hpo.core.forecast import Forecast
-from hpo.core.protocols import Executor, Progress, Trainer
+from hpo.core.protocols import Executor, Progress, Trainer, takes
 from hpo.core.selection import REPEATS
 from hpo.core.spec_dicts import merged, nest
 from hpo.core.text import count_of, is_number
@@ -204,11 +205,16 @@ def look_at_data(trainer: Trainer, plan: StudyPlan) -> dict[str, Any]:
     data, held_out = trainer.inspect_data(plan.base_spec), held_out_sources(plan.sources)
     if held_out is None:
         return data
-    waiting = trainer.inspect_data(merged(plan.base_spec, nest(trainer.data_overrides(held_out))))
+    look: Callable[..., dict[str, Any]] = trainer.inspect_data
+    is_compared = takes(look, "beside")
+    if is_compared:
+        look = partial(look, beside=plan.base_spec)
+    waiting = look(merged(plan.base_spec, nest(trainer.data_overrides(held_out))))
     splits = dict(data.get("splits", {}))
     if "query" in waiting.get("splits", {}):
         splits["test"] = waiting["splits"]["query"]
-    return {**data, "splits": splits}
+    findings = [*data.get("findings", ()), *(waiting["findings"] if is_compared else ())]
+    return {**data, "splits": splits, "findings": findings}
 
 
 def share_of(data: Mapping[str, Any]) -> float | None:

@@ -9,6 +9,7 @@ import copy
 import hashlib
 import math
 from collections import defaultdict
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from trainer.config.root import Spec
 from trainer.data.class_map import read_class_map
 from trainer.data.folder import ImageFolder
 from trainer.data.framing import framing_of, input_size
@@ -36,11 +38,11 @@ from trainer.doctor.folders import missing_classes, noted, single_class, small_c
 from trainer.errors import DataError
 from trainer.following import differences
 from trainer.metrics import share_of
+from trainer.spec import parse_spec
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from trainer.config.root import Spec
     from trainer.data.decoding import Progress
     from trainer.data.framing import ImageSize
 
@@ -49,12 +51,18 @@ _ANSWERS: dict[str, dict[str, Any]] = {}
 _KEPT = 8
 _WORTH_SHRINKING = 0.75
 """Part of an input's pixels below which a smaller one is recommended."""
+_OF_CONTENT = ("same_folder", "duplicate_across_splits", "conflicting_labels")
+"""Findings of the same bytes in two places."""
 _LITTLE_SEEN = 0.5
 """Part of a picture below which it is told how much is cut away; of 4 to 3 more is seen."""
 
 
 def inspect_data(
-    spec: Spec, progress: Progress | None = None, *, opens: bool = True
+    spec: Spec,
+    progress: Progress | None = None,
+    *,
+    opens: bool = True,
+    beside: Spec | Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Look at every image of every split that the spec names.
 
@@ -66,6 +74,8 @@ def inspect_data(
         spec: a train spec with its sources.
         progress: called with (what, done, total) while images are decoded.
         opens: False opens no picture, and finds what folders and lists alone show.
+        beside: the spec of a search whose held-out pictures these are. Findings are those beyond
+            its own, of its queries against these too, and call these `test`.
 
     Returns:
         `{"splits": {name: {"images", "classes", "per_class_min", "per_class_max"}}, "findings":
@@ -86,7 +96,8 @@ def inspect_data(
         _ANSWERS[key] = _inspect(spec, folders, progress)
         for oldest in list(_ANSWERS)[:-_KEPT]:
             _ANSWERS.pop(oldest, None)
-    return copy.deepcopy(_ANSWERS[key])
+    told = copy.deepcopy(_ANSWERS[key])
+    return told if beside is None else told | {"findings": _held_out(told, folders, beside)}
 
 
 def _signature(spec: Spec, folders: dict[Split, ImageFolder]) -> str:
@@ -110,6 +121,32 @@ def _inspect(
     splits = load_splits(spec, progress=progress, folders=folders)
     findings += [*_cut_away(spec, splits), *_small(spec, splits), *_deep(spec, splits["train"])]
     return {**told, "findings": findings}
+
+
+def _held_out(
+    told: Mapping[str, Any], folders: dict[Split, ImageFolder], beside: Spec | Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """Findings of held-out pictures beyond those of their search, which has read its own."""
+    searched = beside if isinstance(beside, Spec) else parse_spec(beside, "train")
+    parts: dict[Any, ImageFolder] = {**scan_splits(searched)}
+    gallery = parts.get("reference")
+    parts["test"] = folders["query"]
+    if gallery is None or folders["reference"].identity != gallery.identity:
+        parts["test_reference"] = folders["reference"]
+    known = inspect_data(searched)["findings"]
+    own = [f for f in told["findings"] if f["kind"] not in _OF_CONTENT and f not in known]
+    compared = _duplicates(parts, num_workers(searched))
+    return [
+        *(f | {"message": _as_held_out(f["message"])} for f in own),
+        *(f for f in compared if f not in known),
+    ]
+
+
+def _as_held_out(message: str) -> str:
+    """A message that begins with the names of held-out splits."""
+    name, colon, rest = message.partition(": ")
+    names = {"query": "test", "reference": "test_reference"}
+    return f"{names[name]}{colon}{rest}" if name in names else f"test: {message}"
 
 
 def _listed(spec: Spec, folders: dict[Split, ImageFolder]) -> dict[str, Any]:
@@ -264,9 +301,9 @@ def _enough(sizes_N2: npt.NDArray[Any], size: ImageSize) -> str:
     )
 
 
-def _duplicates(folders: dict[Split, ImageFolder], workers: int) -> list[dict[str, Any]]:
+def _duplicates(folders: Mapping[Any, ImageFolder], workers: int) -> list[dict[str, Any]]:
     """The same bytes in two splits, or under two classes of one: either way a figure lies."""
-    places: dict[Any, list[Split]] = defaultdict(list)
+    places: dict[Any, list[str]] = defaultdict(list)
     for name, folder in folders.items():
         places[folder.identity].append(name)
     found = [
@@ -306,19 +343,19 @@ def _duplicates(folders: dict[Split, ImageFolder], workers: int) -> list[dict[st
 
 
 def _same_content(
-    folders: dict[Split, ImageFolder], workers: int
-) -> list[list[tuple[Split, str, Path]]]:
+    folders: Mapping[str, ImageFolder], workers: int
+) -> list[list[tuple[str, str, Path]]]:
     """Groups of equal files as (split, class, path); only files of equal size are read.
 
     A class is its `name_key`: two spellings of Unicode are one.
     """
-    by_size: dict[int, list[tuple[Split, str, Path]]] = defaultdict(list)
+    by_size: dict[int, list[tuple[str, str, Path]]] = defaultdict(list)
     for name, folder in folders.items():
         for relative, label in zip(folder.paths, folder.labels, strict=True):
             path = folder.root / relative
             by_size[path.stat().st_size].append((name, name_key(folder.classes[label]), path))
     candidates = [item for group in by_size.values() if len(group) > 1 for item in group]
-    by_content: dict[bytes, list[tuple[Split, str, Path]]] = defaultdict(list)
+    by_content: dict[bytes, list[tuple[str, str, Path]]] = defaultdict(list)
     with ThreadPoolExecutor(workers) as pool:
         digests = pool.map(_digest, (path for _, _, path in candidates))
         for item, digest in zip(candidates, digests, strict=True):

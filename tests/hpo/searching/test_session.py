@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 from PIL import Image
 
+from hpo.automl.skill_trainer import SkillTrainer
 from hpo.core.budget import MOST, RAN_DRY, Budget, parse_budget
 from hpo.core.errors import RunError, SpecError
 from hpo.core.event_json import data_of, to_dict
@@ -61,6 +62,12 @@ def test_the_review_counts_the_test_pictures_too(tmp_path):
     assert {name: split["images"] for name, split in splits.items()} == {
         "train": 6, "reference": 2, "query": 4, "test": 8,
     }  # fmt: skip
+    copied = tmp_path / "test" / "a" / "learned.png"
+    copied.write_bytes((tmp_path / "train" / "a" / "0.png").read_bytes())
+    for trainer in (TRAINER, SkillTrainer(str(TRAINER.skill_dir))):  # of both routes
+        plan.base_spec = trainer.validate(trainer.data_overrides(sources))
+        told = [finding["message"] for finding in look_at_data(trainer, plan)["findings"]]
+        assert "2 files with the same content in test and train" in told
     plan.sources = sources
     assert "test" not in look_at_data(TRAINER, plan)["splits"]
 

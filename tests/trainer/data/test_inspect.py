@@ -217,6 +217,38 @@ def test_queries_are_compared_with_a_training_set_that_is_the_gallery_too(folder
     assert one(result, "conflicting_labels")["count"] == 2
 
 
+def held_out(make_spec, folders, **own):
+    """Findings of test pictures beside those of their search."""
+    return inspect_data(make_spec(**folders | own), beside=make_spec(**folders))["findings"]
+
+
+def test_held_out_pictures_are_compared_with_all_others_and_called_test(
+    folders, make_spec, make_folder
+):
+    test = make_folder("test", {"a": 2, "b": 1})
+    told = held_out(make_spec, folders, query=test)
+    assert [f["kind"] for f in told] == ["small_image"]  # the others' are told of the search
+    assert told[0]["message"].startswith("test: 3 of 3 pictures are smaller")
+    shutil.copy(folders["train"] / "a" / "0.png", test / "a" / "learned.png")
+    shutil.copy(folders["query"] / "b" / "0.png", test / "b" / "seen.png")
+    shutil.copy(folders["reference"] / "a" / "1.png", test / "b" / "other.png")
+    shutil.copy(folders["train"] / "b" / "1.png", folders["query"] / "b" / "known.png")
+    (test / "notes.xyz").write_text("?")
+    told = [f["message"] for f in held_out(make_spec, folders, query=test)]
+    assert "2 files with the same content in test and train" in told
+    assert "2 files with the same content in query and test" in told
+    assert "2 files with the content of a file of another class" in told
+    assert "test: 1 .xyz file was skipped" in told
+    assert not any("query and train" in message or "reference:" in message for message in told)
+    gallery = make_folder("shelf", {"a": 2, "b": 2})
+    shutil.copy(folders["train"] / "a" / "0.png", gallery / "a" / "learned.png")
+    told = [f["message"] for f in held_out(make_spec, folders, query=test, reference=gallery)]
+    assert "3 files with the same content in test and test_reference and train" in told
+    assert any(message.startswith("test_reference: 5 of 5") for message in told)
+    (same,) = [f for f in held_out(make_spec, folders) if f["kind"] == "same_folder"]
+    assert same["message"] == "query and test are the same folder"
+
+
 def test_a_class_in_two_spellings_of_unicode_is_one_where_files_are_compared(folders, make_spec):
     for split, form in (("train", "NFC"), ("reference", "NFC"), ("query", "NFD")):
         name = unicodedata.normalize(form, "caf\u00e9")
