@@ -162,7 +162,7 @@ def read_job(folder: Path) -> Job:
 def _at(folder: Path, kept: dict[str, Any]) -> Job:
     """The job of a record, its paths leading to where it lies now."""
     found = filter(None, map(_SPEC_WORD.fullmatch, kept.get("command", [])))
-    old = next((Path(word[1]) for word in found), folder)
+    old = next((Path(word[1]) for word in found if Path(word[1]).name == kept.get("id")), folder)
     root = folder.parents[1]
     has_siblings = folder.name == old.name and folder.parent.name == old.parent.name == RESULTS
     moved = None

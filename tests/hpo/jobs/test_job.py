@@ -24,6 +24,16 @@ def test_a_record_reads_back_as_it_was_written(tmp_path):
     assert "folder" not in json.loads((job.folder / "job.json").read_text())
 
 
+def test_a_command_may_name_another_spec_beside_the_jobs_own(tmp_path):
+    words = ["train", "--base=/conf/spec.yaml", f"-e={tmp_path / 'results/train-1/spec.yaml'}"]
+    job = make(tmp_path, status="success", command=words, cwd="/conf")
+    assert read_job(job.folder) == job
+    (tmp_path / "results").rename(tmp_path / "moved")
+    found = read_job(tmp_path / "moved" / job.id)
+    assert found.command == [*words[:2], f"-e={found.folder / 'spec.yaml'}"]
+    assert found.cwd == "/conf"
+
+
 def test_numbers_go_up_for_each_action(tmp_path):
     names = [make(tmp_path, action).id for action in ("train", "export", "train")]
     assert names == ["train-1", "export-1", "train-2"]
