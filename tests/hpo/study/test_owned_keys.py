@@ -72,6 +72,12 @@ def test_what_is_each_trial_s_own_cannot_be_searched(key, search):
 
 
 @pytest.mark.parametrize("key", ["train.seed", "train.num_epochs"])
+@pytest.mark.parametrize("wish", [{"options": [5]}, {"ranges": [5, 5]}])
+def test_what_is_one_value_for_all_trials_may_stand_among_what_is_searched(key, wish):
+    assert told(search=SearchOptions(**{how: {key: values} for how, values in wish.items()})) == ""
+
+
+@pytest.mark.parametrize("key", ["train.seed", "train.num_epochs"])
 def test_what_a_schema_searches_of_them_by_itself_is_refused_too(key):
     whole = {"type": "integer", "minimum": 1, "maximum": 9, "default": 3}
     rate = number(1e-4, 1.0, 0.01, "> 0.0")
