@@ -28,6 +28,7 @@ from trainer.data.value_range import with_value_range
 from trainer.distributed import Rank
 from trainer.embedding import embed, needed
 from trainer.errors import CheckpointError, DivergedError
+from trainer.features import begins_with_head, starts_from_means
 from trainer.features.loop import one_thread
 from trainer.features.source import FeatureSource
 from trainer.losses import start_from_means
@@ -63,8 +64,7 @@ def prepare_head(
     if train.head_checkpoint:
         classes = needed(data.train, "train_dataset").class_names
         take_head(module, Path(train.head_checkpoint), train.loss.name, classes)
-    wants_means = train.loss.start == "class_means" and train.loss.name in WEIGHTED_LOSSES
-    if not (wants_means or train.head_epochs):
+    if not begins_with_head(spec):
         _take_into_mean(module)
         return
     began = time.perf_counter()
@@ -74,7 +74,7 @@ def prepare_head(
     found = source.clean(scan_splits(spec)["train"]).features_VNF[0]
     features = ImageBank(found, device)
     labels_N = torch.from_numpy(needed(data.train, "train_dataset").labels).to(device)
-    if wants_means:
+    if starts_from_means(spec):
         rows = np.array_split(np.arange(len(found)), math.ceil(len(found) / train.val_batch_size))
         batches = (features.take(part).to(device) for part in rows)
         emb_ND = torch.from_numpy(embed(module.model.embedder, batches)).to(device)

@@ -18,6 +18,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from trainer.config.loss import WEIGHTED_LOSSES
+
 if TYPE_CHECKING:
     from trainer.config.root import Spec
 
@@ -30,3 +32,14 @@ def trains_on_features(spec: Spec) -> bool:
     train = spec.train
     is_alone = train.num_gpus * train.num_nodes == 1
     return not train.train_trunk and spec.dataset.feature_views >= 0 and is_alone
+
+
+def starts_from_means(spec: Spec) -> bool:
+    """Whether a run's class vectors start from features of its training pictures."""
+    loss = spec.train.loss
+    return loss.start == "class_means" and loss.name in WEIGHTED_LOSSES
+
+
+def begins_with_head(spec: Spec) -> bool:
+    """Whether a run needs the features of its training pictures before its first epoch."""
+    return starts_from_means(spec) or spec.train.head_epochs > 0

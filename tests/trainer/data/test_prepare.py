@@ -1,11 +1,13 @@
 import os
+from dataclasses import replace
 
 import pytest
 
 from tests.count_calls import count_calls
+from trainer.config.loss import LossConfig
 from trainer.data.cached_sets import list_caches
 from trainer.data.prepare import prepare_data
-from trainer.data.splits import load_splits
+from trainer.data.splits import decode_split, load_splits, scan_splits
 
 
 def test_all_splits_are_decoded_ahead(make_folder, make_spec):
@@ -26,6 +28,25 @@ def test_all_splits_are_decoded_ahead(make_folder, make_spec):
 def test_without_a_training_set_the_others_are_prepared(make_folder, make_spec):
     spec = make_spec("", make_folder("reference", {"a": 1}))
     assert prepare_data(spec) == {"reference": 1}
+
+
+@pytest.mark.parametrize(
+    ("changes", "sets"),
+    [
+        ({}, 3),
+        ({"head_epochs": 2}, 4),
+        ({"loss": LossConfig(name="arcface", start="class_means")}, 4),
+        ({"loss": LossConfig(name="triplet", start="class_means")}, 3),  # has no class vectors
+        ({"head_epochs": 2, "train_trunk": False}, 4),
+    ],
+)
+def test_what_the_head_learns_from_is_prepared(make_folder, make_spec, changes, sets):
+    spec = make_spec(*(make_folder(name, {"a": 2, "b": 2}) for name in ("t", "reference", "query")))
+    spec = replace(spec, train=replace(spec.train, **changes))
+    assert prepare_data(spec) == {"train": 4, "reference": 4, "query": 4}
+    assert len(list_caches()) == sets
+    clean = count_calls(decode_split, spec, "query", scan_splits(spec)["train"], of="decode_into")
+    assert clean == (sets == 3)
 
 
 @pytest.mark.parametrize("train", [9, 30])  # less than the bound, and more
