@@ -95,7 +95,8 @@ def forecast(
     if study.budget.seconds is not None:  # the clock runs while the first workers start
         limit = max(1.0, study.budget.seconds - start_s)
         study = replace(study, budget=replace(study.budget, seconds=limit))
-    seconds = _seconds_seen([] if begun is None else begun.trials(), probed)
+    earlier = [] if begun is None else begun.trials()
+    seconds = _seconds_seen(earlier, probed)
     used = spent or Spent()
     left = study.budget.mapped(lambda name, limit: max(1, limit - getattr(used, name)))
     training = {"epochs": plan.num_epochs, "seconds": sum(seconds)}
@@ -145,7 +146,7 @@ def forecast(
         + typical(lambda run: run.epochs_of(run.repeated), 1.0),
         pruned=typical(lambda run: sum(t.state is TrialState.PRUNED for t in run.searched)),
         start_points=max(run.start_points for run in runs),
-        longest=None if ends_itself else _longest(runs, part),
+        longest=None if ends_itself else _longest(runs, part, earlier),
         busy_share=statistics.median(run.executor.busy_share() for run in runs),
         only_default=part.is_whole and all(run.has_only_the_default() for run in runs),
     )
@@ -165,12 +166,14 @@ def _rehearsals(search: Rehearsed) -> list[Rehearsal]:
     return runs
 
 
-def _longest(runs: Sequence[Rehearsal], part: Part) -> int | None:
+def _longest(runs: Sequence[Rehearsal], part: Part, earlier: Sequence[TrialRecord]) -> int | None:
     """Epochs of the trial that has the most; None where the whole goes on for longer."""
     if part.longer != 1.0:
         return None
     longest = [run.longest for run in runs]
-    return max(longest) if not part.is_whole else round(statistics.median(longest))
+    if part.is_whole:
+        return round(statistics.median(longest))
+    return max([*longest, *(t.epochs for t in earlier if not t.stage.left)])
 
 
 def _own_trials(study: StudySpec, plan: StudyPlan) -> int | None:

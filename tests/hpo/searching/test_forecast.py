@@ -278,6 +278,10 @@ def test_the_longest_trial_of_all_starts_is_told():
     assert foresee("6epochs", spent=spent, begun=begun_with([3, 2]), **facts).longest == 3
     assert foresee("2epochs", **facts).longest == 2
     assert foresee("3epochs", **{**facts, "slots": 2}).longest == 2  # two trials, four epochs
+    many = {**facts, "slots": 300, "probe": {"epoch_seconds": [1.0, 9.0, 99.0]}}
+    short = Spent(seconds=20.0)  # 300 slots come to the second epoch; a part of them is rehearsed
+    assert foresee("26s", spent=short, begun=begun_with([2]), **many).longest == 2
+    assert foresee("26s", spent=short, begun=begun_with([3]), **many).longest == 3
 
 
 def test_trials_that_others_may_start_from_are_counted_for_the_disk():
