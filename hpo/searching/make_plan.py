@@ -132,6 +132,8 @@ def plan_study(
         versions={NAME: own_version(), **installed_versions()},
     )
     stages = planned_stages(study, plan, trainer)
+    for stage in stages:
+        refuse_searched(stage.space, trainer)
     notes = [note for stage in stages for note in stage.plan.start]
     idle = idle_lines(told, [space, *(stage.space for stage in stages)])
     plan = replace(plan, earlier=digests_of(stages), start=[*plan.start, *notes], idle=idle)

@@ -47,21 +47,21 @@ def refuse_owned_keys(study: StudySpec, trainer: Trainer) -> None:
         *_folders([*given, *searched]),
         *_checkpoints([*given, *searched], load_skill(trainer.skill_dir)),
         *_sources(given, study, trainer),
-        *_own_of_all(_with_choice(searched, study), trainer),
+        *_seed(_with_choice(searched, study), trainer),
     ]
     if problems:
         raise SpecError("; ".join(problems))
 
 
 def refuse_searched(space: SearchSpace, trainer: Trainer) -> None:
-    """Refuse a space, as its schema has it, of a key in which all trials are alike.
+    """Refuse a space that varies what is alike in all trials; a value that it pins is that.
 
     Raises:
         SpecError: as of `refuse_owned_keys`.
     """
     names = [parameter.name for parameter in space.parameters]
-    problems = [] if getattr(trainer, "is_elsewhere", False) else [*_own_of_all(names, trainer)]
-    if problems:
+    problems = [*_seed(names, trainer), *_length(names, trainer)]
+    if problems and not getattr(trainer, "is_elsewhere", False):
         raise SpecError("; ".join(problems))
 
 
@@ -140,14 +140,18 @@ def _is_same(one: str, other: str) -> bool:
     return anchored_path(one, Path.cwd()) == anchored_path(other, Path.cwd())
 
 
-def _own_of_all(searched: Iterable[str], trainer: Trainer) -> Iterator[str]:
-    """Keys in which all trials of a search are alike."""
-    reasons = {
-        trainer.seed_key: "as trials differ in their parameters alone; --confirm trains the best "
-        "again with new seeds",
-        trainer.epochs_key: "as trials are compared epoch by epoch; set what all train "
-        f"(--fix {trainer.epochs_key}=30), and asha, hyperband or a pruner ends bad ones early",
-    }
-    for name in searched:
-        if name and name in reasons:
-            yield f"{name}: cannot be searched, {reasons[name]}"
+def _seed(searched: Iterable[str], trainer: Trainer) -> Iterator[str]:
+    if trainer.seed_key and trainer.seed_key in searched:
+        yield (
+            f"{trainer.seed_key}: cannot be searched, as trials differ in their parameters alone; "
+            "--confirm trains the best again with new seeds"
+        )
+
+
+def _length(searched: Iterable[str], trainer: Trainer) -> Iterator[str]:
+    if trainer.epochs_key and trainer.epochs_key in searched:
+        yield (
+            f"{trainer.epochs_key}: cannot be searched, as trials are compared epoch by epoch; set "
+            f"what all train (--fix {trainer.epochs_key}=30), and asha, hyperband or a pruner ends "
+            "bad ones early"
+        )

@@ -9,6 +9,7 @@ from hpo.core.errors import SpecError
 from hpo.study.owned_keys import refuse_owned_keys, refuse_searched
 from hpo.study.sections import DataSources, SearchOptions
 from hpo.study.spec import StudySpec
+from search_spaces import Overlay
 from tests.search_spaces.building import number, space_of
 from trainer.session import TRAINER
 
@@ -53,9 +54,7 @@ def test_a_key_that_would_be_overwritten_names_what_does_the_same(key, says, how
     assert told({key: ""}) == "", "an empty value asks for nothing"
 
 
-@pytest.mark.parametrize(
-    "key", ["train.seed", "train.num_epochs", "results_dir", "train.results_dir"]
-)
+@pytest.mark.parametrize("key", ["train.seed", "results_dir", "train.results_dir"])
 @pytest.mark.parametrize(
     "search",
     [
@@ -78,14 +77,24 @@ def test_what_is_one_value_for_all_trials_may_stand_among_what_is_searched(key, 
 
 
 @pytest.mark.parametrize("key", ["train.seed", "train.num_epochs"])
-def test_what_a_schema_searches_of_them_by_itself_is_refused_too(key):
-    whole = {"type": "integer", "minimum": 1, "maximum": 9, "default": 3}
-    rate = number(1e-4, 1.0, 0.01, "> 0.0")
-    assert refuse_searched(space_of({"train.lr": rate}), TRAINER) is None
-    space = space_of({"train.lr": rate, key: whole})
-    with pytest.raises(SpecError, match=f"^{key}: cannot be searched, as trials "):
-        refuse_searched(space, TRAINER)
-    assert refuse_searched(space, SimpleNamespace(is_elsewhere=True)) is None
+def test_a_space_does_not_vary_what_is_alike_in_all_trials(key):
+    nodes = {
+        "train.lr": number(1e-4, 1.0, 0.01, "> 0.0"),
+        key: {"type": "integer", "minimum": 1, "maximum": 9, "default": 3},
+    }
+    keys = {"seed_key": TRAINER.seed_key, "epochs_key": TRAINER.epochs_key}
+    elsewhere = SimpleNamespace(**keys, is_elsewhere=True)
+    for overlay in (
+        {"options": {key: (4,)}},
+        {"fixed": {key: 4}},
+        {"ranges": {key: (3.5, 4.5, None)}},
+    ):
+        assert refuse_searched(space_of(nodes, overlay=Overlay(**overlay)), TRAINER) is None
+    for overlay in ({}, {"options": {key: (1, 3)}}, {"ranges": {key: (1, 3, None)}}):
+        space = space_of(nodes, overlay=Overlay(**overlay))
+        with pytest.raises(SpecError, match=f"^{key}: cannot be searched, as trials "):
+            refuse_searched(space, TRAINER)
+        assert refuse_searched(space, elsewhere) is None
 
 
 @pytest.mark.parametrize("value", [None, [], 5, "x"])
