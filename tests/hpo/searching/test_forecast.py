@@ -116,6 +116,7 @@ def test_a_long_search_is_scaled():
 )
 def test_a_long_search_takes_its_waves_and_no_more(budget, confirm, trials, seconds, monkeypatch):
     monkeypatch.setattr("hpo.searching.shortening.MOST_TRIALS", 70)
+    monkeypatch.setattr("hpo.searching.forecast.SPEEDS", (1.0,))
     facts = {"algorithm": "random", "pruner": "none", "num_epochs": 3, "slots": 64}
     expected = foresee(budget, confirm=confirm, **facts)
     assert expected.charged_s == pytest.approx(seconds, rel=0.02)
@@ -127,6 +128,7 @@ def test_a_long_search_takes_its_waves_and_no_more(budget, confirm, trials, seco
 @pytest.mark.parametrize("budget", [Budget(), Budget(trials=1000)])
 def test_brackets_that_end_by_themselves_have_no_parts(budget, monkeypatch):
     monkeypatch.setattr("hpo.searching.shortening.MOST_TRIALS", 5)
+    monkeypatch.setattr("hpo.searching.forecast.SPEEDS", (1.0,))
     options = {"reduction_factor": 2, "epoch_multiplier": 1, "rounds": 1, "max_epochs": 4}
     facts = {"algorithm": "hyperband", "pruner": "none", "num_epochs": 4, "options": options}
     rungs = foresee(budget, **facts, slots=8, route_style="rungs")
@@ -135,6 +137,7 @@ def test_brackets_that_end_by_themselves_have_no_parts(budget, monkeypatch):
 
 def test_where_only_the_search_can_tell_its_end_the_whole_ends_where_its_part_does(monkeypatch):
     monkeypatch.setattr("hpo.searching.forecast.REHEARSED_TRIALS", 1)
+    monkeypatch.setattr("hpo.searching.forecast.SPEEDS", (1.0,))
     facts = {"algorithm": "asha", "pruner": "none", "num_epochs": 4, "slots": 1}
     facts["options"] = {"min_top_configs": 2, "reduction_factor": 2}
     whole = foresee("40trials", **facts)
