@@ -285,16 +285,20 @@ def _settings(words: list[str]) -> dict[str, Any]:
 
 
 def _read_settings(words: list[str]) -> dict[str, Any]:
-    """Read files and assignments in order; later ones win."""
+    """Read files and assignments in order; later ones win, but no word over another one."""
     from hpo.automl.settings import NAME_KEYS
-    from hpo.core.spec_dicts import parse_assignments
+    from hpo.core.spec_dicts import parse_assignments, refuse_two
 
     found: dict[str, Any] = {}
+    worded: dict[str, Any] = {}
     for word in words:
         if "=" in word:
             name, _, text = word.partition("=")
             given = parse_assignments([word], "--settings")
-            found |= {name: text} if name in NAME_KEYS and text else given
+            given = {name: text} if name in NAME_KEYS and text else given
+            for key, value in given.items():
+                refuse_two(f"--settings {key}", worded.setdefault(key, value), value)
+            found |= given
         else:
             found |= _read_mapping(word, "--settings", names=NAME_KEYS)
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -81,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
             demand_started_here(chosen.path)
             settings = replace(settings, make_session=AutoMLSession)
         places = {name: getattr(args, name) for name in _PLACES if getattr(args, name)}
-        moved = dict(read_moved(pair) for pair in args.moved)
+        moved = read_moved_places(args.moved)
         settings = replace(settings, force=args.force, places=places, moved=moved)
         return resume_search(
             chosen,
@@ -92,6 +93,16 @@ def run(args: argparse.Namespace) -> int:
         )
 
     return drive(args, start)
+
+
+def read_moved_places(pairs: Iterable[str]) -> dict[str, str]:
+    """New places of files by their old ones."""
+    from hpo.core.spec_dicts import refuse_two
+
+    places: dict[str, str] = {}
+    for old, new in map(read_moved, pairs):
+        refuse_two(f"--moved {old}", places.setdefault(old, new), new)
+    return places
 
 
 def read_moved(pair: str) -> tuple[str, str]:

@@ -13,6 +13,7 @@ from hpo import api
 from hpo.automl.errors import ReviewDeclinedError
 from hpo.cli.automl import _settings
 from hpo.cli.main import main
+from hpo.core.errors import SpecError
 from tests.hpo.automl.foreign import make_foreign_skill
 from tests.hpo.automl.watching import skill_folders_are_only_read  # noqa: F401 - for every test below
 from tests.quick_cli import call, events_of
@@ -227,6 +228,9 @@ def test_settings_that_are_names_stay_as_they_are_written(here, capfd):
     assert main([*QUICK, "--settings", "settings.yaml"]) == 2
     assert "seed: must be a whole number" in capfd.readouterr().err
     assert _settings(["session_id=1e3", "seed=3"]) == {"session_id": "1e3", "seed": 3}
+    assert _settings(["settings.yaml", "seed=3", "seed=3"])["seed"] == 3
+    with pytest.raises(SpecError, match="--settings seed: is given twice, as 3 and 4; leave one"):
+        _settings(["seed=3", "settings.yaml", "seed=4"])
 
 
 def test_settings_come_from_files_and_words_the_later_ones_win(here, capfd):

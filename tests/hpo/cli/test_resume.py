@@ -3,7 +3,7 @@ import shutil
 
 import pytest
 
-from hpo.cli.resume import read_moved
+from hpo.cli.resume import read_moved, read_moved_places
 from hpo.core.errors import SpecError
 from hpo.core.yaml_io import parse_yaml
 from tests.quick_cli import events_of
@@ -196,3 +196,9 @@ def test_places_that_have_moved_may_hold_the_sign_between_them(tmp_path, pair, o
 def test_a_moved_place_needs_both_ends(pair):
     with pytest.raises(SpecError, match=f"--moved {pair}: must be OLD=NEW"):
         read_moved(pair)
+
+
+def test_a_moved_place_has_one_new_one():
+    assert read_moved_places(["a=/b", "c=/d", "a=/b"]) == {"a": "/b", "c": "/d"}
+    with pytest.raises(SpecError, match="--moved a: is given twice, as '/b' and '/d'; leave one"):
+        read_moved_places(["a=/b", "a=/d"])
