@@ -1,4 +1,4 @@
-"""`hpo cache`: list and remove the decoded pictures and features on disk."""
+"""`hpo cache`: list and remove decoded pictures, features and unpacked archives on disk."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from hpo.cli.run_flags import add_json_argument, print_json, print_table
 from hpo.core.bytes import render_bytes
 from hpo.core.errors import SpecError
 
-HELP = "list or remove the decoded pictures and features that searches share"
+HELP = "list or remove decoded pictures, features and unpacked archives that searches share"
 
 EPILOG = """\
 examples:
   hpo cache                                  what is kept, the last used first
   hpo cache clear --older-than 30d           what was not used for a month
-  hpo cache clear 3f9a01 shots/train --yes   by name or by folder
+  hpo cache clear 3f9a01 shots/train --yes   by name or by source
 
-Pictures are decoded once, and a frozen trunk's features of them computed once; both are kept for
-later searches in HPO_CACHE_DIR (default ~/.cache/hpo-recognition), together up to HPO_CACHE_GB
-(default 20); beyond it the longest unused go first.
-What a running search uses is never removed.
+Pictures are decoded once, a frozen trunk's features of them computed once, archives unpacked and
+addresses fetched once; all are kept for later searches in HPO_CACHE_DIR (default
+~/.cache/hpo-recognition), together up to HPO_CACHE_GB (default 20); beyond it the longest unused
+go first, and are made again when they are needed. What a running program uses is never removed.
 """
 
 _SECONDS: Mapping[str, int] = {"m": 60, "h": 3600, "d": 86400}
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "action", nargs="?", choices=("ls", "clear"), default="ls", help="default: %(default)s"
     )
     parser.add_argument(
-        "names", metavar="NAME", nargs="*", help="with clear: names or folders (default: all)"
+        "names", metavar="NAME", nargs="*", help="with clear: names or sources (default: all)"
     )
     parser.add_argument(
         "--older-than", metavar="AGE", help="with clear: only what was not used for 30m, 12h or 7d"
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
 
     trainer = find_trainer(args.trainer)
     if not isinstance(trainer, CacheKeeper):
-        raise SpecError(f"trainer: {args.trainer} keeps no decoded pictures or features")
+        raise SpecError(f"trainer: {args.trainer} keeps nothing of pictures")
     if args.action == "clear":
         return _clear(trainer, args)
     if args.names or args.older_than or args.yes:
@@ -103,7 +103,7 @@ def _clear(trainer: Any, args: argparse.Namespace) -> int:
     freed = sum(row["bytes"] for row in removed)
     print(f"removed {_counted(len(removed))}, {render_bytes(freed)}")
     if left and not names:
-        print(f"left {_counted(len(left))} that a running search uses")
+        print(f"left {_counted(len(left))} that a running program uses")
     return 0
 
 
@@ -119,37 +119,37 @@ def _is_confirmed(rows: Sequence[Mapping[str, Any]], args: argparse.Namespace) -
 
 
 def _absolute(name: str) -> str:
-    """A folder that exists as the caches know it; anything else as it is."""
-    return str(Path(name).absolute()) if Path(name).is_dir() else name
+    """A folder or archive that exists as the caches know it; anything else as it is."""
+    return str(Path(name).absolute()) if Path(name).exists() else name
 
 
 def _show(found: Mapping[str, Any]) -> None:
     rows = found["caches"]
     limit = render_bytes(found["limit_bytes"])
     if not rows:
-        print(f"no decoded pictures or features in {found['folder']} (room for {limit})")
+        print(f"nothing is kept in {found['folder']} (room for {limit})")
         return
     table = [
         [
             row["name"],
             render_bytes(row["bytes"]),
             str(row["images"]),
-            f"{row['height']}x{row['width']}",
-            _features(row),
+            f"{row['height']}x{row['width']}" if "height" in row else "-",
+            _what(row),
             "in use" if row["in_use"] else _ago(time.time() - row["last_used"]),
             row.get("images_of", row["source"]),
         ]
         for row in rows
     ]
-    print_table(["NAME", "SIZE", "IMAGES", "PIXELS", "FEATURES", "LAST USED", "IMAGES OF"], table)
+    print_table(["NAME", "SIZE", "IMAGES", "PIXELS", "WHAT", "LAST USED", "IMAGES OF"], table)
     total = render_bytes(sum(row["bytes"] for row in rows))
     print(f"\n{total} of {limit} (HPO_CACHE_GB) in {found['folder']}")
 
 
-def _features(row: Mapping[str, Any]) -> str:
-    """Views, length and trunk of a set of features; nothing for decoded pictures."""
+def _what(row: Mapping[str, Any]) -> str:
+    """Views, length and trunk of a set of features; of others what they are."""
     if row.get("kind") != "features":
-        return "-"
+        return "unpacked" if row.get("kind") == "staged" else "pictures"
     return f"{row['views']} x {row['features']} of {row['trunk']}"
 
 

@@ -1,7 +1,8 @@
-"""Lists and removes sets of decoded images and of features on disk; needs no torch.
+"""Lists and removes sets of decoded images and of features, and unpacked copies; needs no torch.
 
-Who maps a set holds a shared lock on `<key>.use` until the map is gone, so that neither the bound
-nor `clear_caches` takes it away from a trial: its next trial would make it again.
+Who maps a set holds a shared lock on `<key>.use` until the map is gone, and who has named an
+archive until its process ends, so that neither the bound nor `clear_caches` takes it away from a
+trial: its next trial would make it again.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ from typing import Any
 from trainer.amounts import size_text
 from trainer.data.framing import ImageSize
 from trainer.data.location import cache_settings, exclusive_if_free
-from trainer.data.origin import origin
+from trainer.data.origin import STAGED, origin
 from trainer.errors import SpecError
 
-KINDS = ("images", "features")
-"""Folders of the cache that hold sets: decoded images, and a trunk's features of them."""
+KINDS = {"images": "decoded pictures", "features": "features", "staged": "unpacked files"}
+"""Folders of the cache that hold sets, and what they are: the last are copies of sources."""
 
 META = "meta.json"
-"""What a set says of itself; the time of its last use is this file's."""
+"""What a set says of itself (a copy: `STAGED`); the time of its last use is this file's."""
 
 _UNFINISHED = ".tmp"
 """Ending of what is being built (`trainer.durable_files.beside`) or removed."""
@@ -50,8 +51,9 @@ class CacheEntry:
     """One of `KINDS`."""
     source: str
     num_images: int
-    size: ImageSize
-    """Of the stored images, or of those that the trunk saw."""
+    """Of a copy, files."""
+    size: ImageSize | None = None
+    """Of the stored images, or of those that the trunk saw; None for a copy."""
     views: int = 0
     """Pictures made of each image before the trunk saw them; 0 for images."""
     num_features: int = 0
@@ -62,7 +64,7 @@ class CacheEntry:
     last_used: float
     """Seconds since 1970."""
     is_in_use: bool
-    """Whether a process has it mapped."""
+    """Whether a process has it mapped, or has asked for the copy."""
 
     @property
     def images_of(self) -> str:
@@ -77,7 +79,7 @@ class CacheEntry:
     def as_dict(self) -> dict[str, Any]:
         """The entry as plain data."""
         facts = asdict(self)
-        size = facts.pop("size")
+        size = facts.pop("size") or {}
         told = {key.removeprefix("num_").removeprefix("is_"): v for key, v in facts.items()}
         del told["path"]
         return {"name": self.name, "images_of": self.images_of, **told, **size}
@@ -110,7 +112,7 @@ def clear_caches(
     for name in names:
         if not any(_fits(e, name) for e in entries):
             raise SpecError(
-                f"{name}: no decoded pictures or features of that name or folder; "
+                f"{name}: no decoded pictures, features or unpacked files of that name or source; "
                 "`hpo cache ls` lists them"
             )
     due = time.time() - older_than_s
@@ -138,7 +140,8 @@ def evict(root: Path, target: Path, *, num_bytes: int, limit_bytes: int, what: s
         oldest = entries.pop()
         if _remove(oldest.path):
             _logger.info(
-                "cached %s of %s dropped to stay within the bound", oldest.kind, oldest.images_of
+                "%s of %s dropped from the cache to stay within the bound",
+                *(KINDS[oldest.kind], oldest.images_of),
             )
             total -= oldest.num_bytes
     if total > limit_bytes:
@@ -162,6 +165,23 @@ def parts_path(folder: Path, key: str) -> Path:
     return folder / f"{key}{_PARTS}{_UNFINISHED}"
 
 
+def is_key(name: str) -> bool:
+    """Whether a folder may be a set by its name."""
+    return _KEY.fullmatch(name) is not None
+
+
+def left_record(place: Path) -> str:
+    """The source of a copy that was removed; empty where none is known."""
+    try:
+        return str(json.loads(_left_file(place).read_text(encoding="utf-8"))["source"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def _left_file(place: Path) -> Path:
+    return place.with_name(f"{place.name}.json")
+
+
 def _fits(entry: CacheEntry, name: str) -> bool:
     wanted = name.rstrip("/")
     return entry.path.name.startswith(name) or wanted in (entry.source, entry.images_of)
@@ -169,19 +189,25 @@ def _fits(entry: CacheEntry, name: str) -> bool:
 
 def _read_entry(path: Path) -> CacheEntry | None:
     """A set's entry, or None where it has just been removed, or is damaged."""
+    record = path / (STAGED if path.parent.name == "staged" else META)
     try:
-        meta = json.loads((path / META).read_text(encoding="utf-8"))
+        meta = json.loads(record.read_text(encoding="utf-8"))
         with exclusive_if_free(in_use_path(path)) as is_free:
             is_in_use = not is_free
+        facts: dict[str, Any] = {
+            "path": path,
+            "kind": path.parent.name,
+            "source": meta["source"],
+            "last_used": record.stat().st_mtime,
+            "is_in_use": is_in_use,
+        }
+        if record.name == STAGED:
+            return CacheEntry(**facts, num_images=meta["files"], num_bytes=meta["bytes"])
         return CacheEntry(
-            path=path,
-            kind=path.parent.name,
-            source=meta["source"],
+            **facts,
             num_images=meta["num_images"],
             size=ImageSize(**meta["size"]),
             num_bytes=sum(file.stat().st_size for file in path.iterdir()),
-            last_used=(path / META).stat().st_mtime,
-            is_in_use=is_in_use,
             views=meta.get("views", 0),
             num_features=meta.get("num_features", 0),
             trunk=meta.get("trunk", ""),
@@ -193,7 +219,7 @@ def _read_entry(path: Path) -> CacheEntry | None:
 def _folders(root: Path) -> list[Path]:
     """Sets, whole or not, and what is left of them: nothing that others have put there."""
     found = (path for kind in KINDS for path in (root / kind).glob("*/"))
-    return [path for path in found if _KEY.fullmatch(_key(path)) and _is_of_ours(path)]
+    return [path for path in found if is_key(_key(path)) and _is_of_ours(path)]
 
 
 def _key(path: Path) -> str:
@@ -206,7 +232,11 @@ def _is_of_ours(path: Path) -> bool:
         names = [file.name for file in path.iterdir()]
     except OSError:  # it has just been removed
         return False
-    return not path.is_symlink() and all(n == META or n.endswith(".npy") for n in names)
+    if path.parent.name == "staged":
+        is_known = set(names) <= {"files", "fetched", STAGED}
+    else:
+        is_known = all(n == META or n.endswith(".npy") for n in names)
+    return is_known and not path.is_symlink()
 
 
 def _remove(path: Path) -> bool:
@@ -219,6 +249,8 @@ def _remove(path: Path) -> bool:
             if path.suffix == _UNFINISHED:
                 shutil.rmtree(path, ignore_errors=True)
             else:
+                with contextlib.suppress(OSError):  # of a set, which is made of its pictures again
+                    (path / STAGED).replace(_left_file(path))
                 discard(path)
         return is_ours and is_unused
 

@@ -51,13 +51,13 @@ def _origin(path: Path, passed: frozenset[str]) -> str:
 
 @functools.lru_cache(maxsize=_FOLDERS)
 def _nearest_record(folder: str) -> tuple[str, str, str]:
-    """Return the folder that holds a record, this one or one above, and `_record` of it."""
-    name, made_from = _record(folder)
+    """Return the folder that holds a record, this one or one above, and `read_record` of it."""
+    name, made_from = read_record(folder)
     above = str(Path(folder).parent)
     return (folder, name, made_from) if name or above == folder else _nearest_record(above)
 
 
-def _record(folder: str) -> tuple[str, str]:
+def read_record(folder: str) -> tuple[str, str]:
     """Return which record a folder holds and what it was made from; empty texts without one."""
     for name, (count, kind) in _COUNTS.items():
         found = _read(Path(folder, name))

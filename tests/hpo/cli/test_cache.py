@@ -1,3 +1,4 @@
+import json
 import os
 import sys
 import time
@@ -38,9 +39,9 @@ def test_the_table_tells_size_count_pixels_use_and_source(hpo, caches):
     assert (code, err) == (0, "")
     header, new, old, _, total = out.splitlines()
     assert header.split() == [
-        *("NAME", "SIZE", "IMAGES", "PIXELS", "FEATURES", "LAST", "USED", "IMAGES", "OF")
+        *("NAME", "SIZE", "IMAGES", "PIXELS", "WHAT", "LAST", "USED", "IMAGES", "OF")
     ]
-    assert "  3  12x10   -         just now" in new
+    assert "  3  12x10   pictures  just now" in new
     assert new.endswith(str(caches[0]))
     assert "10 d ago" in old
     assert total.endswith("/cache")
@@ -56,7 +57,7 @@ def test_clear_by_age_and_by_folder(hpo, json_of, caches, monkeypatch):
     assert [row["source"] for row in found["removed"]] == [str(caches[0])]
     code, out, _ = hpo("cache", "ls")
     assert code == 0
-    assert out.startswith("no decoded pictures or features in ")
+    assert out.startswith("nothing is kept in ")
 
 
 def test_a_split_is_shown_and_cleared_by_the_folder_of_its_user(
@@ -77,23 +78,40 @@ def test_a_split_is_shown_and_cleared_by_the_folder_of_its_user(
     assert len(json_of("cache", "clear", shots, "--yes")["removed"]) == 1
 
 
+def test_an_unpacked_archive_is_shown_and_cleared_by_its_file(
+    hpo, json_of, caches, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    key = "3f" * 16
+    record = {"source": str(tmp_path / "shots.zip"), "files": 7, "bytes": 1_200_000}
+    (tmp_path / "cache" / "staged" / key / "files").mkdir(parents=True)
+    (tmp_path / "cache" / "staged" / key / "staging.json").write_text(json.dumps(record))
+    (tmp_path / "shots.zip").touch()
+    row = next(row for row in hpo("cache")[1].splitlines() if row.startswith(key[:12]))
+    assert row.split()[1:6] == ["1.2", "MB", "7", "-", "unpacked"]
+    assert row.endswith(record["source"])
+    (gone,) = json_of("cache", "clear", "shots.zip", "--yes")["removed"]
+    assert (gone["kind"], gone["bytes"]) == ("staged", 1_200_000)
+    assert len(json_of("cache")["caches"]) == 2
+
+
 def test_what_is_in_use_is_shown_and_left(hpo, caches):
     images = open_cache(scan_folder(caches[0]), ImageSize(height=12, width=10))
     assert "in use" in hpo("cache", "ls")[1]
     code, out, _ = hpo("cache", "clear", "--yes")
     assert code == 0
-    assert out.splitlines()[1] == "left 1 set that a running search uses"
+    assert out.splitlines()[1] == "left 1 set that a running program uses"
     assert images.shape == (3, 12, 10, 3)
 
 
 def test_wrong_use_is_one_line(fails, caches):
     assert "--yes" in fails("cache", "clear")
-    assert "nothing: no decoded pictures or features of that name" in fails(
+    assert "nothing: no decoded pictures, features or unpacked files of that" in fails(
         "cache", "clear", "nothing", "--yes"
     )
     assert "as 7d, got '7'" in fails("cache", "clear", "--older-than", "7", "--yes")
     assert "belong to `hpo cache clear`" in fails("cache", "ls", "x")
-    assert "keeps no decoded pictures or features" in fails(
+    assert "keeps nothing of pictures" in fails(
         "cache", "--trainer", "tests.benchmarks.noop_trainer:TRAINER"
     )
 

@@ -276,7 +276,9 @@ def test_caches_are_cleared_by_name_source_and_age(make_folder):
     assert [e.source for e in clear_caches(names=[by_source[roots[0]].name])] == [roots[0]]
     assert [e.source for e in clear_caches(names=[roots[1]])] == [roots[1]]
     assert [e.source for e in list_caches()] == [roots[2]]
-    with pytest.raises(SpecError, match=r"nothing: no decoded pictures or features of that name"):
+    with pytest.raises(
+        SpecError, match=r"nothing: no decoded pictures, features or unpacked files of that"
+    ):
         clear_caches(names=["nothing"])
 
 
