@@ -200,8 +200,9 @@ class _Unpacking:
             )
         if self.num_bytes > self._room:
             raise InfrastructureError(
-                f"{self._archive}: the disk of the cache is full after "
-                f"{size_text(self.num_bytes)}; set HPO_CACHE_DIR to a larger one"
+                f"{self._archive}: cannot be unpacked into the cache, which is full after "
+                f"{size_text(self.num_bytes)} ({os.strerror(errno.ENOSPC)}); make room, or set "
+                "HPO_CACHE_DIR to a larger disk"
             )
 
     def _refused(self, member: Member, why: str) -> DataError:

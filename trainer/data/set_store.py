@@ -7,6 +7,7 @@ there are, and which may go, is `trainer.data.cached_sets`.
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -113,6 +114,7 @@ def _demand_room(folder: Path, num_bytes: int, what: str) -> None:
     free = shutil.disk_usage(folder).free
     if free < num_bytes + _ROOM_LEFT_BYTES:
         raise InfrastructureError(
-            f"{folder}: {size_text(num_bytes)} needed for {what}, {size_text(free)} free; "
-            "set HPO_CACHE_DIR to a larger disk or dataset.cache=false"
+            f"{folder}: {os.strerror(errno.ENOSPC)}: {size_text(num_bytes)} needed for {what}, "
+            f"{size_text(free)} free; make room, or set HPO_CACHE_DIR to a larger disk or "
+            "dataset.cache=false"
         )

@@ -191,7 +191,8 @@ def _fill(uri: str, draft: Path) -> None:
         files.mkdir()
         num_files, num_bytes = extract(source, files)
     shutil.rmtree(draft / "fetched", ignore_errors=True)
-    evict(draft.parent.parent, keep=draft, limit_bytes=cache_settings().limit_bytes - num_bytes)
+    bound, what = cache_settings().limit_bytes, f"unpacked files of {name_text(uri)}"
+    evict(draft.parent.parent, draft, num_bytes=num_bytes, limit_bytes=bound, what=what)
     record = {"source": uri, "files": num_files, "bytes": num_bytes}
     (draft / STAGED).write_text(json.dumps(record, indent=1))
     _logger.info("%s staged: %d files, %.1f MB", uri, num_files, num_bytes / 1e6)
