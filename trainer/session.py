@@ -212,10 +212,9 @@ class RecognitionTrainer(ExportedModels):
     def list_caches(self) -> dict[str, Any]:
         """Return what is kept of pictures on disk: `folder`, `limit_bytes` and `caches`.
 
-        Each of `caches`, the last used first, has `name`, `kind` (`images`, `features`, or `staged`
-        for unpacked files), `source`, `images`, `bytes`, `last_used` (seconds since 1970),
-        `in_use`, but for files `height`, `width` and `channels`, and for features `views`,
-        `features` (their length) and `trunk`.
+        Each of `caches`, the last used first, has `name`, `kind` (`images`, `features`; `staged`:
+        files), `source`, `images`, `bytes`, `last_used` (seconds since 1970), `in_use`, but for
+        files `height`, `width`, `channels`, and `views`, `features` (length), `trunk` of features.
         """
         from trainer.data.cached_sets import list_caches
         from trainer.data.location import cache_settings
