@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from hpo.console.console import Console
 from hpo.core.process.signals import handling
-from hpo.core.process.streams import open_output
+from hpo.core.process.streams import NAMES, open_output
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -118,7 +118,7 @@ def machine_output() -> Iterator[TextIO]:
     os.dup2(2, 1)
     try:
         with (
-            open_output(private, by_line=False) as stream,
+            open_output(private, by_line=False, called=NAMES[1]) as stream,
             contextlib.redirect_stdout(sys.stderr),
         ):
             yield stream

@@ -147,7 +147,8 @@ def _end_events(verb: str, words: Sequence[str], error: object) -> None:
     if verb in ("search", "resume", "automl") and "--json" in words and "list" not in words:
         from hpo.core.event_bus import EventPrinter
 
-        EventPrinter(sys.stdout).print_error(error)
+        with contextlib.suppress(OSError):  # stdout may be what the error is about
+            EventPrinter(sys.stdout).print_error(error)
 
 
 def _take_any_text(*streams: TextIO) -> None:

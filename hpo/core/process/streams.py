@@ -16,12 +16,14 @@ NAMES = {1: "standard output", 2: "standard error"}
 class _Output(io.FileIO):
     """A descriptor for writing; once its reader has gone, what is written is dropped."""
 
+    called = ""
+
     def write(self, data: Any, /) -> int:
         try:
             return super().write(data)
         except OSError as error:
             if error.errno not in _GONE:
-                error.filename = NAMES.get(self.fileno())
+                error.filename = self.called or NAMES.get(self.fileno())
                 raise
         _drop(self.fileno())
         return len(data)
@@ -37,9 +39,19 @@ def can_color(stream: TextIO) -> bool:
     return can_draw(stream) and not os.environ.get("NO_COLOR")
 
 
-def open_output(descriptor: int, *, by_line: bool, encoding: str = "utf-8") -> io.TextIOWrapper:
-    """A stream for text over a descriptor, which stays open with the stream closed."""
+def open_output(
+    descriptor: int, *, by_line: bool, encoding: str = "utf-8", called: str = ""
+) -> io.TextIOWrapper:
+    """A stream for text over a descriptor, which stays open with the stream closed.
+
+    Args:
+        descriptor: for writing.
+        by_line: whether each line is written at once.
+        encoding: of the text.
+        called: what errors call it; by default by its number.
+    """
     raw = _Output(descriptor, "w", closefd=False)
+    raw.called = called
     return io.TextIOWrapper(io.BufferedWriter(raw), encoding=encoding, line_buffering=by_line)
 
 

@@ -231,6 +231,19 @@ def test_stdout_for_programs_alone(capfd):
     assert sorted(err.splitlines()) == ["from C", "from Python", "from a child"]
 
 
+def test_a_full_disk_under_results_is_told_as_such():
+    before, full = os.dup(1), os.open("/dev/full", os.O_WRONLY)
+    os.dup2(full, 1)
+    try:
+        with pytest.raises(OSError, match="No space left") as caught, machine_output() as stream:
+            stream.write("a row\n")
+    finally:
+        os.dup2(before, 1)
+        os.close(before)
+        os.close(full)
+    assert caught.value.filename == "standard output"
+
+
 # Kills -----------------------------------------------------------------------------------------
 
 
