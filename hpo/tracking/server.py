@@ -12,7 +12,9 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from typing import IO, Any
 from urllib import error, parse, request
@@ -72,17 +74,21 @@ def running_server(tracking_uri: str, host: str, port: int) -> Iterator[subproce
             end_lost_searches(database)
         except OSError as problem:
             raise HpoError(f"MLflow: {problem}") from problem
-    with tempfile.TemporaryDirectory() as empty, tempfile.TemporaryFile() as log:
+    with tempfile.TemporaryDirectory() as empty:
         server = subprocess.Popen(
             _command(host, port, empty),
             env=_environment(tracking_uri),
-            stdout=log,
+            stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             # Its own group: Ctrl-C reaches us alone, and its workers end with it.
             start_new_session=True,
         )
+        # A line for each request comes: it is read, and none but the last is kept.
+        said: deque[bytes] = deque(maxlen=1)
+        reader = threading.Thread(target=_read, args=(server.stdout, said), daemon=True)
+        reader.start()
         try:
-            _await_answer(server, base_url(host, port), log)
+            _await_answer(server, base_url(host, port), reader, said)
             yield server
         finally:
             _end(server)
@@ -146,7 +152,7 @@ def _find_links(base: str, run: RunDir) -> dict[str, str]:
 
 
 def _command(host: str, port: int, empty: str) -> list[str]:
-    words = children.python("-m", "mlflow", "server")
+    words = children.bound("mlflow", "server")
     # Uvicorn imports from the working directory first, unless it is told another folder.
     given = os.environ.get("MLFLOW_UVICORN_OPTS", "")
     words += ["--uvicorn-opts", f"{given} --app-dir {shlex.quote(empty)}".strip()]
@@ -174,13 +180,19 @@ def _environment(tracking_uri: str) -> dict[str, str]:
     }
 
 
-def _await_answer(server: subprocess.Popen[bytes], base: str, log: IO[bytes]) -> None:
+def _read(output: IO[bytes], said: deque[bytes]) -> None:
+    with output:
+        said.extend(line for line in output if line.strip())
+
+
+def _await_answer(
+    server: subprocess.Popen[bytes], base: str, reader: threading.Thread, said: deque[bytes]
+) -> None:
     until = time.monotonic() + _START_SECONDS
     while time.monotonic() < until:
         if server.poll() is not None:
-            log.seek(0)
-            lines = log.read().decode(errors="replace").strip().splitlines()
-            last = lines[-1] if lines else "it said nothing"
+            reader.join(_STOP_SECONDS)
+            last = said[-1].decode(errors="replace").strip() if said else "it said nothing"
             raise HpoError(f"MLflow's server has ended with code {server.returncode}: {last}")
         with contextlib.suppress(OSError):
             _ask(f"{base}/health", timeout=2.0)

@@ -16,6 +16,7 @@ from pathlib import Path
 from hpo.core.process.search_path import ordered
 
 _START = Path(__file__).with_name("start.py").resolve()
+_BOUND = Path(__file__).with_name("bound.py").resolve()
 COMMANDS = Path(sys.executable).parent
 """Where the commands of this environment lie."""
 
@@ -30,6 +31,11 @@ _VARIABLES = (
 def own(module: str, *words: str) -> list[str]:
     """The command of a module of ours, whose `main(words)` returns the exit code."""
     return python(str(_START), module, *words)
+
+
+def bound(module: str, *words: str) -> list[str]:
+    """The command of any module, whose process group ends when this process is gone."""
+    return python(str(_BOUND), str(os.getpid()), module, *words)
 
 
 def python(*words: str) -> list[str]:
