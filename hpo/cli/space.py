@@ -35,6 +35,8 @@ examples:
   hpo space --schema train.schema.json --lint        what looks wrong in a schema
 """
 
+_OF_SPACES = ("search_over", "range", "options", "fix", "trials")
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
@@ -103,6 +105,9 @@ def _source(args: argparse.Namespace) -> SpaceSource:
     check_count(args.trials, "--trials", least=1, most=MOST_SAMPLES)
     if args.seed is not None and args.sample is None:
         raise SpecError("--seed: is of --sample; add that, or leave it out")
+    unused = [name for name in _OF_SPACES if args.lint and getattr(args, name)]
+    if flags := ", ".join(f"--{name.replace('_', '-')}" for name in unused):
+        raise SpecError(f"{flags}: not used with --lint, which looks at the schema; leave it out")
     return find_source(args)
 
 

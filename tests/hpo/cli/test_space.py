@@ -142,6 +142,7 @@ def test_a_plot_is_told_as_json_to_programs(capsys, schema_file, tmp_path):
         ("--plot p.html --sample 3", "--sample"),
         ("--lint --plot p.html", "--plot"),
         ("--seed 7", "--seed: is of --sample; add that"),
+        ("--lint --trials 5 --fix a.b=1", "--fix, --trials: not used with --lint, which looks"),
         ("--lint --trials -5", "--trials: must be at least 1, got -5"),
     ],
 )
