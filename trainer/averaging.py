@@ -22,7 +22,7 @@ from torch.optim.swa_utils import update_bn
 from trainer import checkpoints
 from trainer.data.batches import build_data
 from trainer.devices import pick_device, wants_bf16
-from trainer.durable_files import write_atomically
+from trainer.durable_files import remove_drafts, write_atomically
 from trainer.encoders import ModelFile, as_trained, load_model
 from trainer.epochs import MONITORED, embedded_by, match_queries
 from trainer.errors import CheckpointError
@@ -64,6 +64,7 @@ def average(spec: Spec, files: Sequence[Path], out: Path) -> dict[str, Any]:
         TrainerError: the pictures cannot be used.
     """
     began = time.perf_counter()
+    remove_drafts(out.parent, out.name)  # of a search that was killed here
     first = ModelFile(files[0])
     spec = as_trained(first, spec)
     device = pick_device(spec.train.gpu_ids[0])

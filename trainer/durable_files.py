@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import glob
 import os
 import shutil
 import threading
@@ -33,9 +34,14 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     _sync(path.parent)
 
 
-def remove_drafts(folder: Path) -> None:
-    """Remove what processes left that were killed in `write_atomically`; none may be at work."""
-    for draft in folder.glob(".*.tmp"):
+def remove_drafts(folder: Path, name: str = "") -> None:
+    """Remove what processes left that were killed in `write_atomically`; none may be at work.
+
+    Args:
+        folder: where they wrote.
+        name: of the file that was written; default: any.
+    """
+    for draft in folder.glob(f".{glob.escape(name)}*.tmp"):
         draft.unlink(missing_ok=True)
 
 

@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 
 from trainer.data.location import exclusive
-from trainer.durable_files import link_or_copy, write_atomically
+from trainer.durable_files import link_or_copy, remove_drafts, write_atomically
 from trainer.errors import DataError
 from trainer.gallery import GalleryIndex
 
@@ -97,6 +97,8 @@ def _locked(path: Path) -> Iterator[None]:
     if not path.parent.is_dir():
         raise DataError(f"{path}: no such gallery index; `ml_recog export` writes one")
     with exclusive(path.with_name(f".{path.name}.lock")):
+        remove_drafts(path.parent, path.name)
+        remove_drafts(_history_folder(path))
         yield
 
 

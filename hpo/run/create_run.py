@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import errno
 import secrets
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +16,9 @@ from hpo.core.errors import RunError
 from hpo.core.machine_faults import find_fault
 from hpo.core.text import storable
 from hpo.run.run_dir import STAMP_FORM, RunDir, is_run
+
+_DRAFT = ".new-"
+_LONGEST_DRAFT_S = 86400.0
 
 
 def create_run(out: Path, study: str, fill: Callable[[Path], None], *, prefix: str = "") -> RunDir:
@@ -61,8 +66,15 @@ def demand_place(folder: Path) -> None:
 
 
 def make_draft(out: Path) -> Path:
-    """Make a hidden folder, with the permissions that the user's umask gives."""
-    draft = out / f".new-{secrets.token_hex(8)}"
+    """Make a hidden folder, with the permissions that the user's umask gives.
+
+    Those of programs that were killed go; to fill one takes seconds.
+    """
+    for left in out.glob(f"{_DRAFT}*"):
+        with contextlib.suppress(OSError):
+            if time.time() - left.lstat().st_mtime > _LONGEST_DRAFT_S and not left.is_symlink():
+                shutil.rmtree(left)
+    draft = out / f"{_DRAFT}{secrets.token_hex(8)}"
     draft.mkdir()
     return draft
 

@@ -49,6 +49,15 @@ def test_changes_are_undone_one_by_one_and_so_many_are_kept(path):
     assert names(path) == "abc"
 
 
+def test_what_a_kill_left_of_a_change_goes_with_the_next_one(path):
+    add(path, "b")
+    left = [".gallery.npz.7.7.tmp", "gallery.history/.000002.npz.7.7.tmp", ".winner.onnx.7.7.tmp"]
+    for name in left:
+        (path.parent / name).write_bytes(b"half")
+    add(path, "c")
+    assert [(path.parent / name).exists() for name in left] == [False, False, True]
+
+
 def test_what_changes_nothing_or_fails_leaves_file_and_history(path):
     before = path.read_bytes(), stamp(path)
     with changing(path):

@@ -17,7 +17,8 @@ import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from trainer.data.location import torch_hub_folder
+from trainer.data.location import exclusive, torch_hub_folder
+from trainer.durable_files import remove_drafts
 from trainer.errors import CheckpointError, first_line
 
 _KEY = "model.pretrained_trunk_path"
@@ -77,19 +78,26 @@ def fetch_url(url: str, address: str, at_hand: AtHand) -> Path:
     if target.is_file():
         return target
     _demand_answer(url, address, at_hand)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    draft = target.with_name(f".{name}.{os.getpid()}.tmp")
+    try:
+        with exclusive(target.with_name(f".{name}.lock")):
+            remove_drafts(target.parent, name)  # of one that was killed here
+            if not target.is_file():
+                _fetch(url, target, address)
+    except OSError as e:
+        raise CheckpointError(f"{_KEY}: {address} could not be fetched: {first_line(e)}") from e
+    return target
+
+
+def _fetch(url: str, target: Path, address: str) -> None:
+    draft = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         logger.info("fetching %s", url)
         with urllib.request.urlopen(url, timeout=60) as answer, draft.open("wb") as file:  # noqa: S310 - of torchvision's or timm's own table
             shutil.copyfileobj(answer, file)
-        _check_hash(draft, name, address)
+        _check_hash(draft, target.name, address)
         draft.replace(target)
-    except OSError as e:
-        raise CheckpointError(f"{_KEY}: {address} could not be fetched: {first_line(e)}") from e
     finally:
         draft.unlink(missing_ok=True)
-    return target
 
 
 def cached_weights() -> dict[str, Path]:

@@ -183,3 +183,12 @@ def test_the_folder_of_a_study_may_lie_on_another_disk(tmp_path, monkeypatch):
     run = create_run(tmp_path / "runs", "shelf", fill)
     assert run.path.parent == tmp_path / "big"
     assert list_runs(tmp_path / "runs")[0].path == run.path
+
+
+def test_what_a_kill_left_of_a_new_run_goes_after_a_day(tmp_path):
+    for name, age_s in ((".new-0011", 90000), (".new-0022", 600), ("new-0033", 90000)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "study.yaml").touch()
+        os.utime(tmp_path / name, (time.time() - age_s,) * 2)
+    create_run(tmp_path, "retail", lambda folder: (folder / "study.yaml").touch())
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".new-0022", "new-0033", "retail"]

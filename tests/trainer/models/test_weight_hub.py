@@ -44,7 +44,11 @@ def served(tmp_path, monkeypatch):
 
 def test_a_url_is_fetched_once_and_checked(served, tmp_path):
     name = f"model-{DIGEST[:8]}.pth"
+    left = tmp_path / "torch" / "hub" / "checkpoints" / f".{name}.7.tmp"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"of one that was killed")
     path = fetch_url(f"{served}/{name}", "here://x", lambda: "nothing")
+    assert not left.exists()
     assert path == tmp_path / "torch" / "hub" / "checkpoints" / name
     assert path.read_bytes() == CONTENT
     path.write_bytes(b"kept")
