@@ -102,7 +102,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     from hpo.core.errors import HpoError
     from hpo.core.process.signals import handling
     from hpo.core.text import one_line
-    from hpo.core.trial_failures import describe_exit
     from hpo.study.plan import as_user_errors
 
     try:
@@ -114,10 +113,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         ):
             return _run(args)
     except SystemExit as end:
+        what = f"sys.exit({end.code!r}) was called, as by a trainer that is to return or raise"
         if args.debug:
-            raise
-        _end_events(args.verb, words, describe_exit(end))
-        print(f"hpo {args.verb}: {describe_exit(end)}", file=sys.stderr)
+            raise RuntimeError(what) from end
+        print(f"hpo {args.verb}: {what}; --debug shows where", file=sys.stderr)
         return 2
     except HpoError as error:
         if args.debug:

@@ -267,6 +267,8 @@ def _keep_bytecode() -> None:
 def _own_sigterm() -> Iterator[None]:
     """Keep our handler of SIGTERM: Ray's own would end the search without saving.
 
+    While Ray starts its own is in place, and leaves as `sys.exit`; nothing is to be saved then.
+
     Ray's processes ignore SIGHUP, which a terminal sends to all of them when it closes: they are
     needed until the epochs have ended.
     """
@@ -277,6 +279,8 @@ def _own_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         yield
+    except SystemExit as end:
+        raise KeyboardInterrupt from end
     finally:
         if in_main:
             for number, handler in handlers.items():

@@ -169,6 +169,5 @@ def test_signals_end_any_verb_as_ctrl_c_does(ends, name):
 
 
 def test_a_trainer_that_exits_is_told(ends):
-    assert ends("exit") == (
-        2, "", "hpo plan: the trainer called sys.exit(0); have it return, or raise what went wrong\n"
-    )  # fmt: skip
+    said = "sys.exit(0) was called, as by a trainer that is to return or raise; --debug shows where"
+    assert ends("exit") == (2, "", f"hpo plan: {said}\n")

@@ -2,7 +2,9 @@
 
 import json
 import os
+import signal
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -86,3 +88,10 @@ def test_bytecode_is_kept_in_a_folder_of_ones_own_or_nowhere(
     assert ("PYTHONDONTWRITEBYTECODE" in os.environ) is is_planted
     assert (f"{folder}: must be a folder of yours" in caplog.text) is is_planted
     assert folder.is_dir()
+
+
+def test_a_signal_while_ray_starts_is_an_interrupt_and_then_ours_again():
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)]
+    with pytest.raises(KeyboardInterrupt), ray_start._own_sigterm():
+        sys.exit(15)  # as Ray's handler does
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)] == before
