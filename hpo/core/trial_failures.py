@@ -52,7 +52,7 @@ def describe_failure(error: BaseException, folder: Path | None = None) -> dict[s
     return {"kind": kind, "message": message[:500]}
 
 
-class TrainerExitError(Exception):
+class TrainerExitError(HpoError):
     """A trainer called `sys.exit`, which ends a program and is no result of a call."""
 
     kind = "code"

@@ -37,7 +37,7 @@ from hpo.study.spec import StudySpec
 from hpo.study.stages import check_stages, digests_of, planned_stages, refuse_unknown
 from hpo.study.start import given_spec
 from hpo.study.text_values import text_keys
-from hpo.study.trainers import demand
+from hpo.study.trainers import demand, demand_mapping
 
 if TYPE_CHECKING:
     from search_spaces import SearchSpace
@@ -178,7 +178,7 @@ def _look_at_data(
     if not opens and takes(look, "opens"):
         look = partial(look, opens=False)
     with as_user_errors():
-        look(base_spec)
+        demand_mapping(look(base_spec), trainer, "inspect_data")
     check_text_options(study, trainer, base_spec, look)
     if held_out := held_out_sources(sources):  # looked at once, at the end: too late to be refused
         with as_user_errors("final evaluation"):

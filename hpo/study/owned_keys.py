@@ -17,6 +17,7 @@ from hpo.study.skill import Skill, load_skill
 from hpo.study.spec import StudySpec
 from hpo.study.spec_paths import anchored_path
 from hpo.study.stages import read_stages
+from hpo.study.trainers import demand_mapping
 
 if TYPE_CHECKING:
     from search_spaces import SearchSpace
@@ -125,7 +126,8 @@ def _sources(given: Mapping[str, Any], study: StudySpec, trainer: Trainer) -> It
         flag = "--data" if data.folder and source != "weights" else f"--{source}"
         if source == "weights" and not own:
             continue
-        for key in trainer.data_overrides({source: "."}):
+        keys = demand_mapping(trainer.data_overrides({source: "."}), trainer, "data_overrides")
+        for key in keys:
             if key not in given or (own != data.folder and _is_same(str(given[key]), own)):
                 continue
             other = quoted(own) if own else "the embedded pictures"

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from hpo.core.errors import SpecError
 from hpo.core.trial import FAILURE_KINDS, Launch
 from hpo.executors.worker import call_method, describe_failure, run_launch, trial_log
 from tests.quick_trainer import NAME, TRAINER
@@ -223,6 +224,13 @@ def test_what_stops_a_worker_passes_through(tmp_path):
     with pytest.raises(StoppedError):
         run_trial(NAME, launch(tmp_path), stop)
     assert (tmp_path / "0003/trained.txt").read_text() == "1\n"
+
+
+@pytest.mark.parametrize("method", ["probe", "evaluate", "export"])
+def test_facts_that_a_method_does_not_return_are_named(monkeypatch, method):
+    monkeypatch.setattr(TRAINER, method, lambda _spec: None)
+    with pytest.raises(SpecError, match=f"^trainer quick: {method} must return a mapping, got no"):
+        call_method(NAME, method, ({},))
 
 
 def test_methods_are_called_by_name():

@@ -45,3 +45,11 @@ def test_other_trainings_have_no_seed_of_the_search():
     assert plan_study(study, Seedless()).base_spec["train"]["seed"] == default
     route = plan_study(study, TRAINER, route_style="running")
     assert route.base_spec["train"]["seed"] == default
+
+
+@pytest.mark.parametrize("method", ["validate", "data_overrides", "limits", "inspect_data"])
+def test_a_method_of_a_trainer_that_returns_nothing_is_named(monkeypatch, method):
+    trainer = QuickTrainer()
+    monkeypatch.setattr(trainer, method, lambda *_: None)
+    with pytest.raises(SpecError, match=f"^trainer quick: {method} must return a mapping, got no"):
+        plan_study(quick_study(), trainer)
