@@ -1,16 +1,58 @@
 """Folders of this user's own where every user may write, as among the temporary files.
 
-Their names are easy to guess, and another user of the machine may have taken them.
+Names that are easy to guess may have been taken by another user of the machine.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
+import shutil
 import stat
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from hpo.core.errors import MachineError
+
+_HELD = ".held"
+"""Ending of folders that a process has locked: those without a lock are nobody's."""
+
+
+@contextlib.contextmanager
+def scratch_folder(name: str) -> Iterator[Path]:
+    """A folder among the temporary files while the block lasts.
+
+    What is left of processes that were killed goes: such folders of this name that nobody holds.
+    """
+    base = Path(tempfile.gettempdir())
+    for left in base.glob(f"{name}-*{_HELD}"):
+        _remove_if_left(left)
+    draft = Path(tempfile.mkdtemp(prefix=f".{name}-"))
+    folder = draft.with_name(f"{draft.name[1:]}{_HELD}")
+    descriptor = os.open(draft, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # a disk without locks: nobody removes it, either
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        draft.rename(folder)  # seen by others from now on, when it is locked
+        yield folder
+    finally:
+        for path in (folder, draft):  # the draft, where it could not be renamed
+            shutil.rmtree(path, ignore_errors=True)
+        os.close(descriptor)
+
+
+def _remove_if_left(folder: Path) -> None:
+    if not is_own(folder):
+        return
+    with contextlib.suppress(OSError):  # it is held, or has just been removed
+        descriptor = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder, ignore_errors=True)
+        finally:
+            os.close(descriptor)
 
 
 def temporary_place(name: str) -> Path:

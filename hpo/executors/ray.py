@@ -6,18 +6,17 @@ epochs on and returns the driver's decision. Neither holds state worth restoring
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import secrets
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo.core.diverted import muted
 from hpo.core.errors import HpoError
 from hpo.core.machine import Machine, Node
+from hpo.core.own_folder import scratch_folder
 from hpo.core.protocols import TrialDriver
 from hpo.executors.division import Slots
 from hpo.executors.ray_faults import FEWER, Losses, RayLostError, ended_process, wait_for
@@ -46,7 +45,8 @@ class RayExecutor:
     def __init__(self, trainer_name: str, slots: Slots, address: str = "") -> None:
         self._trainer_name = trainer_name
         self._slots = slots
-        self._scratch = Path(tempfile.mkdtemp(prefix="hpo-ray-"))
+        self._held = contextlib.ExitStack()
+        self._scratch = self._held.enter_context(scratch_folder("hpo-ray"))
         self._address = address
         self._losses = Losses()
         self._num_restarts = 0
@@ -185,7 +185,7 @@ class RayExecutor:
     def close(self) -> None:
         """Stop Ray, or leave the cluster, and remove the scratch folder."""
         self._leave()
-        shutil.rmtree(self._scratch, ignore_errors=True)
+        self._held.close()
 
 
 class RemoteError(HpoError):

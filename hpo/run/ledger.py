@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from hpo.core.bytes import why_not_writable
 from hpo.core.errors import RunError
+from hpo.core.own_folder import scratch_folder
 from hpo.core.trial import Direction, Measurement, Purpose, Suggestion, TrialRecord, TrialState
 from hpo.run.ledger_rows import Change, head_of, optuna_state, read_trial, template_of
 from hpo.run.ledger_storage import (
@@ -108,14 +108,14 @@ class Ledger:
         """
         if not path.is_file() or not why_not_writable(path.parent):
             return cls.open(path)
-        with tempfile.TemporaryDirectory(prefix="hpo-ledger-") as folder:
+        with scratch_folder("hpo-ledger") as folder:
             for name in (path.name, f"{path.name}-wal"):
                 if path.with_name(name).is_file():
-                    shutil.copyfile(path.with_name(name), Path(folder) / name)
+                    shutil.copyfile(path.with_name(name), folder / name)
             try:
-                return cls.open(Path(folder) / path.name)
+                return cls.open(folder / path.name)
             except RunError as error:
-                raise RunError(str(error).replace(folder, str(path.parent))) from error
+                raise RunError(str(error).replace(str(folder), str(path.parent))) from error
 
     @classmethod
     def read_trials(cls, path: Path) -> tuple[list[TrialRecord], Direction]:

@@ -14,7 +14,6 @@ import logging
 import os
 import shutil
 import sqlite3
-import tempfile
 import threading
 from pathlib import Path
 
@@ -28,7 +27,7 @@ from hpo.core.events import (
     TrialEnded,
     TrialSuspended,
 )
-from hpo.core.own_folder import is_own, make_own, temporary_place
+from hpo.core.own_folder import is_own, make_own, scratch_folder, temporary_place
 from hpo.core.pacing import Pacer
 from hpo.run.ledger import STARTS, Ledger
 from hpo.run.ledger_storage import connect_to_read
@@ -175,8 +174,8 @@ def copy_ledger(source: Path, target: Path) -> None:
         OSError: when the target cannot be written.
         RunError: when the source is no ledger, or knows less than the target.
     """
-    with tempfile.TemporaryDirectory(prefix="hpo-ledger-") as folder:
-        whole = Path(folder) / "ledger.db"
+    with scratch_folder("hpo-ledger") as folder:
+        whole = folder / "ledger.db"
         try:
             with (
                 contextlib.closing(connect_to_read(source)) as old,

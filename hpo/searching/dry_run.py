@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from hpo.core.asking import ask
 from hpo.core.budget import Budget
 from hpo.core.events import Review
 from hpo.core.forecast import Forecast
+from hpo.core.own_folder import scratch_folder
 from hpo.core.protocols import Executor
 from hpo.searching.forecast import forecast
 from hpo.searching.session import Session, start_search
@@ -65,13 +63,10 @@ def plan_search(study: StudySpec, settings: SearchSettings) -> DryRun:
             kept.append(found)
             return False
 
-    folder = Path(tempfile.mkdtemp(prefix="hpo-plan-"))
-    try:
+    with scratch_folder("hpo-plan") as folder:
         start_search(
             study, folder, replace(settings, make_session=Planned, report=False, completes=True)
         )
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     return kept[0]
 
 

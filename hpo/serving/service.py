@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import importlib
 import logging
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -17,6 +16,7 @@ from unicodedata import normalize
 
 from hpo.core.addresses import is_missing, is_remote
 from hpo.core.errors import DataError, HpoError
+from hpo.core.own_folder import scratch_folder
 from hpo.core.protocols import Trainer
 from hpo.core.text import printable
 from hpo.core.thumbnails import small_jpeg
@@ -106,8 +106,8 @@ class PictureService:
         Raises:
             DataError: it cannot be read.
         """
-        with tempfile.TemporaryDirectory(prefix="hpo-serve-") as folder:
-            path = Path(folder, _file_name(name))
+        with scratch_folder("hpo-serve") as folder:
+            path = folder / _file_name(name)
             path.write_bytes(data)
             row = self._row(path, topk)
         if "error" in row:
@@ -146,11 +146,11 @@ class PictureService:
             DataError: it cannot be read, or the class has no usable name.
         """
         label = _class_name(label)
-        with tempfile.TemporaryDirectory(prefix="hpo-serve-") as folder:
-            path = Path(folder, "added", _file_name(name))
+        with scratch_folder("hpo-serve") as folder:
+            path = folder / "added" / _file_name(name)
             path.parent.mkdir()
             path.write_bytes(data)
-            table = Path(folder, "added.csv")
+            table = folder / "added.csv"
             with table.open("w", newline="", encoding="utf-8") as stream:
                 # The class is named as results name it: no class map of the trainer's says more.
                 rows = (("path", "label", "reported"), (str(path), label, "yes"))

@@ -8,12 +8,12 @@ import json
 import logging
 import re
 import shutil
-import tempfile
 import warnings
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hpo.core.own_folder import scratch_folder
 from hpo.run.handed_on import REPORT_FILE, checked_report
 from hpo.tracking.rows import Study
 
@@ -55,9 +55,9 @@ def register_winner(client: MlflowClient, study: Study, run_id: str) -> str | No
     if known and known[-1].tags.get(_STAMP_TAG) == stamp:
         return str(known[-1].version)
     place = f"{PLACE}-{stamp}"
-    with tempfile.TemporaryDirectory(prefix="hpo-model-") as draft:
-        _save(folder, Path(draft) / place)
-        client.log_artifacts(run_id, str(Path(draft) / place), place)
+    with scratch_folder("hpo-model") as draft:
+        _save(folder, draft / place)
+        client.log_artifacts(run_id, str(draft / place), place)
     made = client.create_model_version(
         name,
         source=f"{client.get_run(run_id).info.artifact_uri}/{place}",

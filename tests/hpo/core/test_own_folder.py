@@ -6,7 +6,7 @@ import tempfile
 import pytest
 
 from hpo.core.errors import MachineError
-from hpo.core.own_folder import is_own, make_own, temporary_place
+from hpo.core.own_folder import is_own, make_own, scratch_folder, temporary_place
 from tests.nobody import plant_folder
 
 
@@ -35,3 +35,20 @@ def test_who_else_may_enter(tmp_path, mode, alone):
     tmp_path.chmod(mode)
     assert is_own(tmp_path)
     assert is_own(tmp_path, alone=True) is alone
+
+
+def test_a_scratch_folder_goes_in_the_end_and_what_a_kill_left_with_the_next_one(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for name in ("hpo-x-1.held", "hpo-x-2", "hpo-y-1.held"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "picture.jpg").touch()
+    (tmp_path / "hpo-x-link.held").symlink_to(tmp_path / "hpo-y-1.held")
+    others = {"hpo-x-2", "hpo-y-1.held", "hpo-x-link.held"}
+    with scratch_folder("hpo-x") as first:
+        assert first.stat().st_mode & 0o777 == 0o700
+        with scratch_folder("hpo-x") as second:  # the first one is held
+            assert {path.name for path in tmp_path.iterdir()} == others | {first.name, second.name}
+    assert {path.name for path in tmp_path.iterdir()} == others
+    assert (tmp_path / "hpo-y-1.held" / "picture.jpg").is_file()
