@@ -28,13 +28,11 @@ def scratch_folder(name: str) -> Iterator[Path]:
     """
     base = Path(tempfile.gettempdir())
     for left in base.glob(f"{name}-*{_HELD}"):
-        _remove_if_left(left)
+        remove_if_left(left)
     draft = Path(tempfile.mkdtemp(prefix=f".{name}-"))
     folder = draft.with_name(f"{draft.name[1:]}{_HELD}")
-    descriptor = os.open(draft, os.O_RDONLY)
+    descriptor = hold(draft)
     try:
-        with contextlib.suppress(OSError):  # a disk without locks: nobody removes it, either
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
         draft.rename(folder)  # seen by others from now on, when it is locked
         yield folder
     finally:
@@ -43,7 +41,16 @@ def scratch_folder(name: str) -> Iterator[Path]:
         os.close(descriptor)
 
 
-def _remove_if_left(folder: Path) -> None:
+def hold(folder: Path) -> int:
+    """Lock a folder until the returned descriptor is closed, or this process ends."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    with contextlib.suppress(OSError):  # a disk without locks: nobody removes it, either
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    return descriptor
+
+
+def remove_if_left(folder: Path) -> None:
+    """Remove a folder of this user's that was held once, and is no longer."""
     if not is_own(folder):
         return
     with contextlib.suppress(OSError):  # it is held, or has just been removed

@@ -6,21 +6,25 @@ process of the search. So they lie in a folder that nobody else can enter.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from hpo.core.bytes import why_not_writable
 from hpo.core.errors import MachineError
-from hpo.core.own_folder import is_own, why_not_own
+from hpo.core.own_folder import hold, is_own, remove_if_left, why_not_own
 
 LONGEST_SOCKET = 107
 """Bytes that Linux allows for the path of a socket."""
 _SOCKET = "session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store.9"
 """The longest path below Ray's folder at which it opens a socket."""
+_MARK = ".of-a-search"
+"""A file in the folder of a Ray that a search has started; a search holds that folder's lock."""
 SHORT = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - tried where the user's own does not serve
 
 logger = logging.getLogger(__name__)
@@ -59,6 +63,29 @@ def choose_ray_folder() -> RayFolder:
         f"TMPDIR: must be a folder with a short path that can be written, and {reasons[0]}; set "
         "it, or run one trial at a time with --in-process"
     )
+
+
+def hold_session(session: Path) -> Callable[[], None]:
+    """Hold the folder of a Ray that has just started; returns what removes it in the end.
+
+    It has the logs of each worker, and a folder for each trial.
+    """
+    descriptor = hold(session)
+    (session / _MARK).touch()
+
+    def remove() -> None:
+        shutil.rmtree(session, ignore_errors=True)
+        with contextlib.suppress(OSError):  # what was written meanwhile goes with the next start
+            (session / _MARK).touch()
+        os.close(descriptor)
+
+    return remove
+
+
+def remove_left_sessions(folder: Path) -> None:
+    """Remove what searches that were killed have left in Ray's folder; never what another holds."""
+    for mark in folder.glob(f"session_*/{_MARK}"):
+        remove_if_left(mark.parent)
 
 
 def _parents() -> Iterator[Path]:

@@ -66,6 +66,10 @@ class Ours:
         self._undo.callback(_silence())
         self.address = address
 
+    def at_end(self, do: Callable[[], None]) -> None:
+        """Have something done once it has ended."""
+        self._undo.callback(do)
+
     def end(self) -> None:
         """End or leave it, and give the program its own settings back."""
         import ray

@@ -20,7 +20,7 @@ from hpo.core.machine import Machine, Node
 from hpo.core.machine_faults import describe_fault
 from hpo.core.own_folder import make_own, temporary_place
 from hpo.core.process import children
-from hpo.executors.ray_folder import choose_ray_folder
+from hpo.executors.ray_folder import choose_ray_folder, hold_session, remove_left_sessions
 from hpo.executors.ray_owner import OURS
 
 logger = logging.getLogger(__name__)
@@ -84,12 +84,14 @@ def start_local(machine: Machine, threads: int) -> None:
         logger.warning("%s", folder.warning)
     with OURS.lock:
         OURS.free("")
+        remove_left_sessions(folder.path)
         with OURS.starting("", variables):
-            _start(machine, folder.path)
+            OURS.at_end(hold_session(_start(machine, folder.path)))
         OURS.users = 1
 
 
-def _start(machine: Machine, folder: Path) -> None:
+def _start(machine: Machine, folder: Path) -> Path:
+    """Start it, and return the folder of its session."""
     import ray
 
     for attempt in range(1, _START_ATTEMPTS + 1):
@@ -116,6 +118,8 @@ def _start(machine: Machine, folder: Path) -> None:
                     f"Ray did not start: {words}; try again when the machine is less busy, or run "
                     "one trial at a time with --in-process"
                 ) from error
+    internals: Any = importlib.import_module("ray._private.worker")
+    return Path(internals._global_node.get_session_dir_path())
 
 
 def join_cluster(address: str, *, uses: bool = False) -> Machine:

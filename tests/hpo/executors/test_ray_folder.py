@@ -8,7 +8,12 @@ import pytest
 
 from hpo.core.errors import MachineError
 from hpo.executors import ray_folder
-from hpo.executors.ray_folder import LONGEST_SOCKET, choose_ray_folder
+from hpo.executors.ray_folder import (
+    LONGEST_SOCKET,
+    choose_ray_folder,
+    hold_session,
+    remove_left_sessions,
+)
 from tests.nobody import plant_folder
 
 OWN = f"ray-{os.geteuid()}"
@@ -117,3 +122,14 @@ def test_where_nothing_serves_the_variable_to_set_is_named(monkeypatch):
     monkeypatch.setattr(ray_folder, "SHORT", ())
     with pytest.raises(MachineError, match="^TMPDIR: must be .*--in-process$"):
         choose_ray_folder()
+
+
+def test_sessions_of_killed_searches_go_and_those_of_others_stay(tmp_path):
+    for name in ("session_1_1", "session_1_2", "session_1_3"):
+        (tmp_path / name / "logs").mkdir(parents=True)
+    remove = hold_session(tmp_path / "session_1_2")
+    (tmp_path / "session_1_1" / ".of-a-search").touch()  # the lock went with its process
+    remove_left_sessions(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["session_1_2", "session_1_3"]
+    remove()
+    assert [path.name for path in tmp_path.iterdir()] == ["session_1_3"]

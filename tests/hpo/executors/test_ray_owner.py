@@ -66,6 +66,8 @@ def test_a_search_gives_the_program_its_settings_back(monkeypatch):
     titles = [command.split(b"\0")[0] for _, command in living_below(os.getpid()).values()]
     assert any(title.endswith(b"raylet") for title in titles)
     assert b"ray::IDLE" not in titles, "a process for each core that no trial will use"
+    session = Path(ray._private.worker._global_node.get_session_dir_path())
+    assert session.is_dir()
     refused = []
 
     def search_beside():
@@ -82,5 +84,6 @@ def test_a_search_gives_the_program_its_settings_back(monkeypatch):
     executor.close()
     executor.close()
     assert not ray.is_initialized()
+    assert not session.exists()
     assert dict(os.environ) == before
     assert [logging.getLogger(n).level for n in ("ray", "ray.tune")] == levels
