@@ -188,7 +188,7 @@ class Together:
         self._stack = Stack(
             [head.module for head in heads], first.spec.train.loss.name, use_bf16=first.use_bf16
         )
-        self._embeddings: dict[tuple[int, Split, bool], NDArray[Any]] = {}
+        self._embeddings: dict[tuple[int, Split, bool], list[NDArray[Any]]] = {}
         for head in heads:
             head.together = self
         self._optimizer = _joined([head.module.optimizer for head in heads])
@@ -227,10 +227,9 @@ class Together:
             num_pictures = len(needed(getattr(head.data, split), split).labels)
             if len(self._heads) * num_pictures * head.module.model.embedding_size > _MOST_KEPT:
                 return embed(head.module.validated, batches, use_bf16=head.use_bf16)
-            parts = [self._stack.embed(feat_NF).cpu() for feat_NF in batches]
-            self._embeddings[key] = torch.cat(parts, dim=1).numpy()
-        own_ND: NDArray[Any] = self._embeddings[key][self._heads.index(head)]
-        return own_ND[:, : head.module.model.embedding_size]
+            parts = zip(*(self._stack.embed(feat_NF) for feat_NF in batches), strict=True)
+            self._embeddings[key] = [torch.cat(own).cpu().numpy() for own in parts]
+        return self._embeddings[key][self._heads.index(head)]
 
     def _step(self) -> None:
         """Move all heads by their gradients, as `FeatureLoop` does with one."""

@@ -62,7 +62,7 @@ class MaskedLoss:
         inner, memory_miner = without_memory(loss)
         self._inner: Any = inner
         self._pair_miner = miner or memory_miner
-        self._stacked = stack_losses(name, [loss], embedding_size)
+        self._stacked = stack_losses(name, [loss], [embedding_size])
 
     def __call__(self, emb_ND: Tensor, labels_N: Tensor) -> Tensor:
         """Return the loss of a batch; a memory takes the batch in."""

@@ -1,7 +1,8 @@
 """The layers of several linear heads in one tensor, so that a step of all is a few operations.
 
 Each head keeps its own module, loss, optimizer and schedule; its layer's weights are a part of the
-stack's. Legend: H heads, B pictures, F features, D dimensions of the longest embedding.
+stack's. Legend: H heads, B pictures, F features, D dimensions of the longest embedding, E of all
+embeddings one after another, P = H x D.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 
 from trainer.models.heads import LinearHead
-from trainer.stacked_losses import stack_losses
+from trainer.stacked_losses import padding, stack_losses
 
 if TYPE_CHECKING:
     from trainer.module import RecognitionModule
@@ -38,21 +39,23 @@ class Stack:
         self._dtype = torch.bfloat16 if use_bf16 else torch.float32
         layers = [_linear(module).last_linear for module in modules]
         self._sizes = [layer.out_features for layer in layers]
-        most, num_features = max(self._sizes), layers[0].in_features
+        total, num_features = sum(self._sizes), layers[0].in_features
         device = layers[0].weight.device
-        self._weight_HDF = torch.zeros(len(modules), most, num_features, device=device)
-        self._bias_HD = torch.zeros(len(modules), most, device=device)
-        self._weight_grad_HDF = torch.zeros_like(self._weight_HDF)
-        self._bias_grad_HD = torch.zeros_like(self._bias_HD)
-        for h, (layer, size) in enumerate(zip(layers, self._sizes, strict=True)):
-            for own, stacked in (
-                (layer.weight, self._weight_HDF[h, :size]),
-                (layer.bias, self._bias_HD[h, :size]),
-            ):
-                stacked.copy_(own.data)
-                own.data = stacked
-        self._layers = layers
-        self._loss = stack_losses(loss_name, [module.loss for module in modules], most)
+        # A last row of zeros, which is what the shorter embeddings are padded with.
+        self._weight_EF = torch.zeros(total + 1, num_features, device=device)
+        self._bias_E = torch.zeros(total + 1, device=device)
+        self._weight_grad_EF = torch.zeros(total, num_features, device=device)
+        self._bias_grad_E = torch.zeros(total, device=device)
+        self._row_of_P, self._place_of_E = padding(self._sizes, device)
+        own = (self._weight_EF[:-1], self._bias_E[:-1], self._weight_grad_EF, self._bias_grad_E)
+        self._own = list(
+            zip(layers, *(torch.split(part, self._sizes) for part in own), strict=True)
+        )
+        for layer, weight_DF, bias_D, _, _ in self._own:
+            for parameter, stacked in ((layer.weight, weight_DF), (layer.bias, bias_D)):
+                stacked.copy_(parameter.data)
+                parameter.data = stacked
+        self._loss = stack_losses(loss_name, [module.loss for module in modules], self._sizes)
 
     def backward(self, feat_XBF: Tensor, labels_XB: Tensor, *, share: float = 1.0) -> Tensor:
         """Compute the loss of every head on its batch, and add to its gradients.
@@ -68,7 +71,8 @@ class Stack:
             The losses (H,), without gradient.
         """
         heads = len(self._modules)
-        emb_HBD = self._forward(feat_XBF).requires_grad_()
+        emb_PB = self._forward(feat_XBF).index_select(0, self._row_of_P)
+        emb_HBD = emb_PB.view(heads, -1, emb_PB.shape[1]).transpose(1, 2).requires_grad_()
         labels_HB = labels_XB.expand(heads, -1) if labels_XB.ndim == 1 else labels_XB
         losses_H = self._losses(emb_HBD, labels_HB)
         torch.autograd.backward(losses_H.sum() * share)
@@ -78,20 +82,21 @@ class Stack:
         return losses_H.detach()
 
     @torch.no_grad()
-    def embed(self, feat_NF: Tensor) -> Tensor:
-        """Embeddings of features by every head, (H, N, D); zeros where a head's are shorter."""
-        return self._forward(feat_NF)
+    def embed(self, feat_NF: Tensor) -> tuple[Tensor, ...]:
+        """Embeddings of features by every head, each (N, its length)."""
+        return torch.split(self._forward(feat_NF)[:-1].t(), self._sizes, dim=1)
 
+    @torch.no_grad()
     def _forward(self, feat_XBF: Tensor) -> Tensor:
-        with torch.no_grad():
-            weight_HDF, feat_XBF = self._weight_HDF.to(self._dtype), feat_XBF.to(self._dtype)
-            bias_HD = self._bias_HD.to(self._dtype)
-            if feat_XBF.ndim == 3:
-                emb_HBD = torch.baddbmm(bias_HD.unsqueeze(1), feat_XBF, weight_HDF.transpose(1, 2))
-                return emb_HBD.float()
-            # One product for all heads, whose outputs lie side by side.
-            flat_BE = torch.addmm(bias_HD.flatten(), feat_XBF, weight_HDF.flatten(0, 1).t())
-            return flat_BE.view(-1, *bias_HD.shape).transpose(0, 1).float().contiguous()
+        """Embeddings by all heads, one below the other: (E + 1, B), the last row of zeros."""
+        weight_EF, feat_XBF = self._weight_EF.to(self._dtype), feat_XBF.to(self._dtype)
+        bias_E1 = self._bias_E.to(self._dtype).unsqueeze(1)
+        if feat_XBF.ndim == 2:
+            return torch.addmm(bias_E1, weight_EF, feat_XBF.t()).float()
+        sizes = [*self._sizes, 1]
+        feats = [*feat_XBF, feat_XBF[0]]
+        parts = zip(torch.split(bias_E1, sizes), torch.split(weight_EF, sizes), feats, strict=True)
+        return torch.cat([torch.addmm(b, w, feat.t()) for b, w, feat in parts]).float()
 
     def _losses(self, emb_HBD: Tensor, labels_HB: Tensor) -> Tensor:
         if self._loss is not None:
@@ -99,25 +104,30 @@ class Stack:
         parts = zip(self._modules, emb_HBD, self._sizes, labels_HB, strict=True)
         return torch.stack([m.loss_of(emb[:, :size], labels) for m, emb, size, labels in parts])
 
+    @torch.no_grad()
     def _add_gradients(self, feat_XBF: Tensor, grad_HBD: Tensor) -> None:
-        is_first = self._layers[0].weight.grad is None
+        is_first = self._own[0][0].weight.grad is None
         keep = 0.0 if is_first else 1.0
-        with torch.no_grad():
-            grad_HDB = grad_HBD.to(self._dtype).transpose(1, 2)
-            feat_XBF, summed_HD = feat_XBF.to(self._dtype), grad_HDB.sum(dim=2)
-            if self._dtype is not torch.float32:
-                product_HDF = torch.matmul(grad_HDB, feat_XBF)
-                self._weight_grad_HDF.mul_(keep).add_(product_HDF)
-            elif feat_XBF.ndim == 3:
-                self._weight_grad_HDF.baddbmm_(grad_HDB, feat_XBF, beta=keep)
-            else:
-                flat_EF = self._weight_grad_HDF.flatten(0, 1)
-                flat_EF.addmm_(grad_HDB.flatten(0, 1), feat_XBF, beta=keep)
-            self._bias_grad_HD.mul_(keep).add_(summed_HD)
+        grad_PB = grad_HBD.transpose(1, 2).flatten(0, 1)
+        grad_EB = grad_PB.index_select(0, self._place_of_E).to(self._dtype)
+        feat_XBF = feat_XBF.to(self._dtype)
+        self._bias_grad_E.mul_(keep).add_(grad_EB.sum(dim=1))
+        if feat_XBF.ndim == 2:
+            _add_product(self._weight_grad_EF, grad_EB, feat_XBF, keep)
+        else:
+            parts = zip(self._own, torch.split(grad_EB, self._sizes), feat_XBF, strict=True)
+            for (_, _, _, weight_grad_DF, _), grad_DB, feat_BF in parts:
+                _add_product(weight_grad_DF, grad_DB, feat_BF, keep)
         if is_first:
-            for h, (layer, size) in enumerate(zip(self._layers, self._sizes, strict=True)):
-                layer.weight.grad = self._weight_grad_HDF[h, :size]
-                layer.bias.grad = self._bias_grad_HD[h, :size]
+            for layer, _, _, weight_grad_DF, bias_grad_D in self._own:
+                layer.weight.grad, layer.bias.grad = weight_grad_DF, bias_grad_D
+
+
+def _add_product(sum_EF: Tensor, grad_EB: Tensor, feat_BF: Tensor, keep: float) -> None:
+    if grad_EB.dtype is sum_EF.dtype:
+        sum_EF.addmm_(grad_EB, feat_BF, beta=keep)
+    else:
+        sum_EF.mul_(keep).add_(grad_EB @ feat_BF)
 
 
 def _linear(module: RecognitionModule) -> LinearHead:

@@ -13,7 +13,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import hardtanh, log_softmax, normalize, pad
+from torch.nn.functional import hardtanh, log_softmax, normalize
+from torch.nn.utils.rnn import pad_sequence
 
 from trainer.config.loss import WEIGHTED_LOSSES
 
@@ -21,13 +22,27 @@ StackedLoss = Callable[[Tensor, Tensor], Tensor]
 """From embeddings (H, B, D) and labels (H, B) to a loss per head (H,)."""
 
 
-def stack_losses(name: str, losses: Sequence[nn.Module], size: int) -> StackedLoss | None:
+def padding(sizes: Sequence[int], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Where the rows of parts of these sizes, one part after another, lie once each is padded.
+
+    Returns:
+        For each place the row that comes there, or the one after the last; for each row its place.
+    """
+    total = sum(sizes)
+    rows = torch.split(torch.arange(total, device=device), list(sizes))
+    row_of_P = pad_sequence(list(rows), batch_first=True, padding_value=total).flatten()
+    return row_of_P, torch.nonzero(row_of_P < total).flatten()
+
+
+def stack_losses(
+    name: str, losses: Sequence[nn.Module], sizes: Sequence[int]
+) -> StackedLoss | None:
     """Return the loss of several heads in one, or None for a loss that compares pairs.
 
     Args:
         name: `train.loss.name` of all of them; sub-centres must be equally many.
         losses: the live modules; gradients go to their own class vectors.
-        size: D.
+        sizes: lengths of their embeddings, which are padded to the longest.
     """
     if name not in WEIGHTED_LOSSES:
         return None
@@ -37,12 +52,18 @@ def stack_losses(name: str, losses: Sequence[nn.Module], size: int) -> StackedLo
         values = [read(loss) for loss in losses]
         return torch.tensor(values, dtype=torch.float32, device=device).view(-1, 1, 1)
 
+    row_of_P, _ = padding(sizes, device)
+
     def cosines(emb_HBD: Tensor) -> Tensor:
         """Of every embedding with every class vector, (H, B, V)."""
-        vectors = [pad(v, (0, size - v.shape[1])) for v in map(_vectors_of, losses)]
-        vectors_HVD = torch.stack(vectors)
-        unit_HBD, unit_HVD = normalize(emb_HBD, dim=2), normalize(vectors_HVD, dim=2)
-        return unit_HBD @ unit_HVD.transpose(1, 2)
+        vectors = [_vectors_of(loss).t() for loss in losses]
+        if len(set(sizes)) == 1:
+            vectors_HDV = torch.stack(vectors)
+        else:
+            zeros_1V = vectors[0].new_zeros(1, vectors[0].shape[1])
+            vectors_PV = torch.cat([*vectors, zeros_1V]).index_select(0, row_of_P)
+            vectors_HDV = vectors_PV.view(len(losses), -1, vectors_PV.shape[1])
+        return normalize(emb_HBD, dim=2) @ normalize(vectors_HDV, dim=1)
 
     return _BUILDERS[name](losses, column, cosines)
 

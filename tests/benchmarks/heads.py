@@ -3,13 +3,15 @@
     python tests/benchmarks/heads.py --data PHOTOS --heads 64
 
 PHOTOS holds train, reference and val (folders or .tar.gz). Features are computed before the clock
-starts. Heads differ in rate and temperature. Times are of this process and of the wall.
+starts. Heads differ in rate and temperature; with `--drawn` in loss and length too, as those of the
+first stage of a search do. Times are of this process and of the wall.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import random
 import sys
 import tempfile
 import time
@@ -20,6 +22,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from trainer.session import TRAINER
+from trainer.stages import LOSSES, RANGES
 from trainer.start import FROZEN_RECIPE
 
 
@@ -32,14 +35,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--size", type=int, default=128, help="side of the pictures")
     parser.add_argument("--dims", type=int, nargs="+", default=[64, 128, 256])
     parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--drawn", action="store_true", help="losses and lengths of a search")
     args = parser.parse_args(argv)
+    args.dims = [None] if args.drawn else args.dims
     print(f"{os.cpu_count()} cores, {args.epochs} epochs, load {os.getloadavg()[0]:.1f}")
     for dim in args.dims:
         with tempfile.TemporaryDirectory() as scratch:
             _measure(args, dim, Path(scratch))
 
 
-def _measure(args: argparse.Namespace, dim: int, scratch: Path) -> None:
+def _measure(args: argparse.Namespace, dim: int | None, scratch: Path) -> None:
     def specs(count: int, name: str, epochs: int) -> list[dict[str, Any]]:
         return [
             _pictures(args.data)
@@ -49,12 +54,12 @@ def _measure(args: argparse.Namespace, dim: int, scratch: Path) -> None:
                 "model.pretrained_trunk_path": "lite0",
                 "model.input_height": args.size,
                 "model.input_width": args.size,
-                "model.feat_dim": dim,
                 "train.train_trunk": False,
                 "train.num_epochs": epochs,
                 "train.optim.embedder.base_lr": 1e-3 * 1.02**number,
                 "train.loss.normalized_softmax.temperature": 0.1 * 0.99**number,
             }
+            | (_drawn(number) if dim is None else {"model.feat_dim": dim})
             for number in range(count)
         ]
 
@@ -69,11 +74,17 @@ def _measure(args: argparse.Namespace, dim: int, scratch: Path) -> None:
         lambda: TRAINER.fit_heads(specs(args.heads, "together", args.epochs), lambda *_: True),
     )
     print(
-        f"embedding of {dim}: a head alone {alone[0]:.2f} s ({alone[1]:.2f} of the processor), "
+        f"embedding of {dim or 'any length'}: a head alone {alone[0]:.2f} s ({alone[1]:.2f} of the processor), "
         f"one of {args.heads} together {together[0]:.2f} s ({together[1]:.2f}): "
         f"{alone[0] / together[0]:.1f} times the throughput",
         flush=True,
     )
+
+
+def _drawn(number: int) -> dict[str, Any]:
+    low, high, _ = RANGES["model.feat_dim"]
+    length = low * (high / low) ** random.Random(number).random()
+    return {"model.feat_dim": round(length), "train.loss.name": LOSSES[number % len(LOSSES)]}
 
 
 def _pictures(folder: Path) -> dict[str, str]:

@@ -67,7 +67,7 @@ def test_losses_and_gradients_are_those_of_each_head_alone(name, shared):
         for number, size in enumerate(SIZES)
     ]
     emb_HBD = torch.stack(padded).requires_grad_()
-    losses_H = stack_losses(name, losses, most)(emb_HBD, labels_HB)
+    losses_H = stack_losses(name, losses, SIZES)(emb_HBD, labels_HB)
     losses_H.sum().backward()
     torch.testing.assert_close(losses_H, torch.stack(expected), rtol=1e-5, atol=1e-5)
     for number, (loss, size) in enumerate(zip(losses, SIZES, strict=True)):
@@ -79,4 +79,4 @@ def test_losses_and_gradients_are_those_of_each_head_alone(name, shared):
 
 
 def test_losses_over_pairs_are_left_to_their_own_modules():
-    assert stack_losses("triplet", [], 4) is None
+    assert stack_losses("triplet", [], [4]) is None
