@@ -21,14 +21,13 @@ def searched(words, *says, **more):
 
 
 BUDGETS = [
-    searched(["--budget", text], "budget:", "twice" if text == "2h,3h" else "write 20")
+    searched(["--budget", text], "budget:", "write 20")
     for text in (
         "0",
         "-3",
         "abc",
         "1e999h",
         "5x",
-        "2h,3h",
         "1.5trials",
         "nan",
         "inf",
@@ -37,7 +36,6 @@ BUDGETS = [
         "0epochs",
         "20%",
         "２０",
-        "9" * 500 + "h",
         "+20",
         "1h30m",
     )
@@ -45,6 +43,8 @@ BUDGETS = [
 
 CASES = [
     *BUDGETS,
+    searched("--budget 2h,3h", "budget:", "twice"),
+    searched(["--budget", "9" * 500 + "h"], "budget:", "at most 1000000000000000 seconds"),
     searched(["--budget", ""], "--budget:", "an empty one"),
     searched(["--budget", ","], "budget:", "nothing"),
     searched(["--budget"], "--budget", "value"),
