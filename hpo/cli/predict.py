@@ -180,7 +180,7 @@ def _check_kept(args: argparse.Namespace, sources: Sequence[str]) -> None:
 
 def _check(args: argparse.Namespace) -> None:
     from hpo.core.target_file import demand_target
-    from hpo.results.label_files import SHEET_SIGN, TABLE_SIGN
+    from hpo.results.label_files import SHEET_SIGNS, TABLE_SIGNS
     from hpo.study.checks import check_count
 
     check_count(args.topk, "--topk", least=1)
@@ -193,8 +193,8 @@ def _check(args: argparse.Namespace) -> None:
         raise SpecError("--never-unknown: leaves no room for --unknown-at; give one of the two")
     if args.unknown_at is not None and not 0 < args.unknown_at < 1:
         raise SpecError(f"--unknown-at: must be above 0 and below 1, got {args.unknown_at:g}")
-    for flag, name, written, sign in (
-        ("--out", args.file, "csv", TABLE_SIGN), ("--sheet", args.sheet, "html", SHEET_SIGN),
+    for flag, name, written, signs in (
+        ("--out", args.file, "csv", TABLE_SIGNS), ("--sheet", args.sheet, "html", SHEET_SIGNS),
     ):  # fmt: skip
         other = Path(name or "").suffix.lower()
         if other in _OTHER_FORMATS - {f".{written}"}:
@@ -203,7 +203,9 @@ def _check(args: argparse.Namespace) -> None:
             )
         if name and name != _STDOUT:
             hint = "; the folder of runs is --runs" if flag == "--out" else ""
-            demand_target(Path(name), f".{written}", flag, sign=sign, takes_streams=True, hint=hint)
+            demand_target(
+                Path(name), f".{written}", flag, signs=signs, takes_streams=True, hint=hint
+            )
 
 
 def _watched(labelling: Labelling) -> Iterator[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from hpo.core.bytes import why_not_writable
@@ -13,7 +14,7 @@ def demand_target(
     suffix: str,
     where: str,
     *,
-    sign: str = "",
+    signs: Collection[str] = (),
     takes_streams: bool = False,
     hint: str = "",
 ) -> None:
@@ -23,7 +24,8 @@ def demand_target(
         file: to be written.
         suffix: ends the names of such files, as `.onnx`; a link counts as what it leads to.
         where: begins the message.
-        sign: stands near the beginning of every such file; empty where nothing does.
+        signs: one of these is near the beginning of every such file, whatever it is called; none
+            where the suffix alone tells.
         hint: ends the message for a folder.
         takes_streams: whether it may be a device or a pipe, such as /dev/stdout.
 
@@ -40,10 +42,10 @@ def demand_target(
         raise SpecError(f"{where}: {file} cannot be written: {why}; name another file")
     if not file.exists():
         return
-    if not file.is_file() or file.resolve().suffix.lower() != suffix:
+    if not file.is_file() or not signs and file.resolve().suffix.lower() != suffix:
         what = f"is no {suffix} file"
-    elif sign and (head := _head_of(file)) and sign not in head:
-        what = "is of another program"
+    elif signs and (head := _head_of(file)) and not any(sign in head for sign in signs):
+        what = "was not written by this command"
     else:
         return
     raise SpecError(

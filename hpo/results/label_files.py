@@ -19,8 +19,10 @@ from hpo.core.thumbnails import thumbnail
 SHOWN = 2000
 """Pictures on a page; more would not open."""
 
-TABLE_SIGN, SHEET_SIGN = "image,label", "<title>Labelled pictures</title>"
-"""What every table and every page has near its beginning."""
+TABLE_SIGNS = ("image,label,class_1,", "image,label,error")
+"""One is at the beginning of every table; a list of a user's own may begin with `image,label`."""
+SHEET_SIGNS = ("<title>Labelled pictures</title>",)
+"""Near the beginning of every page."""
 
 _HEAD = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Labelled pictures</title><style>

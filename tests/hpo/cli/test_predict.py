@@ -65,12 +65,15 @@ def test_a_list_without_its_sign_is_told_how_it_is_named(fails, runs, tmp_path):
     assert said == f"hpo predict: {file}: is a list of pictures; name it as '@{file}'"
 
 
-@pytest.mark.parametrize(("flag", "name"), [("--out", "l.csv"), ("--sheet", "l.html")])
+@pytest.mark.parametrize(
+    ("flag", "name"), [("--out", "l.csv"), ("--out", "l"), ("--sheet", "l.html")]
+)
 def test_a_file_of_labels_replaces_only_one_of_labels(hpo, fails, first, photo, flag, name):
+    (photo.parent / name).touch()
     for _ in range(2):
         assert hpo("predict", first, "photo.jpg", flag, name)[0] == 0
-    (photo.parent / name).write_text("path,sku\na.jpg,4711\n")
-    said = f"{flag}: must not replace what is there, and {name} is of another program"
+    (photo.parent / name).write_text("image,label\na.jpg,4711\n")
+    said = f"{flag}: must not replace what is there, and {name} was not written by this"
     assert said in fails("predict", first, "photo.jpg", flag, name)
 
 
@@ -110,18 +113,18 @@ def test_standard_output_holds_one_thing(fails, first, photo, argv, said):
         (("@shelf.csv", "--out", "./shelf.csv"), "--out: must not be what is to be labelled, got"),
         (
             ("@shelf.csv", "--sheet", "odd"),
-            "--sheet: must not replace what is there, and odd is no .html",
+            "--sheet: must not replace what is there, and odd was not written by",
         ),
-        (("a.jpg", "--out", "odd"), "--out: must not replace what is there, and odd is no .csv"),
+        (("a.jpg", "--out", "odd"), "--out: must not replace what is there, and odd was not"),
         (("a.jpg", "--out", "l", "--sheet", "./l"), "--sheet: must be another file than --out"),
     ],
 )
 def test_nothing_is_written_over_what_is_labelled(fails, first, tmp_path, argv, said):
-    (tmp_path / "shelf.csv").write_text("image,label\na.jpg,4711\n")
+    (tmp_path / "shelf.csv").write_text(labels := "image,label,error\na.jpg,4711,\n")
     (tmp_path / "odd").write_text("kept")
     (tmp_path / "a.jpg").touch()
     assert said in fails("predict", "first", "@odd", "odd", *argv)
-    assert (tmp_path / "shelf.csv").read_text() == "image,label\na.jpg,4711\n"
+    assert (tmp_path / "shelf.csv").read_text() == labels
     assert (tmp_path / "odd").read_text() == "kept"
 
 
