@@ -48,7 +48,6 @@ def refuse_owned_keys(study: StudySpec, trainer: Trainer) -> None:
         *_folders([*given, *searched]),
         *_checkpoints([*given, *searched], load_skill(trainer.skill_dir)),
         *_sources(given, study, trainer),
-        *_seed(_with_choice(searched, study), trainer),
     ]
     if problems:
         raise SpecError("; ".join(problems))
@@ -86,14 +85,6 @@ def _sections(values: Mapping[str, Any], trainer: Trainer) -> Iterator[str]:
                 f"{name}: is a section of keys, so it cannot be set to {quoted(value)}; set the "
                 f"keys below it, such as {below[0]}"
             )
-
-
-def _with_choice(names: Iterable[str], study: StudySpec) -> list[str]:
-    """Leave out what a single option or a range of one value sets for all trials."""
-    options, ranges = study.search.options, study.overlay.ranges
-    single = {name for name, values in options.items() if len(values) == 1}
-    single |= {name for name, (low, high, _) in ranges.items() if low == high}
-    return [name for name in names if name not in single]
 
 
 def _folders(names: Iterable[str]) -> Iterator[str]:

@@ -54,7 +54,7 @@ def test_a_key_that_would_be_overwritten_names_what_does_the_same(key, says, how
     assert told({key: ""}) == "", "an empty value asks for nothing"
 
 
-@pytest.mark.parametrize("key", ["train.seed", "results_dir", "train.results_dir"])
+@pytest.mark.parametrize("key", ["results_dir", "train.results_dir"])
 @pytest.mark.parametrize(
     "search",
     [
@@ -68,12 +68,6 @@ def test_a_key_that_would_be_overwritten_names_what_does_the_same(key, says, how
 )
 def test_what_is_each_trial_s_own_cannot_be_searched(key, search):
     assert told(search=search(key)).startswith(f"{key}: ")
-
-
-@pytest.mark.parametrize("key", ["train.seed", "train.num_epochs"])
-@pytest.mark.parametrize("wish", [{"options": [5]}, {"ranges": [5, 5]}])
-def test_what_is_one_value_for_all_trials_may_stand_among_what_is_searched(key, wish):
-    assert told(search=SearchOptions(**{how: {key: values} for how, values in wish.items()})) == ""
 
 
 @pytest.mark.parametrize("key", ["train.seed", "train.num_epochs"])
