@@ -53,7 +53,7 @@ def checked_receipt(receipt: Any) -> dict[str, Any]:
     Raises:
         ReportError: it is no mapping, or holds what cannot be written as JSON.
     """
-    is_one = isinstance(receipt, Mapping) and isinstance(receipt.get("applied", {}), Mapping)
+    is_one = isinstance(receipt, Mapping) and isinstance(receipt.get("applied") or {}, Mapping)
     _demand(is_one, "receipt: must be a mapping, and its `applied` too", receipt)
     try:
         json.dumps(receipt)

@@ -42,7 +42,7 @@ def demand_target(
         raise SpecError(f"{where}: {file} cannot be written: {why}; name another file")
     if not file.exists():
         return
-    if not file.is_file() or not signs and file.resolve().suffix.lower() != suffix:
+    if not file.is_file() or (not signs and file.resolve().suffix.lower() != suffix):
         what = f"is no {suffix} file"
     elif signs and (head := _head_of(file)) and not any(sign in head for sign in signs):
         what = "was not written by this command"

@@ -111,8 +111,12 @@ def _checked(report: ReportEpoch, number: int) -> Callable[[Any], bool]:
 
 
 def _receipt_of(outcome: Any) -> dict[str, Any] | Exception | None:
-    is_settled = outcome is None or isinstance(outcome, Exception)
-    return outcome if is_settled else checked_receipt(outcome)
+    if outcome is None or isinstance(outcome, Exception):
+        return outcome
+    try:
+        return checked_receipt(outcome)
+    except ReportError as error:
+        return error
 
 
 def _fit_together(

@@ -164,7 +164,7 @@ class Odd(type(STAGED_TRAINER)):
         return "fitted"
 
     def fit_heads(self, specs, report, progress=None):
-        return [{}]
+        return [{"applied": None}, "fitted"]
 
 
 ODD = Odd()
@@ -183,9 +183,15 @@ def test_an_odd_report_is_the_failure_of_its_trial(tmp_path, kind, says):
 
 
 def test_a_batch_of_too_few_receipts_has_failed(tmp_path):
+    found = run_launch(f"{__name__}:ODD", batch(tmp_path, 0.2, 0.6, 0.7), lambda *_: True)
+    says = "ReportError: fit_heads: must return 3 receipts, got 2"
+    assert [found[number]["failure"]["message"] for number in (4, 5, 6)] == [says] * 3
+
+
+def test_an_odd_receipt_of_a_batch_is_the_failure_of_its_trial(tmp_path):
     found = run_launch(f"{__name__}:ODD", batch(tmp_path, 0.2, 0.6), lambda *_: True)
-    says = "ReportError: fit_heads: must return 2 receipts, got 1"
-    assert [found[number]["failure"]["message"] for number in (4, 5)] == [says] * 2
+    assert found[4] == {"receipt": {"applied": None}}
+    assert found[5]["failure"]["message"].startswith("ReportError: receipt: must be a mapping")
 
 
 @pytest.mark.parametrize("code", [0, 3, None, "done"])

@@ -100,11 +100,7 @@ def test_a_value_in_place_of_a_section_is_refused(value, how):
     assert said.startswith("train: is a section of keys, so it cannot be set to ")
     assert said.endswith(below)
     assert told({"train": {}}) == told({"train": {"num_epochs": None}}) == ""
-
-
-def test_a_seed_is_set_and_not_searched():
     assert told({"train.seed": 7}) == ""
-    assert "--confirm" in told(search=SearchOptions(over=("train.seed",)))
 
 
 def test_sources_that_are_given_twice(tmp_path):
