@@ -11,7 +11,7 @@ from functools import singledispatchmethod
 
 from hpo.console.leading import Best, Leading
 from hpo.core import events
-from hpo.core.budget import Budget, Spent, fraction_used
+from hpo.core.budget import Budget, Spent, epochs_in_full, fraction_used
 from hpo.core.text import metric_word
 from hpo.core.trial import ONLY_STAGE, Direction, Purpose, TrialStage, TrialState
 from hpo.core.trial_row import TrialRow
@@ -233,11 +233,8 @@ class Progress:
 
         Epochs of earlier stages count as the epochs in full that take their time.
         """
-        epochs, full_s = self._earlier.epochs, self._full.seconds
-        if epochs and self._full.epochs and full_s:
-            epochs = round(self._earlier.seconds / full_s * self._full.epochs)
-        seconds = self.spent.seconds + self.elapsed()
-        return replace(self.spent, seconds=seconds, epochs=self.spent.epochs + epochs)
+        epochs = self.spent.epochs + epochs_in_full(self._earlier, self._full)
+        return replace(self.spent, seconds=self.spent.seconds + self.elapsed(), epochs=epochs)
 
     # One method per event -------------------------------------------------------------------------
 

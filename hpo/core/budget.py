@@ -220,6 +220,13 @@ def _shares_used(budget: Budget, spent: Spent) -> dict[str, float]:
     return {name: getattr(spent, name) / limit for name, limit in budget.limits.items()}
 
 
+def epochs_in_full(earlier: Spent, full: Spent) -> int:
+    """Epochs of trials in full that take as long as what was spent on earlier stages."""
+    if not earlier.epochs or not full.epochs or not full.seconds:
+        return earlier.epochs
+    return round(earlier.seconds / full.seconds * full.epochs)
+
+
 def uses(budget: Budget, spent: Spent) -> dict[str, str]:
     """Name of each limit -> what is used of it, such as `12 of 40 trials`, `25m of 2h`."""
 

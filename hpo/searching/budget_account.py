@@ -14,6 +14,7 @@ from hpo.core.budget import (
     Budget,
     Spent,
     early_end,
+    epochs_in_full,
     exhausted,
     fraction_used,
     gave_up,
@@ -82,7 +83,10 @@ class Account:
 
     def _costs(self) -> _Costs:
         """Costs of all trials; looks only at those that had not ended when it was last asked."""
-        return sum((_Costs.of(r, self.gpus_per_trial) for r in self._look()), self._ended)
+        return sum(map(self._cost_of, self._look()), self._ended)
+
+    def _cost_of(self, record: TrialRecord) -> _Costs:
+        return _Costs.of(record, self.gpus_per_trial, self._plan.num_epochs)
 
     def _look(self) -> list[TrialRecord]:
         """Count the trials that have ended since the last look; return those that have not."""
@@ -94,13 +98,18 @@ class Account:
             if not record.state.is_finished:
                 still_open.append(record)
                 continue
-            self._ended += _Costs.of(record, self.gpus_per_trial)
+            self._ended += self._cost_of(record)
         self._open = [r.number for r in still_open]
         return still_open
 
     def _training(self) -> Costs:
-        """What a training to the last epoch costs by the epochs so far; empty where none tells."""
-        return training_cost(self._costs().full, self._plan.num_epochs)
+        """What a training to the last epoch costs; empty where no epoch tells it yet.
+
+        By whole ones once there are any: where pictures grow, the first epochs are the cheapest.
+        """
+        costs = self._costs()
+        seen = costs.whole if costs.whole.epochs else costs.full
+        return training_cost(seen, self._plan.num_epochs)
 
     def _search_budget(self) -> Budget:
         """What the search has of the budget: nothing is kept where no repeat could come to its end.
@@ -118,13 +127,16 @@ class Account:
     def has_room_for_repeat(self) -> bool:
         """Whether what is left holds one more training, beside the repeats that have begun."""
         training, spent = self._training(), self.spent()
-        begun = [r for r in self._look() if r.is_repeat]
-        share = sum(1 - r.epochs / max(r.epochs, r.until_epoch) for r in begun)
-        beside = {"epochs": share, "gpu_seconds": share}
-        limits = self._budget.limits.items()
+        begun = [self._cost_of(r).repeats for r in self._look() if r.is_repeat]
+
+        def rest(name: str) -> float:
+            """What these still take; those that run take their time beside the next one."""
+            costs = [] if name == "seconds" else begun
+            return math.fsum(max(0.0, training[name] - getattr(cost, name)) for cost in costs)
+
         return all(
-            limit - getattr(spent, name) >= (1 + beside.get(name, 0.0)) * training[name]
-            for name, limit in limits
+            limit - getattr(spent, name) >= training[name] + rest(name)
+            for name, limit in self._budget.limits.items()
             if name in training
         )
 
@@ -170,9 +182,11 @@ class _Costs:
     repeats: Spent = NOTHING
     earlier: Spent = NOTHING
     """Trials of earlier stages; the seconds and epochs of a batch are those of its first trial."""
+    whole: Spent = NOTHING
+    """Those of `full` and `repeats` that were trained from the first epoch to the last."""
 
     @classmethod
-    def of(cls, trial: TrialRecord, gpus: float) -> _Costs:
+    def of(cls, trial: TrialRecord, gpus: float, num_epochs: int | None) -> _Costs:
         """Costs of one trial, with the GPUs that it held where the ledger lacks them."""
         held = sum(m.seconds * (gpus if m.gpus is None else m.gpus) for m in trial.measurements)
         is_alone = trial.stage.is_counted(trial.number)
@@ -184,20 +198,21 @@ class _Costs:
         )
         if trial.stage.left:
             return cls(earlier=cost)
-        return cls(repeats=cost) if trial.is_repeat else cls(full=cost)
+        whole = cost if cost.epochs == num_epochs else NOTHING
+        return cls(repeats=cost, whole=whole) if trial.is_repeat else cls(full=cost, whole=whole)
 
     def __add__(self, other: _Costs) -> _Costs:
         return _Costs(
-            self.full + other.full, self.repeats + other.repeats, self.earlier + other.earlier
+            full=self.full + other.full,
+            repeats=self.repeats + other.repeats,
+            earlier=self.earlier + other.earlier,
+            whole=self.whole + other.whole,
         )
 
     def total(self) -> Spent:
         """Everything; epochs of earlier stages count as the epochs in full that take their time."""
-        earlier, full = self.earlier, self.full
-        if earlier.epochs and full.epochs and full.seconds:
-            epochs = round(earlier.seconds / full.seconds * full.epochs)
-            earlier = replace(earlier, epochs=epochs)
-        return full + self.repeats + earlier
+        earlier = replace(self.earlier, epochs=epochs_in_full(self.earlier, self.full))
+        return self.full + self.repeats + earlier
 
 
 def training_cost(seen: Spent, num_epochs: int | None) -> dict[str, float]:
@@ -238,14 +253,19 @@ def _part_of_search(budget: Budget, state: Mapping[str, Any], spent: Spent, conf
     if not confirm:
         return budget
     rows = [from_dict(TrialRow, row) for row in state.get("trials", ())]
-    searched = [row for row in rows if row.purpose == Purpose.SEARCH]
-    full = [row for row in searched if not (row.stage or ONLY_STAGE).left]
-    epochs = sum(row.epoch - (row.start_from or (0, 0))[1] for row in full)
-    share = epochs / spent.epochs if spent.epochs else 0.0
+    staged = [(row, row.stage or ONLY_STAGE) for row in rows]
+    full = [r for r, stage in staged if r.purpose == Purpose.SEARCH and not stage.left]
+    num_epochs = max((row.until_epoch for row in full), default=None)
+    whole = [row for row in full if row.epoch == num_epochs and row.start_from is None]
+    chosen = whole or full  # as in `Account`
+    seconds = sum(row.seconds for row in chosen)
+    all_s = sum(row.seconds for row, stage in staged if stage.is_counted(row.trial))
     seen = Spent(
-        epochs=epochs, seconds=sum(r.seconds for r in full), gpu_seconds=share * spent.gpu_seconds
+        epochs=sum(row.epoch - (row.start_from or (0, 0))[1] for row in chosen),
+        seconds=seconds,
+        gpu_seconds=spent.gpu_seconds * seconds / all_s if all_s else 0.0,
     )
-    training = training_cost(seen, max((row.until_epoch for row in full), default=None))
+    training = training_cost(seen, num_epochs)
     left = {name: limit - getattr(spent, name) for name, limit in budget.limits.items()}
     is_short = any(left[name] < training.get(name, 0.0) for name in left)
     if is_short and not any(row.purpose == Purpose.CONFIRM for row in rows):

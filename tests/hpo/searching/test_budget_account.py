@@ -184,6 +184,39 @@ def test_without_confirmations_the_search_has_it_all(ledger):
     assert account(ledger, epochs=6).limit_of_search() == "epochs"
 
 
+@pytest.mark.parametrize(
+    ("begun", "limits", "has_room"),
+    [
+        ([], {"gpu_seconds": 136.0}, False),  # 55 + 9 x 3 spent, and the next costs 55
+        ([], {"gpu_seconds": 138.0}, True),
+        ([5], {"gpu_seconds": 191.0}, False),  # 15 of 55 spent by a repeat that goes on
+        ([5], {"gpu_seconds": 193.0}, True),
+        ([5], {"epochs": 47}, False),  # 28 + 5 + 5 + 10
+        ([5], {"epochs": 48}, True),
+        ([10], {"gpu_seconds": 191.0}, False),
+        ([10], {"gpu_seconds": 193.0}, True),
+        ([5, 5], {"seconds": 84.0}, False),
+        ([5, 5], {"seconds": 86.0}, True),  # 30 on the clock
+    ],
+)
+def test_a_repeat_takes_what_whole_trainings_take_where_later_epochs_cost_more(
+    begun, limits, has_room
+):
+    """Epoch n takes n seconds; all but the default are stopped after two."""
+    made = Ledger.create(None, "maximize")
+    lengths = [(10, "search"), *[(2, "search")] * 9, *[(epochs, "confirm") for epochs in begun]]
+    for number, (epochs, purpose) in enumerate(lengths):
+        suggestion = Suggestion(number=number, params={}, latents={}, until_epoch=10)
+        made.start(suggestion, now=0.0, clock=0.0, purpose=purpose)
+        for epoch in range(1, epochs + 1):
+            measurement = Measurement(epoch=epoch, value=0.5, seconds=epoch)
+            made.record(number, measurement, clock=30.0)
+        if purpose == "search":
+            made.finish(number, TrialState.COMPLETE, now=0.0, clock=30.0)
+    plan = {"confirm": 1, "gpus_per_trial": 1.0, "num_epochs": 10}
+    assert account_of(made, Budget(**limits), **plan).has_room_for_repeat() is has_room
+
+
 def test_time_before_the_first_trial_counts_once(ledger):
     fresh = Ledger.create(None, "maximize")
     assert account_of(fresh, Budget(), spent_before_s=12.5).clock() == 12.5
@@ -237,6 +270,21 @@ def test_a_long_budget_keeps_for_repeats_what_those_of_the_run_need(
     spent = {"trials": 5, "seconds": 100.0, "epochs": epochs}
     run.state_file.write_text(json.dumps({"spent": spent, "trials": trials}))
     remark_on(Budget(epochs=1000), run, 1)
+    assert bool(caplog.messages) is is_told
+
+
+@pytest.mark.parametrize(("spent_s", "is_told"), [(895, False), (905, True)])
+def test_a_budget_of_gpu_time_keeps_what_whole_trainings_take(tmp_path, caplog, spent_s, is_told):
+    """Of 1000 s about 97 are kept: a tenth more than the 80 of a training, and an epoch."""
+    run = RunDir(tmp_path)
+    lengths = [(9, 80.0), *[(2, 4.0)] * 205]
+    trials = [
+        {"trial": n, "state": "complete", "epoch": epochs, "until_epoch": 9, "seconds": seconds}
+        for n, (epochs, seconds) in enumerate(lengths)
+    ]
+    spent = {"trials": 206, "seconds": 900.0, "gpu_seconds": spent_s, "epochs": 419}
+    run.state_file.write_text(json.dumps({"spent": spent, "trials": trials}))
+    remark_on(Budget(gpu_seconds=1000.0), run, 1)
     assert bool(caplog.messages) is is_told
 
 
