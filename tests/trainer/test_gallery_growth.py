@@ -109,10 +109,12 @@ def test_classes_that_gained_most_come_first():
         ([200] + [3] * 14, 3),
         ([1, 2] + [20] * 13, None),
         ([2] + [20] * 14, 2),
+        ([2] + [20] * 9, 2),  # a tenth
+        ([2] * 2 + [20] * 17, None),
     ],
 )
 def test_nothing_is_said_where_classes_cannot_be_thinned(counts, least):
-    labels = np.repeat(np.arange(15), counts)
+    labels = np.repeat(np.arange(len(counts)), counts)
     emb = np.random.default_rng(0).normal(size=(len(labels), 5))
     growth = measure_growth(emb, labels, emb[:40], labels[:40])
     told = describe_growth(growth, tuple("abcdefghijklmno"))

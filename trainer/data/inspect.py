@@ -55,6 +55,11 @@ _OF_CONTENT = ("same_folder", "duplicate_across_splits", "conflicting_labels")
 """Findings of the same bytes in two places."""
 _LITTLE_SEEN = 0.5
 """Part of a picture below which it is told how much is cut away; of 4 to 3 more is seen."""
+_SHOWS_MORE = (
+    ": their short side is resized and the middle kept; --set dataset.crop_share=0 shows them "
+    "whole but squashed, an input of their shape (model.input_height, model.input_width) nearly "
+    "whole"
+)
 
 
 def inspect_data(
@@ -237,24 +242,23 @@ def _deep(spec: Spec, train: LabelledImages) -> list[dict[str, Any]]:
 
 
 def _cut_away(spec: Spec, splits: dict[Split, LabelledImages]) -> list[dict[str, Any]]:
-    """Say how much of long pictures is seen, where the middle is cut out of them."""
-    size, cut = input_size(spec), framing_of(spec).cut
+    """Say how much of long pictures is seen, where the middle is cut out; the advice once."""
+    size, cut, found = input_size(spec), framing_of(spec).cut, []
     if cut is None:
         return []
-    edges_N2 = np.concatenate([split.sizes for split in splits.values()]).astype(np.float64)
-    scales_N = (edges_N2 / cut.resized).min(axis=1)
-    seen_N = size.height * size.width * scales_N**2 / edges_N2.prod(axis=1)
-    little = np.flatnonzero(seen_N < _LITTLE_SEEN)
-    if not len(little):
-        return []
-    paths = [path for split in splits.values() for path in split.paths]
-    message = (
-        f"the network sees less than half of {len(little)} of {len(seen_N)} pictures (median "
-        f"{np.median(seen_N[little]):.0%}, least {seen_N.min():.0%}): their short side is resized "
-        "and the middle kept; --set dataset.crop_share=0 shows them whole but squashed, an input "
-        "of their shape (model.input_height, model.input_width) nearly whole"
-    )
-    return [finding("cut_image", "warning", message, (paths[i] for i in little))]
+    for name, split in splits.items():
+        edges_N2 = split.sizes.astype(np.float64)
+        scales_N = (edges_N2 / cut.resized).min(axis=1)
+        seen_N = size.height * size.width * scales_N**2 / edges_N2.prod(axis=1)
+        little = np.flatnonzero(seen_N < _LITTLE_SEEN)
+        if not len(little):
+            continue
+        message = (
+            f"{name}: the network sees less than half of {len(little)} of {len(seen_N)} pictures "
+            f"(median {np.median(seen_N[little]):.0%}, least {seen_N.min():.0%})"
+        ) + ("" if found else _SHOWS_MORE)
+        found.append(finding("cut_image", "warning", message, (split.paths[i] for i in little)))
+    return found
 
 
 def _small(spec: Spec, splits: dict[Split, LabelledImages]) -> list[dict[str, Any]]:

@@ -153,7 +153,7 @@ def test_an_input_that_enlarges_all_pictures_comes_with_one_that_does_not(
 def test_cut_pictures_are_small_by_what_they_are_resized_to(folders, make_spec):
     spec = make_spec(**folders, crop_share=0.5)  # 24 x 20 pictures, 16 x 16 of 32 x 32 seen
     model = replace(spec.model, input_height=16, input_width=16)
-    message = one_of(inspect_data(replace(spec, model=model)), "train")
+    message = one_of(inspect_data(replace(spec, model=model)), "train: 7")
     assert "7 of 7 pictures are smaller than what they are resized to (32 x 32 pixels" in message
     wider = replace(spec, dataset=replace(spec.dataset, crop_share=0.8), model=model)
     assert "small_image" not in kinds(inspect_data(wider))
@@ -181,12 +181,27 @@ def test_what_is_cut_away_of_long_pictures_is_told(
         assert "cut_image" not in kinds(result)
     else:
         found = one(result, "cut_image")
-        assert f"of 3 of 14 pictures {told}: " in found["message"]
+        words = f"query: the network sees less than half of 3 of 3 pictures {told}: "
+        assert found["message"].startswith(words)
         assert found["count"] == 3
 
 
 def one_of(result, split):
     return next(f["message"] for f in result["findings"] if f["message"].startswith(split))
+
+
+def test_what_is_cut_away_is_told_of_each_split_and_the_advice_once(
+    folders, make_spec, make_folder
+):
+    wide = {**folders, "crop_share": 1.0}  # 24 x 20 pictures, seen as 16 x 32: 10 of 24 rows
+    told = [f for f in inspect_data(make_spec(**wide))["findings"] if f["kind"] == "cut_image"]
+    first, *others = [f["message"] for f in told]
+    assert first.startswith("train: ") and "--set dataset.crop_share=0" in first
+    text = "the network sees less than half of {} of {} pictures (median 42%, least 42%)"
+    assert others == [f"reference: {text.format(4, 4)}", f"query: {text.format(3, 3)}"]
+    test = make_folder("test", {"a": 1, "b": 1})
+    (found,) = [f for f in held_out(make_spec, wide, query=test) if f["kind"] == "cut_image"]
+    assert found["message"] == f"test: {text.format(2, 2)}"
 
 
 def test_the_same_picture_in_train_and_query_is_found(folders, make_spec):
