@@ -331,7 +331,9 @@ def _reasons(
             "model.input_width=160 takes half as long an epoch"
         )
     if LENGTH in spec:
-        time = "is not one of time" if budget_s is None else f"is {budget_s / 60:.0f} minutes"
+        time = "is not one of time"
+        if budget_s is not None:
+            time = f"lasts {counted(max(1, round(budget_s / 60)), 'minute')}"
         lines.append(
             f"{counted(spec[LENGTH], 'epoch')} a trial, as the budget {time} (longer budgets train "
             f"longer trials; --set {LENGTH}=N)"

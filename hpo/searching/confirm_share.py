@@ -12,6 +12,8 @@ CONFIRM_SHARE = 0.15
 """Share of a time or epoch budget that confirmations take at most."""
 SPARE = 1.1
 """So many times what repeats are expected to cost is kept, as no two trainings take the same."""
+ROUNDED = 1e-9
+"""So little less than a whole training is one: the rest is lost where floats are rounded."""
 
 Costs = Mapping[str, float]
 """Name of a limit of a budget -> how much of it one training to the last epoch takes."""
@@ -38,7 +40,7 @@ def kept_for_repeats(
     late = _late(training, at_a_time)
     places = {name: at_a_time if name == "seconds" else 1 for name in shares}
     held = [
-        places[name] * max(0, int((share - late[name]) / training[name]))
+        places[name] * max(0, int((share - late[name]) / training[name] + ROUNDED))
         for name, share in shares.items()
     ]
     count = min([REPEATS * (confirm + 1), *held])

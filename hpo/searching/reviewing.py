@@ -31,7 +31,7 @@ from hpo.run.disk_space import SPARE_BYTES, Left
 from hpo.run.ledger import Ledger
 from hpo.run.run_dir import RunDir
 from hpo.searching.confirm_share import CONFIRM_SHARE, SPARE, confirming_budget
-from hpo.searching.forecast import forecast
+from hpo.searching.forecast import epoch_times, forecast
 from hpo.study.plan import StudyPlan, as_user_errors, held_out_sources
 from hpo.study.sections import LAST
 from hpo.study.spec import StudySpec
@@ -172,7 +172,7 @@ def too_short_for_stages(
 
 def _training(num_epochs: int, slots: Slots, probe: Mapping[str, Any]) -> dict[str, float]:
     """What a training in full takes of each limit."""
-    seconds = num_epochs * float(probe.get("seconds_per_epoch") or 0.0)
+    seconds = sum(epoch_times(probe, num_epochs))
     return {"epochs": num_epochs, "seconds": seconds, "gpu_seconds": seconds * slots.gpus}
 
 
@@ -213,8 +213,8 @@ def look_at_data(trainer: Trainer, plan: StudyPlan) -> dict[str, Any]:
     splits = dict(data.get("splits", {}))
     if "query" in waiting.get("splits", {}):
         splits["test"] = waiting["splits"]["query"]
-    findings = [*data.get("findings", ()), *(waiting["findings"] if is_compared else ())]
-    return {**data, "splits": splits, "findings": findings}
+    own = waiting.get("findings") if is_compared else None
+    return {**data, "splits": splits, "findings": [*(data.get("findings") or ()), *(own or ())]}
 
 
 def share_of(data: Mapping[str, Any]) -> float | None:

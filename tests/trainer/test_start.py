@@ -139,14 +139,22 @@ def test_on_a_gpu_pictures_have_the_size_of_the_weights():
 
 @needs_weights
 @pytest.mark.parametrize(
-    ("budget_s", "epochs"),
-    [(None, 6), (600.0, 6), (2400.0, 6), (2401.0, 10), (7200.0, 10), (36000.0, 15)],
+    ("budget_s", "epochs", "time"),
+    [
+        (None, 6, "is not one of time"),
+        (20.0, 6, "lasts 1 minute"),
+        (600.0, 6, "lasts 10 minutes"),
+        (2400.0, 6, "lasts 40 minutes"),
+        (2401.0, 10, "lasts 40 minutes"),
+        (7200.0, 10, "lasts 120 minutes"),
+        (36000.0, 15, "lasts 600 minutes"),
+    ],
 )
-def test_longer_budgets_train_longer_trials(budget_s, epochs):
+def test_longer_budgets_train_longer_trials(budget_s, epochs, time):
     start = choose(budget_s=budget_s)
     assert start["spec"]["train.num_epochs"] == epochs
     (told,) = [line for line in start["reasons"] if line.startswith(f"{epochs} epochs a trial")]
-    assert ("is not one of time" if budget_s is None else f"is {budget_s / 60:.0f} min") in told
+    assert f"as the budget {time} (" in told
     set_by_user = choose({"train.num_epochs": 3}, budget_s=budget_s)["reasons"]
     assert not any("epochs a trial" in line for line in set_by_user)
 

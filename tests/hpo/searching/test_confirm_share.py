@@ -54,3 +54,7 @@ def test_a_budget_that_confirms_is_named_where_one_does_not():
     assert kept_for_repeats(larger, NINE, 1) == {"epochs": 9}
     assert confirming_budget(larger, NINE) is None
     assert confirming_budget(larger, NINE, at_a_time=4) == Budget(trials=7, epochs=80)
+    training = {"epochs": 2, "seconds": 14.6}  # 21.9 with a late epoch; 0.15 x 146 is a bit less
+    larger = confirming_budget(Budget(seconds=60), training)
+    assert larger == Budget(seconds=146)
+    assert kept_for_repeats(larger, training, 1)["seconds"] > 14.6

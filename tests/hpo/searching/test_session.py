@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 import shutil
 from dataclasses import replace
@@ -240,6 +241,13 @@ def test_a_budget_too_short_to_confirm_is_told_with_one_that_is_not(budget, conf
     told = list(too_short_to_confirm(study, 9, slots, {"seconds_per_epoch": 10.0}))
     assert len(told) == (larger is not None)
     assert larger is None or f"give --budget {larger} or more" in told[0]
+
+
+@pytest.mark.parametrize("told", [math.inf, math.nan, None])
+def test_a_probe_that_tells_no_time_asks_for_no_longer_budget(told):
+    study = quick_study(budget=parse_budget("500s"), search=SearchOptions(confirm=1))
+    slots = Slots(count=2, cpus=1, gpus=0.5, total_cpus=2, total_gpus=1)
+    assert not list(too_short_to_confirm(study, 9, slots, {"seconds_per_epoch": told}))
 
 
 @pytest.mark.parametrize(

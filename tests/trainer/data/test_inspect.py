@@ -196,7 +196,8 @@ def test_what_is_cut_away_is_told_of_each_split_and_the_advice_once(
     wide = {**folders, "crop_share": 1.0}  # 24 x 20 pictures, seen as 16 x 32: 10 of 24 rows
     told = [f for f in inspect_data(make_spec(**wide))["findings"] if f["kind"] == "cut_image"]
     first, *others = [f["message"] for f in told]
-    assert first.startswith("train: ") and "--set dataset.crop_share=0" in first
+    assert first.startswith("train: ")
+    assert "--set dataset.crop_share=0" in first
     text = "the network sees less than half of {} of {} pictures (median 42%, least 42%)"
     assert others == [f"reference: {text.format(4, 4)}", f"query: {text.format(3, 3)}"]
     test = make_folder("test", {"a": 1, "b": 1})
