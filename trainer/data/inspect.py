@@ -243,9 +243,10 @@ def _deep(spec: Spec, train: LabelledImages) -> list[dict[str, Any]]:
 
 def _cut_away(spec: Spec, splits: dict[Split, LabelledImages]) -> list[dict[str, Any]]:
     """Say how much of long pictures is seen, where the middle is cut out; the advice once."""
-    size, cut, found = input_size(spec), framing_of(spec).cut, []
+    size, cut = input_size(spec), framing_of(spec).cut
+    found: list[dict[str, Any]] = []
     if cut is None:
-        return []
+        return found
     for name, split in splits.items():
         edges_N2 = split.sizes.astype(np.float64)
         scales_N = (edges_N2 / cut.resized).min(axis=1)
