@@ -148,5 +148,5 @@ def algorithm_seed(search: SearchOptions, first: Sequence[Mapping[str, Any]]) ->
     nothing be learnt from training it a second time.
     """
     known = [json.dumps(start["latents"], sort_keys=True, default=str) for start in first]
-    before = [*known, *filter(None, [search.after])]
+    before = [*known, *filter(None, [search.after if search.memory else None])]
     return derive_seed(search.used_seed, "after", *before) if before else search.used_seed

@@ -295,6 +295,7 @@ def stage_study(study: StudySpec, stage: StageSpec) -> StudySpec:
         algorithm=ALGORITHM,
         pruner="none",
         seed=study.search.seed,
+        memory=study.search.memory,
         after=study.search.after,
         over=stage.over,
         ranges=stage.ranges,

@@ -7,6 +7,7 @@ from hpo.core.budget import Budget
 from hpo.core.trial import Suggestion
 from hpo.searching.make_plan import plan_study
 from hpo.study.sections import SearchOptions
+from hpo.study.stages import StageSpec, stage_study
 from tests.quick_runs import quick_space, quick_study
 from tests.quick_trainer import TRAINER
 
@@ -50,6 +51,16 @@ def test_behind_other_searches_others_are_drawn_also_where_they_taught_nothing()
     ]
     assert len({3, *found}) == 6
     assert found[0] == seed("a/1")
+
+
+def test_without_memory_a_study_is_behind_no_other_search_in_any_stage():
+    """Also one from the file of a run that was behind another one."""
+    for memory in (True, False):
+        study = quick_study(search=SearchOptions(seed=3, after="a/1", memory=memory))
+        stage = stage_study(study, StageSpec(over=("train.lr",)))
+        seeds = {algorithm_seed(one.search, []) for one in (study, stage)}
+        assert len(seeds) == 1
+        assert (seeds == {3}) is not memory
 
 
 @pytest.mark.parametrize("stale", [{}, {"train.lr": "adam", "train.margin": 0.3, "train.width": 9}])
