@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from hpo.run.plain_files import read_object
 from hpo.run.run_dir import PLAN_FILE, RunDir
 from hpo.tracking import rows
 
-ENDED = ("interrupted", "KILLED")
-"""State in words and MLflow's status of a search that can go on later."""
+INTERRUPTED = "interrupted"
+"""State of a search that can go on later."""
+STATUS = {"finished": "FINISHED", "failed": "FAILED", INTERRUPTED: "KILLED"}
+"""State of a search that has ended -> MLflow's status."""
 _SECONDS = 60.0
 """How long a process waits for others that write."""
 _RUNNING = """
@@ -34,19 +36,18 @@ def end_lost_searches(database: Path) -> None:
     """End those whose run lies below the database's folder and is held by no search.
 
     Their trials in flight are suspended, as after an interruption. One that goes on runs again.
+    Where a run says how it ended, and that did not arrive, it is taken from there.
 
     Raises:
         OSError: the database cannot be read or written.
     """
     try:
         with closing(sqlite3.connect(database, timeout=_SECONDS)) as base:
-            for run_id, uuid, run in list(_lost(base, database.parent)):
-                state, status = ENDED
-                moment = rows.milliseconds(_last_moment(run))
+            for run_id, uuid, state, moment in list(_lost(base, database.parent)):
                 with base:
                     base.execute(
                         "UPDATE runs SET status = ?, end_time = ? WHERE run_uuid = ?",
-                        (status, moment, run_id),
+                        (STATUS[state], rows.milliseconds(moment), run_id),
                     )
                     base.execute(
                         "UPDATE tags SET value = ? WHERE key = ? AND run_uuid = ?",
@@ -58,19 +59,21 @@ def end_lost_searches(database: Path) -> None:
         raise OSError(f"{database}: {error}") from error
 
 
-def _lost(base: sqlite3.Connection, out: Path) -> Iterator[tuple[str, str, RunDir]]:
-    """Id, study and run of each search that MLflow shows as running, and that is not."""
+def _lost(base: sqlite3.Connection, out: Path) -> Iterator[tuple[str, str, str, float]]:
+    """Id, study, state and last moment of each search that MLflow shows as running, and is not."""
     tables = base.execute("SELECT COUNT(*) FROM sqlite_master WHERE name IN ('runs', 'tags')")
     if tables.fetchone()[0] < 2:
         return
     asked = (rows.ROLE_TAG, rows.STUDY_ROLE, rows.STUDY_TAG, rows.RUN_TAG)
     for run_id, uuid, label in base.execute(_RUNNING, asked):
         for place in (out / label, out / Path(label).name):  # the second one of a workspace
-            run = RunDir(place)
-            is_its = read_object(run.path / PLAN_FILE).get("study_uuid") == uuid
-            if is_its and not run.is_running():
-                yield run_id, uuid, run
-                break
+            with suppress(OSError):  # one that cannot be read is left as it is
+                run = RunDir(place)
+                is_its = read_object(run.path / PLAN_FILE).get("study_uuid") == uuid
+                if is_its and not run.is_running():
+                    state = run.read_state().get("status")
+                    yield run_id, uuid, state if state in STATUS else INTERRUPTED, _last_moment(run)
+                    break
 
 
 def _last_moment(run: RunDir) -> float:

@@ -26,7 +26,7 @@ from hpo.core.text import count_of
 from hpo.core.trial import TrialRecord, TrialState
 from hpo.core.trial_counts import state_word
 from hpo.run.run_dir import RunDir
-from hpo.tracking.lost_searches import ENDED, end_lost_searches
+from hpo.tracking.lost_searches import INTERRUPTED, STATUS, end_lost_searches
 from hpo.tracking.rows import Study, legal_name, log_axes
 from hpo.tracking.store import (
     connect,
@@ -41,13 +41,12 @@ from hpo.tracking.trial_runs import TrialRuns
 
 logger = logging.getLogger(__name__)
 
-_ENDINGS: dict[type[Event], tuple[str, str]] = {
-    Finished: ("finished", "FINISHED"),
-    Interrupted: ENDED,
-    Error: ("failed", "FAILED"),
+_ENDINGS: dict[type[Event], str] = {
+    Finished: "finished",
+    Interrupted: INTERRUPTED,
+    Error: "failed",
 }
-"""Last event -> (state in words, MLflow's status) of the parent run."""
-_RUNNING = ("running", "RUNNING")
+"""Last event -> state of the search."""
 _REASONED = tuple(f'"{kind.name}"' for kind in (TrialFinished, Confirmed, TrialSuspended))
 """What stands in every line of an event that tells why a trial ended."""
 
@@ -74,7 +73,7 @@ class StudyWriter:
         self._runs: tuple[StudyRun, TrialRuns] | None = None
         self._reasons: dict[int, str] | None = None
         self._live: set[int] = set()
-        self._ending: tuple[str, str] | None = None
+        self._ending = ""
         self._first_time = self._last_time = 0.0
         self._refused: dict[int, str] = {}
         self._files_missing = ""
@@ -112,8 +111,8 @@ class StudyWriter:
         for record in records:
             self._write_trial(trials, record, axes)
             self.moved = time.monotonic()
-        state, status = self._ending or (ENDED if closing else _RUNNING)
-        search.write(records, state, status, self._last_time)
+        state = self._ending or (INTERRUPTED if closing else "running")
+        search.write(records, state, STATUS.get(state, "RUNNING"), self._last_time)
         named = roles(records, self._study.direction)
         trials.mark_roles({n: shown_role(role, state) for n, role in named.items()})
         self._write_files(search, trials, records, closing=closing)

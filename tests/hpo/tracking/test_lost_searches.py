@@ -50,6 +50,32 @@ def test_only_a_search_that_no_process_holds_is_ended(script, holder, label, uui
     assert (client.get_run(search).info.end_time is not None) is is_ended
 
 
+@pytest.mark.parametrize(
+    ("status", "shown_as"),
+    [
+        ("finished", ("FINISHED", "finished")),
+        ("failed", ("FAILED", "failed")),
+        ("running", ("KILLED", "interrupted")),
+    ],
+)
+def test_one_whose_end_did_not_arrive_has_ended_as_its_run_says(script, status, shown_as):
+    """A run that lacks its study cannot be told the end of, and keeps no other from it."""
+    client = connect(script.uri)
+    tags = {rows.STATE_TAG: "running", rows.ROLE_TAG: rows.STUDY_ROLE}
+    experiment = ensure_experiment(client, script.uri, "shelf")
+    broken = script.run.path.with_name("20200101-000000")
+    broken.mkdir()
+    (broken / "plan.json").write_text(json.dumps({"study_uuid": "u"}))
+    own = {rows.STUDY_TAG: "u", rows.RUN_TAG: f"shelf/{broken.name}"}
+    lost = client.create_run(experiment, tags=tags | own).info.run_id
+    own = {rows.STUDY_TAG: UUID, rows.RUN_TAG: script.run.label}
+    search = client.create_run(experiment, tags=tags | own).info.run_id
+    script.run.write_state({"status": status})
+    end_lost_searches(script.run.store_dir / "mlflow.db")
+    assert shown(client, search) == shown_as
+    assert shown(client, lost) == ("RUNNING", "running")
+
+
 def test_a_search_that_goes_on_is_the_same_run(script):
     client = connect(script.uri)
     tags = {rows.STUDY_TAG: UUID, rows.STATE_TAG: "running", rows.RUN_TAG: script.run.label}
