@@ -163,15 +163,15 @@ def _at(folder: Path, kept: dict[str, Any]) -> Job:
     """The job of a record, its paths leading to where it lies now."""
     found = filter(None, map(_SPEC_WORD.fullmatch, kept.get("command", [])))
     old = next((Path(word[1]) for word in found if Path(word[1]).name == kept.get("id")), folder)
-    root = folder.parents[1]
+    root = folder.parent.parent
     has_siblings = folder.name == old.name and folder.parent.name == old.parent.name == RESULTS
     moved = None
     if old != folder:
         moved = (str(old.parent), str(folder.parent)) if has_siblings else (str(old), str(folder))
         kept = relocated(kept, *moved)
     parent = kept.get("parent_job_id", "")
-    if has_siblings and (was := Path(parent)).is_relative_to(old.parents[1]):
-        parent = was.relative_to(old.parents[1])
+    if has_siblings and (was := Path(parent)).is_relative_to(old.parent.parent):
+        parent = was.relative_to(old.parent.parent)
     if len(Path(parent).parts) > 1 and (root / parent).exists():  # earlier releases kept what was
         kept = {**kept, "parent_job_id": str(root / parent)}  # typed, mostly in the root
     return Job(**kept, folder=folder, moved=moved)

@@ -142,7 +142,7 @@ def lineage(parent: Parent | None) -> Iterator[Parent]:
         parent = None
         if above:  # of a job, which lies at `<root>/results/<job_id>`
             with contextlib.suppress(HpoError):
-                parent = find_parent(place.parents[1], above)
+                parent = find_parent(place.parent.parent, above)
 
 
 def model_of(parent: Parent, checkpoint: str | int = "best_model") -> Model:

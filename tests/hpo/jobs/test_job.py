@@ -3,11 +3,12 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from hpo.core.errors import RunError
-from hpo.jobs.job import Job, find_job, list_jobs, new_folder, read_job
+from hpo.jobs.job import Job, _at, find_job, list_jobs, new_folder, read_job
 from tests.processes import looked_at
 
 
@@ -32,6 +33,12 @@ def test_a_command_may_name_another_spec_beside_the_jobs_own(tmp_path):
     found = read_job(tmp_path / "moved" / job.id)
     assert found.command == [*words[:2], f"-e={found.folder / 'spec.yaml'}"]
     assert found.cwd == "/conf"
+
+
+def test_the_folder_of_a_job_may_be_one_at_the_top():
+    assert (
+        _at(Path("/train-1"), {"id": "train-1", "action": "train", "skill_dir": ""}).moved is None
+    )
 
 
 def test_numbers_go_up_for_each_action(tmp_path):
