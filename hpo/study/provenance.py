@@ -9,7 +9,6 @@ import contextlib
 import hashlib
 import json
 import os
-import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -257,7 +256,10 @@ def _as_called_now(before: Mapping[str, str], now: Mapping[str, str]) -> dict[st
     if len(gone) != 1 or len(come) != 1:
         return dict(before)
     (one,), (other,) = gone, come
-    return {re.sub(rf"^{re.escape(one)}/", lambda _: f"{other}/", n): d for n, d in before.items()}
+    return {
+        other + name.removeprefix(one) if name.startswith(f"{one}/") else name: digest
+        for name, digest in before.items()
+    }
 
 
 def _differences(before: Mapping[str, str], now: Mapping[str, str]) -> Iterator[str]:
