@@ -250,10 +250,10 @@ class _Planner:
                 f"automl_settings.algorithm: {self.settings.algorithm} compares trials after "
                 f"several numbers of epochs, and {self.skill.title} has none; take bayesian"
             )
-        if self.settings.stops_trials and key in (self.request.hyperparameters or ()):
+        if self.settings.stops_trials and key in self._searched():
             raise AutoMLError(
                 f"automl_hyperparameters: {key} cannot be searched by {self.settings.algorithm}, "
-                "which sets it itself; leave it out, or take bayesian"
+                "which sets it itself; name others, or take bayesian"
             )
         if longest is None or not key:
             return {}

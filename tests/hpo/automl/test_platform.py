@@ -280,12 +280,17 @@ def test_a_job_trains_as_long_as_its_trial_says(search):
     assert {entry["status"] for entry in result["history"]} == {"success"}
 
 
-def test_a_length_that_rungs_set_is_not_searched(search):
+@pytest.mark.parametrize("is_default", [True, False])
+def test_a_length_that_rungs_set_is_not_searched(search, foreign, is_default):
+    names = ["train.num_epochs", "train.lr"]
+    file = foreign / "schemas" / "train.schema.json"
+    schema = json.loads(file.read_text())
+    file.write_text(json.dumps(schema | {"automl_default_parameters": names}))
     with pytest.raises(
         SpecError, match=r"train\.num_epochs cannot be searched by hyperband, which"
     ):
         search(
-            Scripted(ok(lambda n: 0.5)), automl_hyperparameters=["train.num_epochs", "train.lr"],
+            Scripted(ok(lambda n: 0.5)), automl_hyperparameters=None if is_default else names,
             settings={"algorithm": "hyperband"},
         )  # fmt: skip
 
