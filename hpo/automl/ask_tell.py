@@ -41,7 +41,7 @@ from hpo.automl.workspace import (
 )
 from hpo.core.errors import RunError, SpecError
 from hpo.core.event_bus import EventBus, EventFile
-from hpo.core.process.imports import calls_stay_harmless
+from hpo.core.process.imports import calls_stay_harmless, import_apart
 from hpo.core.selection import best_trial
 from hpo.core.spec_dicts import merged
 from hpo.core.trial import Ended
@@ -105,6 +105,7 @@ class AutoML:
         for name, text in (("action", action), ("trainer", trainer)):
             check_text(text, name)
         check_spec(train_specs, "train_specs")
+        import_apart("optuna")
         mirrors = (mlflow_listener, *wandb_listeners(wandb_config))
         with as_value_errors():
             folder = Path(workspace).expanduser().resolve()

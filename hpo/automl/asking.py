@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
@@ -111,10 +112,14 @@ def take_over(run: RunDir, planned: Planned) -> None:
 def demand_free(folder: Path) -> None:
     """Refuse, before anything is written, a path where there is no workspace and none can be.
 
+    A workspace that is held by what this program has dropped, and not finished, gets free.
+
     Raises:
         RunError: when something else lies there, or it lies within a run.
     """
     if is_workspace(folder):
+        if RunDir(folder).is_held_here():
+            gc.collect()
         return
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise RunError(f"{folder}: holds something else; give a folder that is new or empty")

@@ -77,6 +77,12 @@ _REFUSALS = {
     Holder.EXPORT: "its best trial is being exported; wait for that",
     Holder.GALLERY: "its gallery is being changed; wait for that",
 }
+_BY_THIS_PROGRAM = (
+    "an AutoML(...) of this program searches in it; call its finish(), or start the program (in a "
+    "notebook: the kernel) anew where it is lost"
+)
+_held_here: set[Path] = set()
+"""Runs that this process holds."""
 
 
 def _as_found(path: Path) -> Path:
@@ -274,15 +280,24 @@ class RunDir:
             if not is_shared:
                 os.write(file, holder.encode())
             self._is_held = True
+            _held_here.add(self.path)
             try:
                 yield
             finally:
                 self._is_held = False
+                _held_here.discard(self.path)
 
     def held_by(self) -> str:
         """Say who holds the run."""
-        refusal = _REFUSALS[self.holder() or Holder.GALLERY]
+        holder = self.holder() or Holder.GALLERY
+        refusal = _REFUSALS[holder]
+        if holder is Holder.CALLER and self.is_held_here():
+            refusal = _BY_THIS_PROGRAM
         return f"{self.path}: {refusal.format(stop=self.command('stop'))}"
+
+    def is_held_here(self) -> bool:
+        """Whether this process holds the run."""
+        return self.path in _held_here
 
     def holder(self) -> Holder | None:
         """Who holds the run for itself at this moment."""

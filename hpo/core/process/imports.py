@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from importlib.machinery import ModuleSpec, PathFinder
@@ -90,6 +91,23 @@ def calls_stay_harmless(kind: type[T]) -> type[T]:
         elif isinstance(value, FunctionType):
             setattr(kind, name, warnings_stay_harmless()(value))
     return kind
+
+
+def import_apart(name: str) -> None:
+    """Import a module in a thread of its own; one that cannot be imported is left out.
+
+    Optuna keeps the errors by which it has found that optional packages are missing, and with them
+    every frame below the import: what stands in these would live as long as the process.
+    """
+
+    def work() -> None:
+        with contextlib.suppress(ImportError):  # told where it is used
+            importlib.import_module(name)
+
+    if name not in sys.modules:
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
 
 
 def claim_packages() -> None:

@@ -182,10 +182,18 @@ def test_48_another_process_reads_the_status_and_a_second_writer_is_refused(make
         env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}, check=True,
     )  # fmt: skip
     assert "'rec_id': 0" in found.stdout
-    with pytest.raises(RunError, match=r"a program searches in it by AutoML\(\.\.\.\)"):
+    with pytest.raises(RunError, match=r"an AutoML\(\.\.\.\) of this program .* its finish\(\)"):
         make()
     automl.finish()
     make().finish()
+
+
+def test_a_search_that_was_dropped_lets_go_of_its_workspace(make):
+    automl = make()
+    (first,) = automl.next_recommendation()
+    del automl
+    with make() as again:
+        assert [rec.id for rec in again.next_recommendation()] == [first.id]
 
 
 def test_rungs_ask_for_a_length_and_where_to_go_on_from(tmp_path):

@@ -267,7 +267,7 @@ def test_the_second_driver_is_refused_and_the_lock_goes_with_its_process(tmp_pat
             True,
             "another search is running in it; wait for it, or end it by `hpo stop /",
         ),
-        (Holder.CALLER, True, "a program searches in it by AutoML"),
+        (Holder.CALLER, True, r"an AutoML\(\.\.\.\) of this program searches in it"),
         (Holder.CALIBRATION, False, "its unknown pictures are being calibrated"),
         (Holder.EXPORT, False, "its best trial is being exported; wait for that"),
     ],

@@ -4,11 +4,12 @@ import shutil
 import subprocess
 import sys
 import tomllib
+import weakref
 from pathlib import Path
 
 import pytest
 
-from hpo.core.process.imports import PACKAGES
+from hpo.core.process.imports import PACKAGES, import_apart
 from tests.hpo.core.process.hostile import make_folder, variables
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -110,3 +111,26 @@ def test_a_call_does_not_make_a_program_tell_again_what_it_tells_once():
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert [done.stderr.count(f"UserWarning: {word}") for word in ("ours", "theirs")] == [1, 1]
+
+
+class Thing:
+    """Something of whoever imports a module."""
+
+
+def test_a_module_that_keeps_an_error_of_its_import_holds_nothing_of_who_imports_it(
+    tmp_path, monkeypatch
+):
+    (tmp_path / "keeps_errors.py").write_text(
+        "try:\n    import not_there_at_all\nexcept ImportError as error:\n    kept = error\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def use():
+        thing = Thing()
+        import_apart("keeps_errors")
+        return weakref.ref(thing)
+
+    thing = use()
+    assert sys.modules.pop("keeps_errors").kept.__traceback__ is not None
+    assert thing() is None
+    import_apart("not_there_at_all")  # told by who uses it
