@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import errno
+import re
 import secrets
 import shutil
 import time
@@ -17,7 +18,7 @@ from hpo.core.machine_faults import find_fault
 from hpo.core.text import storable
 from hpo.run.run_dir import STAMP_FORM, RunDir, is_run
 
-_DRAFT = ".new-"
+_DRAFT = re.compile(r"\.new-[0-9a-f]{16}")
 _LONGEST_DRAFT_S = 86400.0
 
 
@@ -70,11 +71,11 @@ def make_draft(out: Path) -> Path:
 
     Those of programs that were killed go; to fill one takes seconds.
     """
-    for left in out.glob(f"{_DRAFT}*"):
+    for left in filter(lambda path: _DRAFT.fullmatch(path.name), out.glob(".new-*")):
         with contextlib.suppress(OSError):
             if time.time() - left.lstat().st_mtime > _LONGEST_DRAFT_S and not left.is_symlink():
                 shutil.rmtree(left)
-    draft = out / f"{_DRAFT}{secrets.token_hex(8)}"
+    draft = out / f".new-{secrets.token_hex(8)}"
     draft.mkdir()
     return draft
 

@@ -186,9 +186,12 @@ def test_the_folder_of_a_study_may_lie_on_another_disk(tmp_path, monkeypatch):
 
 
 def test_what_a_kill_left_of_a_new_run_goes_after_a_day(tmp_path):
-    for name, age_s in ((".new-0011", 90000), (".new-0022", 600), ("new-0033", 90000)):
+    """And nothing of a user's: a workspace may lie in any folder."""
+    young, others = f".new-{16 * '2'}", [".new-data", ".new-0011", "new-0033"]
+    for name in (f".new-{16 * 'a'}", young, *others):
+        age_s = 600 if name == young else 90000
         (tmp_path / name).mkdir()
         (tmp_path / name / "study.yaml").touch()
         os.utime(tmp_path / name, (time.time() - age_s,) * 2)
     create_run(tmp_path, "retail", lambda folder: (folder / "study.yaml").touch())
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".new-0022", "new-0033", "retail"]
+    assert {path.name for path in tmp_path.iterdir()} == {young, *others, "retail"}
