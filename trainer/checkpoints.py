@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -158,13 +158,13 @@ class CheckpointWriter:
         self._thread: threading.Thread | None = None
         self._error: Exception | None = None
 
-    def submit(self, payload: Payload, paths: list[Path]) -> None:
-        """Begin to write an already copied payload (see `snapshot`) under these names."""
+    def submit(self, payloads: Mapping[Path, Payload]) -> None:
+        """Begin to write already copied payloads (see `snapshot`), each under its names."""
         if not self._interval_s:
             self.wait()
         self._raise_error()
         with self._condition:
-            for path in paths:
+            for path, payload in payloads.items():
                 # Behind what was submitted before, so that files appear in order.
                 self._pending.pop(path, None)
                 self._pending[path] = payload

@@ -267,17 +267,19 @@ class EpochReporter(pl.Callback):
         except BaseException as e:
             if self._is_first:
                 self._status.end("FAILURE", reason(e))
-            self._write_held()
+            self.write_held()
             self._writer.settle()
             raise
-        self._write_held()
+        self.write_held()
         self._writer.wait()
         if self._is_first:
             self._status.end("SUCCESS", "Training finished successfully.")
 
-    def _write_held(self) -> None:
-        for name, payload in (self._held or {}).items():
-            self._writer.submit(payload, [self._folder / name])
+    def write_held(self) -> None:
+        """Begin to write what was kept for the end."""
+        if self._held:
+            held, self._held = self._held, {}
+            self._writer.submit({self._folder / name: payload for name, payload in held.items()})
 
     def best(self) -> dict[str, Any] | None:
         """Return the entry whose weights `best.ckpt` holds."""
@@ -340,7 +342,7 @@ class EpochReporter(pl.Callback):
             self._held |= dict.fromkeys(names, payload)
             return
         paths = [self._folder / name for name in names]
-        self._writer.submit(payload, paths)
+        self._writer.submit(dict.fromkeys(paths, payload))
         if not all(path.exists() for path in paths):
             self._writer.wait()
 

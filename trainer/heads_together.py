@@ -8,6 +8,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import copy
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from trainer.epochs import EpochReporter
 from trainer.errors import DivergedError, TrainerError
 from trainer.features.loop import FeatureLoop
 from trainer.head_first import prepare_head
-from trainer.receipt import build_receipt
+from trainer.receipt import build_receipt, peak_memory_mib
 from trainer.stack import Stack
 from trainer.training import outcome_of
 
@@ -67,6 +68,8 @@ class HeadRun:
         self.spec, self.module, self.data = spec, module, data
         self.outcome: dict[str, Any] | TrainerError | None = None
         self._began = time.perf_counter()
+        self._is_trained = False
+        self._told: dict[str, Any] = {}
         self._loop = FeatureLoop(
             data,
             max_epochs=spec.train.num_epochs,
@@ -109,7 +112,12 @@ class HeadRun:
         return self.together.embedded(self, split, is_mirrored=is_mirrored)
 
     def _receipt(self) -> dict[str, Any]:
-        return build_receipt(self.module, self._loop, self.data, self.spec, first_epoch=0)
+        """Read back once, in the first report: no later epoch changes what a head trains with."""
+        if not self._told:
+            args = (self.module, self._loop, self.data, self.spec)
+            self._told = build_receipt(*args, first_epoch=0)
+        memory = peak_memory_mib(self.module.loss_sum.device)
+        return self._told | {"peak_memory_mib": memory}
 
     def prepare(self, progress: Progress | None) -> None:
         """Make the head ready for its first epoch, or end it where that cannot be done."""
@@ -121,12 +129,11 @@ class HeadRun:
 
     def begin(self) -> None:
         """Start status file and clock."""
-        self.module.train()
         self.reporter.replay()
         self.reporter.begin(self.module)
 
     def end_epoch(self) -> bool:
-        """Validate and report; False when the head has ended, well or not."""
+        """Validate and report; False when the head is trained, and to be ended, or has failed."""
         try:
             goes_on = self.reporter.end_epoch(self.module)
         except TrainerError as error:
@@ -134,18 +141,19 @@ class HeadRun:
             return False
         if goes_on and self.module.progress.epoch < self.spec.train.num_epochs:
             return True
-        self.end()
+        self._is_trained = True
+        self.reporter.write_held()  # by threads: `end` waits, for those of all heads at once
         return False
 
     def end(self, error: BaseException | None = None) -> None:
-        """Write the checkpoints, and keep the outcome.
+        """Write the checkpoints, and keep the outcome; an error leaves a trained head as it is.
 
         Raises:
             BaseException: the error, if it is none of the trainer's.
         """
         try:
             with self.reporter.closing():
-                if error is not None:
+                if error is not None and not self._is_trained:
                     raise error
         except TrainerError as caught:
             self.outcome = caught
@@ -169,6 +177,9 @@ def train_together(heads: list[HeadRun]) -> None:
         while active:
             together = together or Together(active)
             left = [head for head in together.train_epoch() if head.end_epoch()]
+            for head in active:
+                if head not in left and head.outcome is None:
+                    head.end()
             together = together if len(left) == len(active) else None
             active = left
     except BaseException as error:
@@ -206,7 +217,8 @@ class Together:
             sum_H += losses_H
             nonzero_H += losses_H > 0
             is_last = number == num_batches
-            if is_last or not sum_H.is_cuda or number % _CHECK_EVERY == 0:
+            is_due = is_last or not sum_H.is_cuda or number % _CHECK_EVERY == 0
+            if is_due and not math.isfinite(sum_H.sum().item()):
                 broken = torch.nonzero(~torch.isfinite(sum_H)).flatten().tolist()
                 for h in set(broken) - diverged:
                     _diverged(self._heads[h], sum_H[h], number)

@@ -141,10 +141,9 @@ class _HeadMaker:
     def __init__(self, spec: Spec, device: torch.device, progress: Progress | None) -> None:
         self._device, self._progress = device, progress
         with seeded(spec.train.seed, device):
-            random_trunk(spec.model)
+            trunk = random_trunk(spec.model)
             self._random = torch.get_rng_state()
-        with seeded(spec.train.seed, device):
-            whole = build_recognizer(spec)
+            whole = build_recognizer(spec, trunk=trunk)
         self.has_linear_head = isinstance(whole.embedder, LinearHead)
         self._weights = whole.weights
         self._trunk = whole.trunk.to(device)

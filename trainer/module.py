@@ -314,9 +314,9 @@ class RecognitionModule(pl.LightningModule):
     def stand_at_step(self) -> None:
         """Set rates and schedule to where they are after so many steps, without taking them."""
         step = self.progress.step
-        self.scheduler.last_epoch = step
+        self.scheduler.last_epoch, factor = step, self.schedule.factor(step)
         for group in self.optimizer.param_groups:
-            group["lr"] = group["initial_lr"] * self.schedule.factor(step)
+            group["lr"] = group["initial_lr"] * factor
 
     def end_epoch(self) -> dict[str, float]:
         """Count the epoch; return its mean loss and the share of batches with a loss above 0."""

@@ -2,6 +2,7 @@ import json
 import pickle
 import subprocess
 import sys
+import time
 import unicodedata
 from pathlib import Path
 
@@ -74,17 +75,27 @@ def test_the_thread_writes_what_was_captured_and_not_what_came_after(tmp_path):
     weights = torch.zeros(4)
     writer = checkpoints.CheckpointWriter()
     writer.submit(
-        checkpoints.snapshot(payload() | {"state_dict": {"w": weights}}), [tmp_path / "a"]
+        {tmp_path / "a": checkpoints.snapshot(payload() | {"state_dict": {"w": weights}})}
     )
     weights += 1
     writer.wait()
     assert checkpoints.load(tmp_path / "a")["state_dict"]["w"].sum() == 0
 
 
+def test_what_is_submitted_together_is_written_without_a_pause(tmp_path):
+    writer, paths = checkpoints.CheckpointWriter(interval_s=60), [tmp_path / "a", tmp_path / "b"]
+    writer.submit({path: payload() for path in paths})
+    deadline = time.monotonic() + 20
+    while not all(path.exists() for path in paths):
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    writer.wait()
+
+
 def test_an_error_in_the_thread_is_raised_by_the_next_wait(tmp_path):
     (tmp_path / "file").write_text("not a folder")
     writer = checkpoints.CheckpointWriter()
-    writer.submit(payload(), [tmp_path / "file" / "last.ckpt"])
+    writer.submit({tmp_path / "file" / "last.ckpt": payload()})
     with pytest.raises(InfrastructureError, match="cannot write the checkpoint"):
         writer.wait()
     writer.wait()

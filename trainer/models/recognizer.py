@@ -48,7 +48,9 @@ class Recognizer(nn.Module):
         return emb_ND
 
 
-def build_recognizer(spec: Spec, *, load_pretrained: bool = True) -> Recognizer:
+def build_recognizer(
+    spec: Spec, *, load_pretrained: bool = True, trunk: nn.Module | None = None
+) -> Recognizer:
     """Build the model of `spec.model`, with the weights it names.
 
     `model.pretrained_trunk_path` is loaded first, then `pretrained_embedder_path`, then
@@ -59,6 +61,7 @@ def build_recognizer(spec: Spec, *, load_pretrained: bool = True) -> Recognizer:
         spec: The whole spec; only its `model` section is read.
         load_pretrained: False when a training checkpoint follows, which replaces all weights:
             files are then neither read nor needed.
+        trunk: what `random_trunk` has just built; None to build it here.
 
     Returns:
         The model on the CPU, in training mode; random values come from torch's global generator,
@@ -68,7 +71,8 @@ def build_recognizer(spec: Spec, *, load_pretrained: bool = True) -> Recognizer:
         SpecError: Unknown backbone, or an image size it cannot take.
         CheckpointError: A named weight file is missing, damaged, unsafe or does not fit.
     """
-    recognizer = add_head(random_trunk(spec.model), spec.model)
+    trunk = random_trunk(spec.model) if trunk is None else trunk
+    recognizer = add_head(trunk, spec.model)
     if load_pretrained:
         _load_pretrained(recognizer, spec.model)
     return recognizer
