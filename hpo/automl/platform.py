@@ -124,6 +124,7 @@ class PlatformExecutor:
                     if not active.unanswered:
                         state = "failure" if ended.failure else "success"
                         self.artifacts.put(active.job_id, state)
+                        self._plan.submission.clean_up(number)  # before a retry has another name
                     driver.on_end(number, ended)
                     self.active.drop(number)  # not before: a kill within must find the job again
 

@@ -14,7 +14,7 @@ from hpo.automl.errors import AutoMLError
 from hpo.automl.script import ScriptExecution
 from hpo.automl.sdk import Platform, call_with_known, demand_keywords, takes
 from hpo.core.spec_dicts import flatten, merged, nest
-from hpo.jobs.spec_formats import demand_command, format_of, whole_command
+from hpo.jobs.spec_formats import demand_command, format_of, remove_written, whole_command
 from hpo.study.skill import Skill
 
 OUTPUT_KEYS = ("results_dir", "output_dir", "save_dir")
@@ -116,6 +116,10 @@ class Submission:
             arguments = {"image": self.own_image, "command": command, **arguments}
         facts["config_format"] = form
         return call_with_known(self.platform.create_job, facts, arguments)
+
+    def clean_up(self, number: int) -> None:
+        """Remove what the job of a trial, which has ended, has left on this machine."""
+        remove_written(self.name_of(number))
 
     def _arguments(self, *, is_resumed: bool) -> dict[str, Any]:
         """What the caller passes on, with what a job needs to load a checkpoint."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
 import tomllib
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo.core.errors import SpecError
+from hpo.core.own_folder import is_own
 from hpo.core.spec_dicts import flatten
 from hpo.core.yaml_io import read_yaml, to_yaml
 from hpo.study.skill import Skill
@@ -119,6 +121,20 @@ def _holds_null(value: Any) -> bool:
     return value is None
 
 
+def _folder_of(name: str) -> str:
+    return f"/tmp/hpo-{name}"  # noqa: S108 - the job's container has it, or this machine
+
+
+def remove_written(name: str) -> None:
+    """Remove what the command of a job has written, where it ran on this machine."""
+    folder = Path(_folder_of(name))
+    if is_own(folder):
+        with contextlib.suppress(OSError):
+            for form in _FORMATS:
+                (folder / f"spec.{form}").unlink(missing_ok=True)
+            folder.rmdir()
+
+
 def whole_command(template: str, spec: Mapping[str, Any], form: str, name: str) -> str:
     """A shell command that writes its own spec file, then runs the action on it.
 
@@ -131,7 +147,7 @@ def whole_command(template: str, spec: Mapping[str, Any], form: str, name: str) 
     Raises:
         SpecError: when the spec cannot be written in this format.
     """
-    folder = f"/tmp/hpo-{name}"  # noqa: S108 - the job's container has it, or this machine
+    folder = _folder_of(name)
     file = f"{folder}/spec.{form}"
     text = render_spec(spec, form)
     end = _END

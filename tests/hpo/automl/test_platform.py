@@ -2,6 +2,7 @@
 
 import json
 import logging
+import subprocess
 import uuid
 from dataclasses import replace
 from pathlib import Path
@@ -267,6 +268,27 @@ def test_jobs_get_the_callers_arguments_and_a_nested_spec(search):
     assert "results_dir" not in job.specs
     assert "foreign_trainer.py train -e /tmp/hpo-run_" in job.command
     assert "num_epochs = 4" in job.command, "the spec is in the command, as TOML"
+
+
+class Writing(Scripted):
+    """Runs on this machine the part of each command that writes its spec."""
+
+    def create_job(self, *, specs, command, image, name, **more):
+        writes = command.rpartition("\n")[0]
+        subprocess.run(["sh", "-c", writes], check=True)
+        assert next(folder_of(name).iterdir()).read_text()
+        return super().create_job(specs=specs, command=command, image=image, name=name, **more)
+
+
+def folder_of(name):
+    return Path(f"/tmp/hpo-{name}")  # noqa: S108 - as the command names it
+
+
+def test_what_a_command_wrote_on_this_machine_goes_when_its_job_has_ended(search):
+    sdk = Writing(lambda n, _: ("Failed", "Killed") if n == 1 else ("Complete", "kpi: 0.5"))
+    search(sdk)
+    assert len(sdk.created) >= 3
+    assert [job.name for job in sdk.created if folder_of(job.name).exists()] == []
 
 
 def test_a_job_trains_as_long_as_its_trial_says(search):
