@@ -164,6 +164,11 @@ class Ledger:
         """How many trials have ended."""
         return len(self._ended)
 
+    @property
+    def num_changes(self) -> int:
+        """How many calls were recorded."""
+        return len(self._changes)
+
     def changes(self) -> list[Change]:
         """Every recorded call in order."""
         return list(self._changes)

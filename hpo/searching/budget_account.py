@@ -55,6 +55,10 @@ class Account:
         self._began: float | None = None
         self._ended = _Costs()
         """Of the trials that have ended, whose costs are what they are for ever."""
+        self._reckoned: tuple[tuple[int, float] | None, _Costs] = (None, self._ended)
+        """Costs of all trials, and after how many changes, at how many GPUs they were reckoned."""
+        self._running: dict[int, tuple[tuple[int, float], _Costs]] = {}
+        """The same of each trial that runs, after so many measurements."""
         self._has_repeats = False
         self._open: list[int] = []
         self._num_seen = 0
@@ -83,10 +87,20 @@ class Account:
 
     def _costs(self) -> _Costs:
         """Costs of all trials; looks only at those that had not ended when it was last asked."""
-        return sum(map(self._cost_of, self._look()), self._ended)
+        after = self._ledger.num_changes, self.gpus_per_trial
+        if self._reckoned[0] != after:
+            running = self._look()
+            self._reckoned = after, sum(map(self._cost_of, running), self._ended)
+        return self._reckoned[1]
 
     def _cost_of(self, record: TrialRecord) -> _Costs:
-        return _Costs.of(record, self.gpus_per_trial, self._plan.num_epochs)
+        """Cost of a trial that runs, reckoned once after each of its epochs."""
+        after = len(record.measurements), self.gpus_per_trial
+        known = self._running.get(record.number)
+        if known is None or known[0] != after:
+            known = after, _Costs.of(record, self.gpus_per_trial, self._plan.num_epochs)
+            self._running[record.number] = known
+        return known[1]
 
     def _look(self) -> list[TrialRecord]:
         """Count the trials that have ended since the last look; return those that have not."""
@@ -98,7 +112,8 @@ class Account:
             if not record.state.is_finished:
                 still_open.append(record)
                 continue
-            self._ended += self._cost_of(record)
+            self._running.pop(record.number, None)
+            self._ended += _Costs.of(record, self.gpus_per_trial, self._plan.num_epochs)
         self._open = [r.number for r in still_open]
         return still_open
 
