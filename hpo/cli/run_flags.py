@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 USED_RUN = "the run that `hpo use` pinned, else the newest finished one below --out"
 """The default of verbs that use a model."""
+HOST = "127.0.0.1"
 _LAST_PORT = 65535
 
 Arguments = argparse.ArgumentParser | argparse._ArgumentGroup
@@ -65,7 +66,7 @@ def add_serving_arguments(parser: argparse.ArgumentParser, port: int, exposure: 
     )
     parser.add_argument(
         "--host",
-        default="127.0.0.1",
+        default=HOST,
         metavar="ADDRESS",
         help="address to listen on (default: %(default)s, this machine alone)",
     )

@@ -7,7 +7,13 @@ import contextlib
 import json
 import sys
 
-from hpo.cli.run_flags import add_run_argument, add_serving_arguments, check_serving, chosen_run
+from hpo.cli.run_flags import (
+    HOST,
+    add_run_argument,
+    add_serving_arguments,
+    check_serving,
+    chosen_run,
+)
 from hpo.core.errors import HpoError, SpecError
 
 HELP = "open MLflow's page on the trials of a run"
@@ -38,9 +44,14 @@ def run(args: argparse.Namespace) -> int:
     if why := why_useless(tracking_uri):
         raise HpoError(f"MLflow at {display_uri(tracking_uri)}: {why}")
     if tracking_uri.startswith(("http://", "https://")):
-        if args.port is not None:
+        unused = {
+            "--port": args.port is not None,
+            "--host": args.host != HOST,
+            "--yes-expose": args.yes_expose,
+        }
+        if flag := ", ".join(flag for flag, is_given in unused.items() if is_given):
             raise SpecError(
-                "--port: not used, as MLFLOW_TRACKING_URI names a server that is up; leave it out"
+                f"{flag}: not used, as MLFLOW_TRACKING_URI names a server that is up; leave it out"
             )
         _show(find_links(display_uri(tracking_uri).rstrip("/"), chosen), as_json=args.json)
         return 0

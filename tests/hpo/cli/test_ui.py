@@ -75,7 +75,9 @@ def test_a_server_that_is_away_is_told_without_its_password(out, capsys, monkeyp
         port = nobody.getsockname()[1]
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:secret@127.0.0.1:{port}")
         code, line = ui(out, capsys)
-        assert "--port: not used, as MLFLOW_TRACKING_URI" in ui(out, capsys, "--port", "80")[1]
+        for flag in ("--port=0", "--host=localhost", "--yes-expose"):
+            said = f"{flag.partition('=')[0]}: not used, as MLFLOW_TRACKING_URI names"
+            assert said in ui(out, capsys, flag)[1]
     assert code == 2
     assert f"MLflow at http://127.0.0.1:{port} does not answer" in line
     assert "secret" not in line
