@@ -10,6 +10,7 @@ import argparse
 import atexit
 import io
 import logging
+import os
 import shlex
 import signal
 import sys
@@ -114,7 +115,7 @@ def _add_options(action: argparse.ArgumentParser, name: str) -> None:
         dest="spec",
         action=_Once,
         metavar="SPEC",
-        type=Path,
+        type=lambda text: Path(os.path.expanduser(text)),  # noqa: PTH111 - refuses no ~name
         required=True,
         help=f"spec file in YAML (a template: spec_template_{name}.yaml in the skill folder)",
     )

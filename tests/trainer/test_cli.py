@@ -115,8 +115,10 @@ def test_options_have_one_value_and_their_whole_names(words, said, capsys):
 
 
 def test_overrides_stand_on_both_sides_of_the_file(spec_path, monkeypatch):
+    """Of which a shell leaves the ~ as it is."""
     seen = install(monkeypatch, "gen_trt_engine", lambda _: {})
-    words = ["gen_trt_engine.onnx_file=m.onnx", "-e", str(spec_path)]
+    monkeypatch.setenv("HOME", str(spec_path.parent))
+    words = ["gen_trt_engine.onnx_file=m.onnx", f"--experiment-spec=~/{spec_path.name}"]
     words += ["trt_engine=m.engine", "trt_data_type=FP16"]
     assert cli.main(["gen_trt_engine", *words]) == 0
     engine = seen[0].gen_trt_engine
