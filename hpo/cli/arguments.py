@@ -20,21 +20,10 @@ _NO_VALUE = re.compile(r"argument (\S+): expected (?:one argument|at least one a
 _MISSING = re.compile(r"the following arguments are required: (.*)")
 _EMPTY = "needs a value, got an empty one (a variable that is not set?)"
 _TOGETHER = re.compile(r"argument (\S+): not allowed with argument (\S+)")
-_PATHS = frozenset(
-    {
-        "DIR",
-        "FILE",
-        "FILE.html",
-        "FILE.onnx",
-        "FILE|KEY=VALUE",
-        "GALLERY",
-        "JOB",
-        "OTHER",
-        "PLACE",
-        "ROOT",
-    }
-    | {"RUN", "[RUN] IMAGE", "STUDY", "W", "WEIGHTS"}
-)
+_PATHS = (
+    "DIR", "FILE", "FILE.html", "FILE.onnx", "FILE|KEY=VALUE", "GALLERY", "JOB", "OTHER", "PLACE",
+    "ROOT", "RUN", "[RUN] IMAGE", "STUDY", "W", "WEIGHTS",
+)  # fmt: skip
 """Metavars of arguments that may be paths. A shell leaves the ~ of `--out=~/runs` as it is."""
 _NO_FLAG = "\0"
 """Marks a word after `--`, which no word begins with: argparse forgets `--` between two passes."""
