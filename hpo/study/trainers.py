@@ -51,8 +51,14 @@ def find_trainer(name: str) -> Trainer:
     Raises:
         SpecError: when there is no such trainer, listing the ones there are, or it is not trusted.
     """
-    if ":" in name:
-        return _checked(_import_trainer(name), name)
+    try:
+        found = _import_trainer(name) if ":" in name else _load_registered(name)
+    except SystemExit as end:
+        raise SpecError(f"trainer: {name!r} cannot be imported: {describe_exit(end)}") from end
+    return _checked(found, name)
+
+
+def _load_registered(name: str) -> object:
     points = {point.name: point for point in entry_points(GROUP)}
     if name not in points:
         known = ", ".join(sorted(points)) or "none: is the trainer's package installed?"
@@ -60,7 +66,7 @@ def find_trainer(name: str) -> Trainer:
             f"trainer: no trainer is registered as {quoted(name)} (registered: {known})"
             f"{nearest(name, points)}"
         )
-    return _checked(points[name].load(), name)
+    return points[name].load()
 
 
 def registered_trainer(network: str) -> Trainer | None:
@@ -165,8 +171,6 @@ def _import_trainer(name: str) -> object:
         refuse_code(name, "trainer")
     try:
         found = importlib.import_module(module)
-    except SystemExit as end:
-        raise SpecError(f"trainer: {name!r} cannot be imported: {describe_exit(end)}") from end
     except ModuleNotFoundError as error:
         if not f"{module}.".startswith(f"{error.name}."):
             raise

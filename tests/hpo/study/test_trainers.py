@@ -44,12 +44,16 @@ def test_a_trainer_that_breaks_while_it_is_imported_is_a_bug(tmp_path, monkeypat
         find_trainer("broken_trainer:TRAINER")
 
 
-def test_a_trainer_that_exits_while_it_is_imported_is_told(tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", ["leaving_trainer:TRAINER", "leaving"])
+def test_a_trainer_that_exits_while_it_is_imported_is_told(tmp_path, monkeypatch, name):
     (tmp_path / "leaving_trainer.py").write_text("raise SystemExit(3)\n")
+    info = tmp_path / "theirs-1.0.dist-info"
+    info.mkdir()
+    (info / "entry_points.txt").write_text("[hpo.trainers]\nleaving = leaving_trainer:TRAINER\n")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv(TRUSTED, "leaving_trainer")
     with pytest.raises(SpecError, match=r"cannot be imported: the trainer called sys.exit\(3\)"):
-        find_trainer("leaving_trainer:TRAINER")
+        find_trainer(name)
 
 
 def test_the_real_trainer_is_found_without_torch():
