@@ -82,7 +82,8 @@ def _resume(request: Request, route: RouteSettings, search: SearchSettings) -> S
     run = RunDir(folder)
     study, facts = load_study(run.study_file), read_facts(folder)
     demand_same_start(folder, request, study, facts)
-    (study, facts), old = follow_skill(study, facts, request.skill), facts.skill_dir
+    old = facts.skill_dir
+    study, facts = follow_skill(study, facts, request.skill)
     budget, changes = None, Changes()
     if needs_planning(request):
         planned = plan_request(complete_request(request, study, facts))
