@@ -10,9 +10,10 @@ Legend: R rows, F features.
 from __future__ import annotations
 
 import fcntl
+import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,12 +54,10 @@ class Parts:
 
     def help(self) -> bool:
         """Compute a part, if one is left that nobody is at; returns whether there was one."""
-        try:
+        with suppress(OSError):  # nobody builds it, or it cannot be kept: its builder goes on
             for number in reversed(range(len(self.rows))):
                 if not self._ready(number).exists() and self._compute(number):
                     return True
-        except FileNotFoundError:  # nobody builds it, or not any more
-            return False
         return False
 
     def _compute(self, number: int) -> bool:
@@ -68,7 +67,8 @@ class Parts:
                 return False
             out_RF = np.empty((rows.stop - rows.start, self.num_features), dtype=np.float32)
             self.fill(number, out_RF, self._num_ready())
-            draft = self.folder / f"draft-{number}.npy"
+            # After a kill of the builder two may be at one part: of the old build, and of the new.
+            draft = self.folder / f"draft-{number}-{os.getpid()}.npy"
             np.save(draft, out_RF)
             draft.replace(ready)
             return True

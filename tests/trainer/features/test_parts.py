@@ -66,6 +66,25 @@ def test_a_part_that_a_helper_left_is_computed_by_the_builder(tmp_path):
     np.testing.assert_array_equal(out, expected(2))
 
 
+def test_a_part_that_cannot_be_kept_is_computed_by_the_builder(tmp_path):
+    out, begun = np.empty((6, 2), np.float32), []
+
+    def fill(number, rows, num_ready):
+        begun.append(number)
+        if begun == [0, 1]:  # the folder is lost, as room on a full disk is
+            (tmp_path / "parts").rename(tmp_path / "elsewhere")
+            (tmp_path / "parts").touch()
+        elif begun == [0]:
+            assert make(tmp_path / "parts", 2, fill).help() is False
+            (tmp_path / "parts").unlink()
+            (tmp_path / "elsewhere").rename(tmp_path / "parts")
+        rows[:] = number
+
+    make(tmp_path / "parts", 2, fill).build(out)
+    assert begun == [0, 1, 1]
+    np.testing.assert_array_equal(out, expected(2))
+
+
 def test_where_nobody_builds_there_is_nothing_to_do(tmp_path):
     parts = make(tmp_path / "parts", 2, None)
     assert parts.help() is False
