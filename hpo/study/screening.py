@@ -50,13 +50,13 @@ def screen_all(
         began = time.monotonic()
         row: Row = {name: candidate[name] for name in ("name", "weights", "spec")}
         try:
-            with as_user_errors(row["name"]):
+            with as_user_errors():
                 row |= screen(candidate, spec)
         except Exception as error:
             kind = getattr(error.__cause__ or error, "kind", None)
             if kind not in _OF_ONE:
                 raise
-            row["error"] = str(error)
+            row["error"] = f"{row['name']}: {error}"
         row["seconds"] = round(time.monotonic() - began, 2)
         rows.append(row)
     if not any("value" in row for row in rows):
