@@ -272,6 +272,9 @@ _WORDS: dict[str, Callable[[Any], str]] = {
 }
 
 
+MEASURES = {"seconds": "time", "gpu_seconds": "GPU time"}
+"""What limits measure whose names are units."""
+
 RAN_DRY = "algorithm"
 """`ended_because` of a search whose algorithm has no more trials to propose."""
 CONVERGED = "converged: "

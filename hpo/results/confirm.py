@@ -266,7 +266,7 @@ def describe(
     place = f", the best mean of {len(standings)}" if best is leader and len(standings) > 1 else ""
     words = [f"trial {winner}: {figure_words(best.value, best.interval, sign)} over {runs}{place}"]
     tied = [s for s in standings if s.is_level and s.number != winner]
-    if tied:
+    if any(s.number != default for s in tied):  # of the default alone, its own line tells
         means = [f"{trial_name(s.number, default)} ({sign * s.value:.4f})" for s in tied]
         words.append(tie_words(means))
     if leader.number != winner:

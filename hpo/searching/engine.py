@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 from hpo.core.asking import ask
-from hpo.core.budget import RAN_DRY, Spent
+from hpo.core.budget import MEASURES, RAN_DRY, Spent
 from hpo.core.events import Confirmed, Epoch, Event, TrialFinished, TrialStarted, TrialSuspended
 from hpo.core.protocols import Algorithm, Emit, EventSource, OptunaView, StagedSearch
 from hpo.core.repeats import propose_repeat
@@ -312,7 +312,7 @@ class Engine:
             return False
         limit = self._account.limit_of(record)
         if self._pausing() or limit:
-            self._suspend(live, f"budget of {limit} spent")
+            self._suspend(live, f"budget of {MEASURES.get(str(limit), limit)} spent")
             return False
         return True
 

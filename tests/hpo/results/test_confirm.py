@@ -105,6 +105,13 @@ def test_a_tie_is_called_one(tmp_path):
     assert result.words[-1].endswith("which may be chance")
 
 
+def test_a_tie_with_the_default_alone_is_told_once(tmp_path):
+    result, _ = compared(searched(tmp_path, [0.3, 0.8], {0.3: (40, 40), 0.8: (41, 41)}))
+    assert result.winner == 1
+    assert [line for line in result.words if "may be chance" in line] == result.words[1:]
+    assert result.words[1].startswith("+0.0200 over the default, 0.8000 (")
+
+
 def test_a_cheaper_winner_is_compared_with_the_default_itself(tmp_path):
     """Four queries set the default apart from the best mean, and two from the winner below that.
 

@@ -97,7 +97,7 @@ def test_seconds_run_from_the_first_proposal_to_the_last_epoch(tmp_path, clock):
     assert engine.is_over()
     clock.now += 1000  # evaluation and export
     assert engine.spent().seconds == 100.25
-    assert engine.events.named("trial_suspended")[0]["reason"] == "budget of seconds spent"
+    assert engine.events.named("trial_suspended")[0]["reason"] == "budget of time spent"
 
 
 class NeverStarts(Listed):
