@@ -90,7 +90,8 @@ class SearchOptions:
     {parameter: value}."""
     after: str | None = None
     """The newest earlier search on the same pictures when this one began, so that it is repeated:
-    behind another one, other configurations are drawn. Empty: there was none; null: not looked."""
+    behind another one, other configurations are drawn, unless `memory` is false. Empty: there was
+    none; null: not looked."""
     priors: bool = False
     """Whether published settings for the network are tried first."""
     portfolio: bool = True
