@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import filecmp
 import hashlib
 import json
 import logging
+import os
 import re
 import shutil
 import warnings
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +27,8 @@ ALIAS = "best"
 """`models:/<model_name(study)>@best` is the newest winner of a study."""
 PLACE = "model"
 NEEDED = ("model.onnx", "gallery.npz")
+_MODEL = "artifacts/model.onnx"
+"""In the folder of a version."""
 _REQUIREMENTS = ("mlflow", "numpy", "onnxruntime", "pandas", "pillow")
 TRIAL_TAG = "hpo.trial"
 AVERAGE_TAG = "hpo.average_of"
@@ -34,7 +39,8 @@ _STAMP_TAG = "hpo.exported"
 def register_winner(client: MlflowClient, study: Study, run_id: str) -> str | None:
     """Store the hand-off as a model of the study's run and register it, where it has changed.
 
-    MLflow copies nothing: each version's files stay in a folder of their own.
+    MLflow copies nothing: each version's files stay in a folder of their own. An ONNX file that
+    has not changed is kept once, under several names.
 
     Args:
         client: of the store.
@@ -54,19 +60,50 @@ def register_winner(client: MlflowClient, study: Study, run_id: str) -> str | No
     known = sorted((v for v in found if v.name == name), key=lambda v: int(v.version))
     if known and known[-1].tags.get(_STAMP_TAG) == stamp:
         return str(known[-1].version)
-    place = f"{PLACE}-{stamp}"
-    with scratch_folder("hpo-model") as draft:
-        _save(folder, draft / place)
-        client.log_artifacts(run_id, str(draft / place), place)
     made = client.create_model_version(
         name,
-        source=f"{client.get_run(run_id).info.artifact_uri}/{place}",
+        source=_store(client, run_id, folder, f"{PLACE}-{stamp}", [str(v.source) for v in known]),
         run_id=run_id,
         tags={_STAMP_TAG: stamp, **_facts(folder)},
         description=f"Winner of {study.run.home.name}; a column `image` of paths or data URIs",
     )
     client.set_registered_model_alias(name, ALIAS, made.version)
     return str(made.version)
+
+
+def _store(client: MlflowClient, run_id: str, folder: Path, place: str, earlier: list[str]) -> str:
+    """Save the model among the run's files, unless it is there; return its address."""
+    source = f"{client.get_run(run_id).info.artifact_uri}/{place}"
+    here = _local(source)
+    if source in earlier and here is not None and (here / "MLmodel").is_file():
+        return source
+    with scratch_folder("hpo-model") as draft:
+        _save(folder, draft / place)
+        client.log_artifacts(run_id, str(draft / place), place)
+    for other in map(_local, earlier):
+        if here is not None and other is not None:
+            _share(here / _MODEL, other / _MODEL)
+    return source
+
+
+def _local(address: str) -> Path | None:
+    """The folder of an address on this machine; None for another."""
+    from mlflow.utils import file_utils
+
+    if "://" in address and not address.startswith("file:"):
+        return None
+    read: Callable[[str], str] = file_utils.local_file_uri_to_path
+    return Path(read(address))
+
+
+def _share(file: Path, earlier: Path) -> None:
+    """Replace a file by a second name of an earlier one that holds the same."""
+    with contextlib.suppress(OSError):  # it was removed, or the disk has no such names
+        if not file.samefile(earlier) and filecmp.cmp(file, earlier, shallow=False):
+            draft = file.with_name(f".{file.name}.link")
+            draft.unlink(missing_ok=True)
+            os.link(earlier, draft)
+            draft.replace(file)
 
 
 def _digest(folder: Path) -> str:

@@ -97,6 +97,9 @@ def test_each_model_and_each_gallery_is_a_version_with_files_of_its_own(made):
     galleries = [GalleryIndex.load(Path(p) / "artifacts" / "gallery.npz") for p in places]
     names = [gallery.class_names for gallery in galleries]
     assert names == [tuple(COLORS), ("blue", "red", "green"), tuple(COLORS)]
+    models = [Path(p) / "artifacts" / "model.onnx" for p in places]
+    assert len({model.stat().st_ino for model in models}) == 1, "the same file is kept once"
+    assert models[1].read_bytes() == (study.run.best_dir / "model.onnx").read_bytes()
 
 
 @pytest.mark.parametrize(
