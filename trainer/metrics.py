@@ -87,9 +87,12 @@ def _drawn_interval(
     whole_G = np.maximum(np.rint(sizes_G), 1).astype(np.int64)
     is_alike_G = (shares_G == 0) | (shares_G == 1)
     chances_G = np.where(is_alike_G, (whole_G * shares_G + 0.5) / (whole_G + 1), shares_G)
-    # Hits among n queries drawn with replacement are binomial: no query need be drawn.
-    drawn_BG = rng.binomial(whole_G, chances_G, size=(draws, len(whole_G))) / whole_G
-    means_B = np.average(drawn_BG, axis=1, weights=weights_G)
+    # Hits among n queries drawn with replacement are binomial: no query need be drawn. So are those
+    # of k groups that are like each other, among k n.
+    kinds_3K, counts_K = np.unique([whole_G, chances_G, weights_G], axis=1, return_counts=True)
+    sizes_K = counts_K * kinds_3K[0].astype(np.int64)
+    drawn_BK = rng.binomial(sizes_K, kinds_3K[1], size=(draws, len(sizes_K))) / sizes_K
+    means_B = np.average(drawn_BK, axis=1, weights=counts_K * kinds_3K[2])
     low, high = np.quantile(means_B, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
 

@@ -1,4 +1,5 @@
 import math
+import time
 from collections import Counter
 
 import numpy as np
@@ -72,6 +73,17 @@ def test_intervals_of_few_queries_hold_the_truth_as_often_as_they_say():
     labels, rng = np.repeat(np.arange(3), 2), np.random.default_rng(0)
     bounds = [metrics.class_mean_interval(rng.random(6) < 0.7, labels) for _ in range(100)]
     assert sum(low <= 0.7 <= high for low, high in bounds) > 80
+
+
+def test_very_many_classes_are_not_drawn_one_by_one():
+    """Sixty million draws would take several seconds and half a gigabyte."""
+    labels = np.repeat(np.arange(30_000), 4)
+    share = np.where(labels % 2, 1, 3)
+    began = time.process_time()
+    low, high = metrics.class_mean_interval(np.arange(len(labels)) % 4 < share, labels)
+    assert time.process_time() - began < 1.0
+    deviation = (3 / 16 / 4 / 30_000) ** 0.5
+    assert (low, high) == pytest.approx([0.5 - 1.96 * deviation, 0.5 + 1.96 * deviation], abs=3e-4)
 
 
 def test_classes_without_queries_do_not_count():
