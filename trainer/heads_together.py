@@ -68,7 +68,8 @@ class HeadRun:
         self.spec, self.module, self.data = spec, module, data
         self.outcome: dict[str, Any] | TrainerError | None = None
         self._began = time.perf_counter()
-        self._is_trained = False
+        self.is_trained = False
+        """Whether no more than `end` is left to do."""
         self._told: dict[str, Any] = {}
         self._loop = FeatureLoop(
             data,
@@ -141,8 +142,8 @@ class HeadRun:
             return False
         if goes_on and self.module.progress.epoch < self.spec.train.num_epochs:
             return True
-        self._is_trained = True
-        self.reporter.write_held()  # by threads: `end` waits, for those of all heads at once
+        self.is_trained = True
+        self.reporter.write_held()  # by a thread, while the others train
         return False
 
     def end(self, error: BaseException | None = None) -> None:
@@ -153,7 +154,7 @@ class HeadRun:
         """
         try:
             with self.reporter.closing():
-                if error is not None and not self._is_trained:
+                if error is not None and not self.is_trained:
                     raise error
         except TrainerError as caught:
             self.outcome = caught
@@ -164,7 +165,7 @@ class HeadRun:
 
 
 def train_together(heads: list[HeadRun]) -> None:
-    """Train heads of one kind until each has ended, and keep each one's outcome.
+    """Train heads of one kind until each is trained, and to be ended, or has failed.
 
     Raises:
         BaseException: what is no error of the trainer, such as one of a caller's report; all heads
@@ -177,9 +178,6 @@ def train_together(heads: list[HeadRun]) -> None:
         while active:
             together = together or Together(active)
             left = [head for head in together.train_epoch() if head.end_epoch()]
-            for head in active:
-                if head not in left and head.outcome is None:
-                    head.end()
             together = together if len(left) == len(active) else None
             active = left
     except BaseException as error:

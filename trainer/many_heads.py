@@ -127,12 +127,22 @@ def _of_one_trunk(
             if progress is not None:
                 progress("", 0, 0)
             most = STACKED_CUDA if device.type == "cuda" else STACKED_CPU
-            with one_thread():
-                for group in _groups([head for head in heads.values() if not head.outcome], most):
-                    train_together(group)
+            _train([head for head in heads.values() if not head.outcome], most)
     except TrainerError as error:
         outcomes = {n: outcomes.get(n, error) for n in specs}
     return outcomes | {n: head.outcome for n, head in heads.items() if head.outcome}
+
+
+def _train(heads: list[HeadRun], most: int) -> None:
+    """Train a stack at a time; the checkpoints of one are written while the next trains."""
+    try:
+        with one_thread():
+            for group in _groups(heads, most):
+                train_together(group)
+    finally:
+        for head in heads:
+            if head.is_trained and head.outcome is None:
+                head.end()
 
 
 class _HeadMaker:

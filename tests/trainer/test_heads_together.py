@@ -131,7 +131,7 @@ def test_a_fault_of_the_caller_ends_the_heads_that_have_not_ended(folders, tmp_p
 
     def report(number, _entry):
         if number == 1:
-            # Ended after the reports of all, when all have begun to write their checkpoints.
+            # Its checkpoints are written while others train; the end waits for them.
             assert "SUCCESS" not in (tmp_path / "0" / "status.json").read_text()
             raise ZeroDivisionError("the caller's")
         return True

@@ -134,15 +134,22 @@ def test_heads_that_have_ended_keep_their_outcome_when_the_memory_is_used_up(fol
     ]
     told = []
 
+    def status(k):
+        path = tmp_path / f"t{k}" / "status.json"
+        return path.read_text() if path.exists() else ""
+
     def report(number, _):
         told.append(number)
         if len(told) == 3:  # the first of the second stack
+            # The checkpoints of the first stack are written meanwhile.
+            assert not any("SUCCESS" in status(k) for k in range(4))
             raise torch.OutOfMemoryError("CUDA out of memory")
         return True
 
     outcomes = fit_heads(specs, report)
     ended, others = told[:2], {*range(4)} - {*told[:2]}
     assert all(outcomes[k]["applied"]["train.clip_grad_norm"] == k for k in ended)
+    assert all("SUCCESS" in status(k) for k in ended)
     assert all(isinstance(outcomes[k], DeviceMemoryError) for k in others)
 
 
