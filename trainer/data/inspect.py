@@ -51,8 +51,6 @@ _ANSWERS: dict[str, dict[str, Any]] = {}
 _KEPT = 8
 _WORTH_SHRINKING = 0.75
 """Part of an input's pixels below which a smaller one is recommended."""
-_OF_CONTENT = ("same_folder", "duplicate_across_splits", "conflicting_labels")
-"""Findings of the same bytes in two places."""
 _LITTLE_SEEN = 0.5
 """Part of a picture below which it is told how much is cut away; of 4 to 3 more is seen."""
 _SHOWS_MORE = (
@@ -96,9 +94,9 @@ def inspect_data(
     folders = scan_splits(spec)
     if not opens:
         return _listed(spec, folders)
-    key = _signature(spec, folders)
+    key = f"{_signature(spec, folders)} {beside is None}"
     if key not in _ANSWERS:
-        _ANSWERS[key] = _inspect(spec, folders, progress)
+        _ANSWERS[key] = _inspect(spec, folders, progress, compares=beside is None)
         for oldest in list(_ANSWERS)[:-_KEPT]:
             _ANSWERS.pop(oldest, None)
     told = copy.deepcopy(_ANSWERS[key])
@@ -119,10 +117,11 @@ def _signature(spec: Spec, folders: dict[Split, ImageFolder]) -> str:
 
 
 def _inspect(
-    spec: Spec, folders: dict[Split, ImageFolder], progress: Progress | None
+    spec: Spec, folders: dict[Split, ImageFolder], progress: Progress | None, *, compares: bool
 ) -> dict[str, Any]:
+    """What shows of the pictures; without `compares` no file is compared with another."""
     told = _listed(spec, folders)
-    findings = told["findings"] + _duplicates(folders, num_workers(spec))
+    findings = told["findings"] + (_duplicates(folders, num_workers(spec)) if compares else [])
     splits = load_splits(spec, progress=progress, folders=folders)
     findings += [*_cut_away(spec, splits), *_small(spec, splits), *_deep(spec, splits["train"])]
     return {**told, "findings": findings}
@@ -139,7 +138,7 @@ def _held_out(
     if gallery is None or folders["reference"].identity != gallery.identity:
         parts["test_reference"] = folders["reference"]
     known = inspect_data(searched)["findings"]
-    own = [f for f in told["findings"] if f["kind"] not in _OF_CONTENT and f not in known]
+    own = [f for f in told["findings"] if f not in known]
     compared = _duplicates(parts, num_workers(searched))
     return [
         *(f | {"message": _as_held_out(f["message"])} for f in own),

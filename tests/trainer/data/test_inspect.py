@@ -265,6 +265,17 @@ def test_held_out_pictures_are_compared_with_all_others_and_called_test(
     assert same["message"] == "query and test are the same folder"
 
 
+def test_files_are_read_once_more_to_compare_held_out_ones_with_them(
+    folders, make_spec, make_folder
+):
+    inspect_data(make_spec(**folders))
+    test = make_folder("test", {"a": 2, "b": 1})
+    shutil.copy(folders["train"] / "a" / "0.png", test / "a" / "learned.png")
+    assert count_calls(held_out, make_spec, folders, query=test, of="_same_content") == 1
+    # The same pictures as those of a search of their own are compared among themselves.
+    one(inspect_data(make_spec(**folders | {"query": test})), "duplicate_across_splits")
+
+
 def test_a_class_in_two_spellings_of_unicode_is_one_where_files_are_compared(folders, make_spec):
     for split, form in (("train", "NFC"), ("reference", "NFC"), ("query", "NFD")):
         name = unicodedata.normalize(form, "caf\u00e9")
