@@ -44,6 +44,9 @@ pictures and keys; where gallery and queries were named, --train DIR is left to 
 exit codes: 0 all screened, 2 some not
 """
 
+_SIGN = "<title>hpo screen</title>"
+"""In every page of ours."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
@@ -100,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
     if args.plot:
         if Path(args.plot).suffix != ".html":
             raise SpecError(f"--plot: must end in .html, got {args.plot}")
-        demand_target(Path(args.plot), ".html", "--plot")
+        demand_target(Path(args.plot), ".html", "--plot", signs=(_SIGN,))
     study = study_from(args)
     trainer = find_trainer(study.trainer)
     if not isinstance(trainer, Screener):

@@ -123,7 +123,7 @@ def _plot(args: argparse.Namespace, space: SearchSpace) -> int:
     from hpo.cli.space_plot import write_plot
     from hpo.core.target_file import demand_target
 
-    demand_target(Path(args.plot), ".html", "--plot")
+    demand_target(Path(args.plot), ".html", "--plot", signs=("window.PlotlyConfig",))
     write_plot(space, Path(args.plot))
     if args.json:
         print_json({"plot": str(Path(args.plot).resolve())})

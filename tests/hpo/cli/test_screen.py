@@ -39,7 +39,9 @@ def test_candidates_stand_in_a_table_the_best_first(hpo, pictures, tmp_path):
     assert start.startswith("start     hpo search --weights none --set model.")
     assert "model.backbone=timm/test_resnet" in start
     assert start.endswith(shlex.join(["--train", "DIR", *map(str, pictures), "--seed", "3"]))
-    assert (tmp_path / "chart.html").stat().st_size > 1_000_000
+    page = (tmp_path / "chart.html").read_text()
+    assert len(page) > 1_000_000
+    assert screen._SIGN in page[:2000]
     assert "timm/test_resnet random, 32 px: computing features: 12" in err
 
 
@@ -71,6 +73,7 @@ def test_json_and_a_file_that_does_not_fit(hpo, pictures, tmp_path):
         (("--class-disjoint",), "data.class_disjoint: only applies"),
         (("--plot", "chart.png"), "--plot: must end in .html, got chart.png"),
         (("--plot", "f/chart.html"), "--plot: must be a file to write, and f/chart.html is a"),
+        (("--plot", "mine.html"), "--plot: must not replace what is there, and mine.html was not"),
         (("--trunks", "timm/x", "--weights", "lite9"), "did you mean lite"),
         (("--trunks", "timm/nosuchnet"), "nosuchnet"),
         (("--trunks", "timm/test_resnet", "--sizes", "0"), "model.input_height"),
@@ -79,6 +82,7 @@ def test_json_and_a_file_that_does_not_fit(hpo, pictures, tmp_path):
 )
 def test_what_cannot_be_done_is_refused_in_one_line(fails, pictures, tmp_path, words, message):
     (tmp_path / "f").touch()
+    (tmp_path / "mine.html").write_text("<html>")
     given = () if {"--query", "--data"} & set(words) else pictures
     assert message in fails("screen", *given, *words)
 

@@ -131,8 +131,12 @@ def test_schema_that_is_no_json_is_one_line(capsys, tmp_path):
 
 def test_a_plot_is_told_as_json_to_programs(capsys, schema_file, tmp_path):
     page = tmp_path / "space.html"
-    code, out, _ = run(capsys, "--schema", schema_file, "--plot", page, "--json")
-    assert (code, json.loads(out)) == (0, {"plot": str(page)})
+    words = ("--schema", schema_file, "--plot", page, "--json")
+    for _ in range(2):
+        code, out, _ = run(capsys, *words)
+        assert (code, json.loads(out)) == (0, {"plot": str(page)})
+    page.write_text("<html>mine</html>")
+    assert "space.html was not written by this command" in run(capsys, *words)[2]
     assert page.is_file()
 
 
