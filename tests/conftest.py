@@ -7,12 +7,14 @@
 import atexit
 import fcntl
 import gc
+import logging
 import os
 import shutil
 import signal
 import sys
 from pathlib import Path
 
+import _pytest.logging
 import pytest
 
 os.environ.setdefault("HPO_TRAINER_MODULES", "tests")
@@ -33,6 +35,34 @@ if os.access(MEMORY, os.W_OK):
     room = shutil.disk_usage(MEMORY)
     if room.free > max(6 << 30, 0.75 * room.total):
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))  # pytest's own variable
+
+# The level that trials in this process need: each time another is set, the caches of all loggers
+# are emptied, and every trial would set it twice.
+logging.getLogger().setLevel(logging.INFO)
+
+
+class CatchingLogs(_pytest.logging.catching_logs):
+    """Attaches to the root and to those loggers beside it whose records tests may ask for.
+
+    Pytest looks through all, and attaches to each that does not propagate, six times a test: torch
+    has sixty of these among seven hundred.
+    """
+
+    BESIDE = ("lightning_fabric", "mlflow", "optuna", "pytorch_lightning", "ray", "torch")
+
+    def __enter__(self):
+        beside = [one for name in self.BESIDE if not (one := logging.getLogger(name)).propagate]
+        for logger in (logging.getLogger(), *beside):
+            logger.addHandler(self.handler)
+            self.attached_loggers.append(logger)
+        if self.level is not None:
+            self.handler.setLevel(self.level)
+            self.orig_level = logging.getLogger().level
+            logging.getLogger().setLevel(min(self.orig_level, self.level))
+        return self.handler
+
+
+_pytest.logging.catching_logs = CatchingLogs
 
 SLOW_S = 0.15
 LIST = Path(__file__).with_name("slow_tests.txt")

@@ -79,13 +79,13 @@ def without_nvml(device: torch.device) -> Iterator[None]:
 def quiet_lightning() -> Iterator[None]:
     """Keep Lightning's hints about devices and loaders out of the log inside."""
     loggers = [logging.getLogger(name) for name in _LIGHTNING_LOGGERS]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
+    levels = {logger: logger.level for logger in loggers if logger.level != logging.WARNING}
+    for logger in levels:
         logger.setLevel(logging.WARNING)
     try:
         yield
     finally:
-        for logger, level in zip(loggers, levels, strict=True):
+        for logger, level in levels.items():
             logger.setLevel(level)
 
 

@@ -29,7 +29,13 @@ from hpo.algorithms.chooser import (
     Observation,
 )
 from hpo.algorithms.narrowing import inside, narrowed
-from hpo.algorithms.optuna_points import StudyKeeper, draw_point, frozen_point, to_distribution
+from hpo.algorithms.optuna_points import (
+    StudyKeeper,
+    draw_point,
+    frozen_point,
+    quiet_optuna,
+    to_distribution,
+)
 from hpo.algorithms.pruning import Pruner
 from hpo.algorithms.unit_points import find_untried, first_points, is_twin
 from hpo.core.protocols import BackgroundAlgorithm, Emit, GroupedPruning, Narrowable
@@ -104,7 +110,7 @@ class OptunaAlgorithm(StudyKeeper):
         seed: int,
         stops_by: tuple[str, float] | None = None,
     ) -> None:
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        quiet_optuna()
         self._space = space
         self._recipe = recipe
         self._pruner = pruner

@@ -21,6 +21,12 @@ from optuna.trial import FrozenTrial, Trial
 from search_spaces import Choice, Dimension, Integer, Real, SearchSpace
 
 
+def quiet_optuna() -> None:
+    """Let Optuna tell of no trial: its trials are ours, which are told of."""
+    if optuna.logging.get_verbosity() != optuna.logging.WARNING:  # a level set empties every cache
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
 class StudyKeeper:
     """Keeps trials in a study of Optuna in memory.
 

@@ -15,7 +15,7 @@ from optuna.study import StudyDirection
 from optuna.trial import Trial
 
 from hpo.algorithms.brackets import Bracket
-from hpo.algorithms.optuna_points import StudyKeeper
+from hpo.algorithms.optuna_points import StudyKeeper, quiet_optuna
 from hpo.core.trial import CONTINUE, Decision, Direction, TrialState
 
 
@@ -52,7 +52,7 @@ class OptunaPruner(StudyKeeper):
         until: int | None = None,
     ) -> None:
         self._is_raw, self._until = is_raw, until
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        quiet_optuna()
         self._sign = Direction(direction).sign
         goal = StudyDirection[Direction(direction).name]
         self._study = optuna.create_study(direction=goal, pruner=pruner, study_name="study")

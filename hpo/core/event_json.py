@@ -10,10 +10,10 @@ import json
 import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from enum import StrEnum
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, TypeVar
 
 from hpo.core import events, route_events
@@ -24,6 +24,8 @@ from hpo.core.route_events import JobFinished
 from hpo.core.text import quoted
 
 T = TypeVar("T")
+Reader = Callable[[Any], Any]
+"""Makes a value of its plain form; raises ValueError for what it cannot be made of."""
 EVENTS: tuple[type[Event], ...] = tuple(
     kind
     for module in (events, route_events)
@@ -104,11 +106,11 @@ def from_dict(kind: type[T], data: Mapping[str, Any]) -> T:
         ValueError: for a value that the field cannot hold, and where one without a default is
             missing.
     """
-    hints, flat = _hints_of(kind)  # type: ignore[arg-type]  # a class is hashable
+    readers, flat = _readers_of(kind)  # type: ignore[arg-type]  # a class is hashable
     if not isinstance(data, Mapping):
         raise _unfit(kind, data)
-    known = {key: _read(hints[key], value) for key, value in data.items() if key in hints}
-    rest = {key: value for key, value in data.items() if key not in hints and key != "event"}
+    known = {key: readers[key](value) for key, value in data.items() if key in readers}
+    rest = {key: value for key, value in data.items() if key not in readers and key != "event"}
     try:
         return kind(**known, **dict.fromkeys(flat, rest))
     except TypeError as error:
@@ -116,51 +118,77 @@ def from_dict(kind: type[T], data: Mapping[str, Any]) -> T:
 
 
 @lru_cache
-def _hints_of(kind: type) -> tuple[dict[str, Any], list[str]]:
-    """Types of a dataclass's fields by their names, and which of them are `FLAT`."""
+def _readers_of(kind: type) -> tuple[dict[str, Reader], list[str]]:
+    """What reads a dataclass's fields by their names, and which of them are `FLAT`."""
     hints, items = typing.get_type_hints(kind), fields(kind)
     flat = [item.name for item in items if item.metadata.get("flat")]
-    return {item.name: hints[item.name] for item in items}, flat
+    return {item.name: _reader(hints[item.name]) for item in items}, flat
 
 
-def _read(hint: Any, value: Any) -> Any:
-    """A field's value from its plain form, by the field's type."""
+def _reader(hint: Any) -> Reader:
+    """What makes a field's value of its plain form, by the field's type."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if hint is Any:
-        return value
+        return lambda value: value
     if origin is types.UnionType:
-        (inner,) = (arg for arg in args if arg is not types.NoneType)
-        return None if value is None else _read(inner, value)
+        (inner,) = (_reader(arg) for arg in args if arg is not types.NoneType)
+        return lambda value: None if value is None else inner(value)
     if origin is not None:
-        return _read_many(origin, args, value)
-    if hint is Budget and isinstance(value, str):
-        try:
-            return parse_budget(value) if value else Budget()
-        except HpoError as error:
-            raise ValueError(str(error)) from error
+        return _reader_of_many(origin, args)
+    if hint is Budget:
+        return _read_budget
     if is_dataclass(hint):
-        return from_dict(hint, value)  # type: ignore[arg-type]
+        return lambda value: from_dict(hint, value)  # type: ignore[arg-type]
     if issubclass(hint, StrEnum):
-        return hint(value)
+        known_word: Reader = hint
+        return known_word
+    return _reader_of_one(hint)
+
+
+def _read_budget(value: Any) -> Budget:
+    if not isinstance(value, str):
+        return from_dict(Budget, value)
+    try:
+        return parse_budget(value) if value else Budget()
+    except HpoError as error:
+        raise ValueError(str(error)) from error
+
+
+def _reader_of_one(hint: type) -> Reader:
     legal = (int, float) if hint is float else hint
-    if not isinstance(value, legal) or (isinstance(value, bool) and hint is not bool):
-        raise _unfit(hint, value)
-    return value
+
+    def read(value: Any) -> Any:
+        if not isinstance(value, legal) or (isinstance(value, bool) and hint is not bool):
+            raise _unfit(hint, value)
+        return value
+
+    return read
 
 
-def _read_many(origin: Any, args: tuple[Any, ...], value: Any) -> Any:
-    """A mapping, or a sequence, whose items are read by their types."""
+def _reader_of_many(origin: Any, args: tuple[Any, ...]) -> Reader:
+    """What reads a mapping, or a sequence, whose items are read by their types."""
+    readers = [_reader(arg) for arg in args if arg is not ...]
     if issubclass(origin, Mapping):
-        if not isinstance(value, Mapping):
-            raise _unfit(origin, value)
-        return {key: _read(args[1], item) for key, item in value.items()}
-    if not isinstance(value, list | tuple):
-        raise _unfit(origin, value)
+        return partial(_read_mapping, origin, readers[1])
     is_fixed = origin is tuple and args[-1] is not ...
-    items = [_read(hint, v) for hint, v in zip(args, value, strict=True)] if is_fixed else [
-        _read(args[0], item) for item in value
-    ]  # fmt: skip
-    return items if origin is list else tuple(items)
+    return partial(_read_items, origin, readers if is_fixed else readers[0])
+
+
+def _read_mapping(kind: Any, read: Reader, value: Any) -> dict[Any, Any]:
+    if not isinstance(value, Mapping):
+        raise _unfit(kind, value)
+    return {key: read(item) for key, item in value.items()}
+
+
+def _read_items(kind: Any, read: Reader | list[Reader], value: Any) -> Any:
+    """A sequence whose items have a reader each, or all the same."""
+    if not isinstance(value, list | tuple):
+        raise _unfit(kind, value)
+    readers = (
+        zip(read, value, strict=True) if isinstance(read, list) else ((read, v) for v in value)
+    )
+    items = [one(item) for one, item in readers]
+    return items if kind is list else tuple(items)
 
 
 def _unfit(hint: Any, value: Any) -> ValueError:

@@ -185,7 +185,7 @@ class _TrialLogs:
                 self._level, self._others = root.level, list(root.handlers)
                 for other in self._others:
                     other.addFilter(self._is_elsewhere)
-                root.setLevel(logging.INFO)
+                _set_level(root, logging.INFO)
             self._handlers[thread] = handler
             root.addHandler(handler)
         try:
@@ -195,7 +195,7 @@ class _TrialLogs:
                 root.removeHandler(handler)
                 self._handlers.pop(thread, None)
                 if not self._handlers:
-                    root.setLevel(self._level)
+                    _set_level(root, self._level)
                     for other in self._others:
                         other.removeFilter(self._is_elsewhere)
 
@@ -203,6 +203,12 @@ class _TrialLogs:
         """Whether a record is none of a trial's, so that others show it as always."""
         harness = record.name.startswith("hpo.") and record.name != __name__
         return record.thread not in self._handlers or harness
+
+
+def _set_level(logger: logging.Logger, level: int) -> None:
+    """Set a level that is another one: what is set empties the caches of all loggers."""
+    if logger.level != level:
+        logger.setLevel(level)
 
 
 _LOGS = _TrialLogs()

@@ -74,7 +74,8 @@ def open_storage(path: Path | None) -> BaseStorage:
     from optuna.storages import InMemoryStorage, RDBStorage
     from sqlalchemy.pool import QueuePool
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    if optuna.logging.get_verbosity() != optuna.logging.WARNING:  # as `optuna_points.quiet_optuna`
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
     if path is None:
         return InMemoryStorage()
     with contextlib.closing(sqlite3.connect(path)) as connection:

@@ -217,12 +217,9 @@ class _Costs:
         return cls(repeats=cost, whole=whole) if trial.is_repeat else cls(full=cost, whole=whole)
 
     def __add__(self, other: _Costs) -> _Costs:
-        return _Costs(
-            full=self.full + other.full,
-            repeats=self.repeats + other.repeats,
-            earlier=self.earlier + other.earlier,
-            whole=self.whole + other.whole,
-        )
+        names = ("full", "repeats", "earlier", "whole")
+        parts = ((getattr(self, name), getattr(other, name)) for name in names)
+        return _Costs(*(a if b is NOTHING else a + b for a, b in parts))
 
     def total(self) -> Spent:
         """Everything; epochs of earlier stages count as the epochs in full that take their time."""

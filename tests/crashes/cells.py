@@ -78,25 +78,18 @@ def no_sense(moment, fault):
 
 
 SHORT = (
-    ("launch: booked, spec not written", "driver SIGKILL"),
     ("first report: half written", "driver SIGKILL"),
-    ("checkpoint rename: before", "driver SIGKILL"),
     ("tell: half written", "driver SIGKILL"),
     ("confirmation: in a run", "driver SIGKILL"),
     ("export: written, not in place", "driver SIGKILL"),
-    ("hand-off: report there, end not told", "driver SIGKILL"),
-    ("launch: training begins", "SIGTERM"),
     ("tell: before", "Ctrl-C twice"),
     ("launch: training begins", "disk full"),
-    ("first report: half written", "ledger full"),
     ("launch: booked, spec not written", "read-only"),
     ("launch: training begins", "out of memory"),
 )
 """The sample that the suite runs."""
 SHORT_STAGED = (
-    ("stages: a batch half written", "driver SIGKILL"),
     ("stages: a batch half told", "driver SIGKILL"),
-    ("stages: between heads and whole", "driver SIGKILL"),
     ("stages: in a whole training", "driver SIGKILL"),
 )
 """Of a search in stages, what the suite runs; `STAGED` is all."""

@@ -51,7 +51,7 @@ def test_strided_pointwise_convolutions_of_few_channels_keep_the_plain_layout(co
 
 def test_trunks_with_and_without_such_convolutions_train_without_breaking_memory():
     # In channels last, the first of them ends its process in its first backward passes.
-    trunks = ["timm/mobileone_s0", "timm/fastvit_t8", "timm/test_resnet"]
+    trunks = ["timm/mobileone_s0", "timm/test_resnet"]
     done = subprocess.run(
         [sys.executable, "-c", STEPS, *trunks],
         check=False,

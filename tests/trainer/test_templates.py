@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.trainer.tiny import SIDE, make_splits
+from tests.trainer.tiny import SIDE, make_splits, train_spec
 from trainer import cli
 from trainer.session import TRAINER
 from trainer.spec import overlay
@@ -81,13 +81,26 @@ def onnx_file(skill, checkpoint, made_once):
 
 
 @pytest.fixture(scope="module")
-def engine(skill, onnx_file, made_once):
-    """The INT8 engine of the deployment's template."""
+def small_onnx_file(made_once):
+    def make(folder):
+        splits = make_splits(folder / "pictures")
+        spec = train_spec(splits, folder, train__num_epochs=1)
+        TRAINER.fit(spec, lambda report: True)
+        last = str(folder / "ckpt" / "last.ckpt")
+        files = {"export.checkpoint": last, "export.onnx_file": str(folder / "model.onnx")}
+        TRAINER.export(spec | files)
+
+    return str(made_once("small_export", make) / "model.onnx")
+
+
+@pytest.fixture(scope="module")
+def engine(skill, small_onnx_file, made_once):
+    """The INT8 engine of the deployment's template, of a small model: a ResNet-50 takes long."""
 
     def make(folder):
         own, calibration = Commands(skill, folder), "gen_trt_engine.tensorrt.calibration"
         changes = {
-            "gen_trt_engine.onnx_file": onnx_file,
+            "gen_trt_engine.onnx_file": small_onnx_file,
             "gen_trt_engine.trt_engine": str(folder / "int8.engine"),
             f"{calibration}.cal_image_dir": [own.splits["train"]],
             f"{calibration}.cal_cache_file": str(folder / "cal.cache"),
