@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from hpo.automl.runner import AutoMLRunner
     from hpo.automl.status import query_status
 
-__version__ = "0.6.0"
+__version__ = "0.7.0"
 __all__ = ["AutoML", "AutoMLRunner", "Study", "format_result", "load", "query_status", "search"]
 
 _PLACES = {
