@@ -36,10 +36,6 @@ if os.access(MEMORY, os.W_OK):
     if room.free > max(6 << 30, 0.75 * room.total):
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))  # pytest's own variable
 
-# The level that trials in this process need: each time another is set, the caches of all loggers
-# are emptied, and every trial would set it twice.
-logging.getLogger().setLevel(logging.INFO)
-
 
 class CatchingLogs(_pytest.logging.catching_logs):
     """Attaches to the root and to those loggers beside it whose records tests may ask for.
