@@ -38,9 +38,9 @@ def run(args: argparse.Namespace) -> int:
     from hpo.run.ledger import Ledger
 
     chosen = chosen_run(args, looks=True)
-    make, judged = _maker(chosen)
     ledger = Ledger.read(chosen.ledger_file)
     try:
+        make, judged = _maker(chosen)
         found = explain(ledger, args.trial, make, stops_by=judged)
         trials, direction = ledger.trials(), ledger.direction
     finally:

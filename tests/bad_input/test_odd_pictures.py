@@ -17,7 +17,9 @@ from tests.trainer.deep_files import fax_with_bad_codes, png, png_chunk, ramp, t
 from trainer.gallery import GalleryIndex
 from trainer.vectors import Vectors
 
-SEARCH = "hpo search {} --in-process --budget 1 --search-over train.optim.trunk.base_lr"
+SEARCH = (
+    "hpo search {} --weights lite0 --in-process --budget 1 --search-over train.optim.trunk.base_lr"
+)
 SPLITS = "--train {} --reference gallery --query val"
 FOLDERS = SPLITS.format("train")
 

@@ -15,7 +15,7 @@ from tests.bad_input.judging import Case
 from tests.bad_input.shelf import take_pictures
 
 SEARCH = (
-    "hpo search --train train --reference gallery --query val --in-process --budget 1"
+    "hpo search --train train --reference gallery --query val --weights lite0 --in-process --budget 1"
     " --search-over train.optim.trunk.base_lr"  # the whole space takes a second to compile
 )
 

@@ -23,7 +23,7 @@ def computes(kind, name, loss):
     """A function from embeddings and labels to the loss, by its own module or in a stack of one."""
     if kind == "alone":
         return loss
-    stacked = stack_losses(name, [loss], DIM)
+    stacked = stack_losses(name, [loss], [DIM])
     return lambda emb_ND, labels_N: stacked(emb_ND[None], labels_N[None])[0]
 
 

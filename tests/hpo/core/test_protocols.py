@@ -29,7 +29,7 @@ def members(protocol):
 
 
 MAY_LACK = {
-    ("split_data", "group_by"), ("inspect_data", "opens"), ("probe", "brief"),
+    ("split_data", "group_by"), ("inspect_data", "opens"), ("inspect_data", "beside"), ("probe", "brief"),
     ("fit", "progress"), ("fit_heads", "progress"),
 }  # fmt: skip
 """Arguments that a trainer may leave out: it is then never given them."""
