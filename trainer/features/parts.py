@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -19,6 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from trainer.data.cached_sets import discard
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,7 +39,7 @@ class Parts:
 
     def build(self, out_RF: NDArray[np.float32]) -> None:
         """Fill an array; one process at a time may."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        discard(self.folder)
         self.folder.mkdir(parents=True)
         try:
             for number, rows in enumerate(self.rows):
@@ -50,7 +51,7 @@ class Parts:
                         self.fill(number, out_RF[rows], self._num_ready())
                     ready.write_bytes(b"")
         finally:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            discard(self.folder)
 
     def help(self) -> bool:
         """Compute a part, if one is left that nobody is at; returns whether there was one."""
@@ -65,6 +66,7 @@ class Parts:
         with self._claimed(number, waits=False) as is_ours:
             if not is_ours or ready.exists():
                 return False
+            self.folder.stat()  # gone at once, with all that was ready, where the builder has ended
             out_RF = np.empty((rows.stop - rows.start, self.num_features), dtype=np.float32)
             self.fill(number, out_RF, self._num_ready())
             # After a kill of the builder two may be at one part: of the old build, and of the new.

@@ -2,6 +2,7 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -83,6 +84,22 @@ def test_a_part_that_cannot_be_kept_is_computed_by_the_builder(tmp_path):
     make(tmp_path / "parts", 2, fill).build(out)
     assert begun == [0, 1, 1]
     np.testing.assert_array_equal(out, expected(2))
+
+
+def test_a_helper_computes_nothing_once_the_builder_has_ended(tmp_path, monkeypatch):
+    claimed, filled = Parts._claimed, []
+
+    @contextmanager
+    def claim_late(parts, number, *, waits):
+        """The set becomes whole once the helper has the lock."""
+        with claimed(parts, number, waits=waits) as is_ours:
+            parts.folder.rename(tmp_path / "gone")
+            yield is_ours
+
+    (tmp_path / "parts").mkdir()
+    monkeypatch.setattr(Parts, "_claimed", claim_late)
+    assert make(tmp_path / "parts", 1, lambda *words: filled.append(words)).help() is False
+    assert filled == []
 
 
 def test_where_nobody_builds_there_is_nothing_to_do(tmp_path):
