@@ -17,7 +17,7 @@ from pathlib import Path
 from hpo.core.errors import MachineError
 
 _HELD = ".held"
-"""Ending of folders that a process has locked: those without a lock are nobody's."""
+"""Ending of folders that a process locks while it uses them; without a lock they are unused."""
 
 
 @contextlib.contextmanager

@@ -45,9 +45,9 @@ class CallFailedError(Exception):
 
 
 Call = Callable[[str, Mapping[str, Any], Progress], Any]
-"""Called with a method's name, plain data by the names of its arguments, and what is told how far
-it is; what that raises ends the child. Raises CallFailedError where the method raised, or its
-process died."""
+"""Called with a method's name, its arguments by name as plain data, and a function that receives
+progress, whose errors end the child. Raises CallFailedError where the method raised, or its process
+died."""
 
 
 @contextlib.contextmanager
@@ -65,7 +65,7 @@ def calls_in_child(trainer_name: str) -> Iterator[Call]:
             try:
                 return child.ask([trainer_name, method, dict(arguments)], progress)
             except BaseException:
-                child = None  # what a failure leaves in a process is nobody's guess
+                child = None  # a failure may have left the process unfit for the next call
                 running.close()
                 raise
 
@@ -109,7 +109,9 @@ class _Child:
         process = self.process
         assert process.stdin is not None  # noqa: S101 - opened as pipes above
         assert process.stdout is not None  # noqa: S101
-        with contextlib.suppress(BrokenPipeError):  # it has died, which is told below
+        with contextlib.suppress(
+            BrokenPipeError
+        ):  # the process has ended; the error is raised below
             process.stdin.write(json.dumps(question) + "\n")
             process.stdin.flush()
         for line in process.stdout:

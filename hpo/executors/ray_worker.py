@@ -127,7 +127,7 @@ train.__mixins__ = (Settling,)  # type: ignore[attr-defined]
 
 
 def _is_worn(outcome: Mapping[str, Any]) -> bool:
-    """Whether the process should not go on: what a failed allocation leaves is nobody's guess."""
+    """Whether the process should end: a failed allocation may have left it unfit."""
     kind = (outcome.get("failure") or {}).get("kind")
     return kind == "out_of_memory" or _Served.trials >= RECYCLE_AFTER
 

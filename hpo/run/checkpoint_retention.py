@@ -149,7 +149,7 @@ def describe_removed(run: RunDir, number: int) -> str:
     folder = run.trial_dir(number)
     file = folder / SPEC_FILE
     words = [f"results_dir={folder}"]
-    with contextlib.suppress(SpecError):  # a damaged one is told by what trains it
+    with contextlib.suppress(SpecError):  # the command that trains it reports a damaged file
         spec = read_yaml(file)
         named = checkpoints_in(spec, run) if isinstance(spec, dict) else {}
         for name, (kept, here) in named.items():

@@ -223,7 +223,9 @@ def _folders(root: Path) -> list[Path]:
 
 
 def _key(path: Path) -> str:
-    return path.name.removesuffix(_UNFINISHED).removesuffix(_PARTS)
+    # Parts have the ending of what is unfinished, and have it twice while they are removed.
+    name = path.name.removesuffix(_UNFINISHED).removesuffix(_UNFINISHED)
+    return name.removesuffix(_PARTS)
 
 
 def _is_of_ours(path: Path) -> bool:

@@ -52,7 +52,7 @@ _KEPT = 8
 _WORTH_SHRINKING = 0.75
 """Part of an input's pixels below which a smaller one is recommended."""
 _LITTLE_SEEN = 0.5
-"""Part of a picture below which it is told how much is cut away; of 4 to 3 more is seen."""
+"""Where less than this part of a picture is seen, the review says so; of a 4:3 picture more is."""
 _SHOWS_MORE = (
     ": their short side is resized and the middle kept; --set dataset.crop_share=0 shows them "
     "whole but squashed, an input of their shape (model.input_height, model.input_width) nearly "

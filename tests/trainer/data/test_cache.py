@@ -21,7 +21,7 @@ from trainer.data.framing import Cut, Framing
 from trainer.errors import ImageError, InfrastructureError, SpecError
 
 NO_ROOM = os.strerror(errno.ENOSPC)
-"""By these words a search knows that its trial is not to blame (`hpo.run.disk_errors`)."""
+"""Words of a message by which a search does not count the trial as failed (`hpo.run.disk_errors`)."""
 SIZE = ImageSize(height=12, width=10)
 
 BUILD = """

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
+from trainer.data.cached_sets import _remove_leftovers, parts_path
 from trainer.features.parts import Parts
 
 
@@ -84,6 +85,16 @@ def test_a_part_that_cannot_be_kept_is_computed_by_the_builder(tmp_path):
     make(tmp_path / "parts", 2, fill).build(out)
     assert begun == [0, 1, 1]
     np.testing.assert_array_equal(out, expected(2))
+
+
+def test_what_a_kill_leaves_of_parts_that_are_removed_is_removed(tmp_path, monkeypatch):
+    monkeypatch.setenv("HPO_CACHE_DIR", str(tmp_path))
+    place = parts_path(tmp_path / "features", "0" * 32)
+    left = [place, place.with_name(f"{place.name}.tmp")]
+    for folder in left:
+        folder.mkdir(parents=True)
+    _remove_leftovers(tmp_path)
+    assert not [folder for folder in left if folder.exists()]
 
 
 def test_a_helper_computes_nothing_once_the_builder_has_ended(tmp_path, monkeypatch):
