@@ -17,7 +17,9 @@ types=$!
 "$python" -m hpo.cli.reference_pages --check
 if [[ " $* " != *" --fast "* ]] && "$python" -c 'import mkdocs' 2>/dev/null; then
   # The extra `docs`: every link of the site leads somewhere.
-  NO_MKDOCS_2_WARNING=1 "$bin/mkdocs" build --strict --quiet -d "$(mktemp -d)"
+  site=$(mktemp -d)
+  trap 'rm -rf "$site"' EXIT
+  NO_MKDOCS_2_WARNING=1 "$bin/mkdocs" build --strict --quiet -d "$site"
 fi
 wait "$types"
 # A third process pays where tests wait, which fast ones do not; to start it takes ten seconds of a core.

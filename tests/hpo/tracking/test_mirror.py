@@ -115,12 +115,13 @@ def test_the_parent_tells_summary_progress_and_winner(store):
     assert "hpo.best" not in store.trials[1].data.tags  # pruned, and no repeat
 
 
-def test_files_arrive_with_trials_and_study(store):
+def test_files_arrive_with_trials_and_study(store, tmp_path):
     assert store.artifacts(store.trials[0]) == ["log.txt", "receipt.json", "spec.yaml"]
     assert store.artifacts(store.trials[3]) == []
     assert store.artifacts(store.parent) == ["best", "study.yaml"]
     assert store.artifacts(store.parent, "best") == ["best/report.json"]
-    got = store.client.download_artifacts(store.trials[0].info.run_id, "receipt.json")
+    run_id = store.trials[0].info.run_id
+    got = store.client.download_artifacts(run_id, "receipt.json", str(tmp_path))
     assert json.loads(Path(got).read_text()) == {"applied": {"lr": 0.1}}
 
 

@@ -40,7 +40,8 @@ def test_files_and_models_are_found_at_the_new_place(template, tmp_path, is_copy
     client = connect(uri)
     kept = new / ".mlflow" / name / run_id / "artifacts" / "model"
     assert client.get_run(run_id).info.artifact_uri == kept.parent.as_uri()
-    assert Path(client.download_artifacts(run_id, "model/log.txt")).read_text() == "said"
+    got = client.download_artifacts(run_id, "model/log.txt", str(tmp_path))
+    assert Path(got).read_text() == "said"
     assert client.get_model_version_download_uri("m", "1") == kept.as_uri()
     client.log_text(run_id, "more", "more.txt")
     fresh = client.create_run(ensure_experiment(client, uri, name)).info.run_id

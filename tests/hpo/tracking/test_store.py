@@ -85,7 +85,8 @@ def test_values_and_files_lie_wherever_the_runs_do(name, template, tmp_path):
     assert connect(uri).get_experiment_by_name(name) is not None
     kept = out / ".mlflow" / name / run_id / "artifacts" / "log.txt"
     assert kept.read_text() == "said"
-    assert Path(client.download_artifacts(run_id, "log.txt")).read_text() == "said"
+    got = client.download_artifacts(run_id, "log.txt", str(tmp_path))
+    assert Path(got).read_text() == "said"
     assert list((tmp_path / "root").iterdir()) == [out]
 
 
