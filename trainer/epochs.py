@@ -12,8 +12,6 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pytorch_lightning as pl
-
 from trainer import checkpoints, metrics
 from trainer.config.growing import areas
 from trainer.distributed import from_first, share_statistics
@@ -21,6 +19,7 @@ from trainer.durable_files import remove_drafts
 from trainer.embedding import embed, needed
 from trainer.errors import DivergedError
 from trainer.features.data import FeatureData
+from trainer.lightning import pl
 from trainer.matching import make_entries, mean_of_views
 from trainer.module import MatchFacts, RecognitionModule
 from trainer.retrieval import search

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import pytorch_lightning as pl
 import torch
 from torch import nn
 
 from trainer.devices import image_layout
 from trainer.distributed import gathered
 from trainer.errors import DivergedError, SpecError
+from trainer.lightning import pl
 from trainer.losses import build_loss
 from trainer.masked_losses import MaskedLoss
 from trainer.models.trunk import batch_norms

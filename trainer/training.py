@@ -18,9 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pytorch_lightning as pl
 import torch
-from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 
 from trainer import checkpoints
 from trainer.config.growing import STEP, grows
@@ -37,6 +35,7 @@ from trainer.features.data import FeatureData, build_feature_data
 from trainer.features.loop import FeatureLoop
 from trainer.head_first import prepare_head
 from trainer.isolation import isolated
+from trainer.lightning import LightningEnvironment, pl
 from trainer.models.recognizer import build_recognizer
 from trainer.models.trunk_facts import trunk_facts
 from trainer.module import EpochBatches, RecognitionModule
