@@ -6,7 +6,7 @@ import argparse
 import contextlib
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,7 +48,7 @@ MARKS = {
     "warning": ("warn", "33"),
     "error": ("BAD", "31"),
 }
-_PATHS_SHOWN = 5
+_SHOWN = 5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -138,14 +138,24 @@ def _look_at(
         screen.mark("ok", name, f"{pictures} of {classes}, {per_class} each")
     for found in diagnosis["findings"]:
         screen.found(found["severity"], found["message"])
-        paths = found["paths"] if args.all else found["paths"][:_PATHS_SHOWN]
-        for path in paths if found["count"] > 1 or found["kind"] != "unreadable" else []:
-            screen.line(f"        {printable(_relative(path))}")
-        hidden = found["count"] - len(paths)
-        if hidden > 0:
-            screen.line(f"        and {hidden} more" + ("" if args.all else " (--all)"))
+        for line in _files_of(found, every=args.all):
+            screen.line(f"        {line}")
     screen.line(f"        looked at in {time.monotonic() - began:.1f} s")
     return diagnosis
+
+
+def _files_of(found: Mapping[str, Any], *, every: bool) -> Iterator[str]:
+    """Name the files of a finding, a pair of pictures in one line; the first few, or every one."""
+    if found["kind"] == "unreadable" and found["count"] == 1:
+        return  # its message names it
+    rows, count, noun = [[path] for path in found["paths"]], found["count"], "more"
+    if pairs := found.get("pairs"):
+        rows, count, noun = pairs, count // 2, "more pairs"
+    shown = rows if every else rows[:_SHOWN]
+    for row in shown:
+        yield "  =  ".join(printable(_relative(path)) for path in row)
+    if count > len(shown):
+        yield f"and {count - len(shown)} {noun}" + ("" if every else " (--all)")
 
 
 def _conclude(screen: _Screen, states: Sequence[str]) -> None:

@@ -45,7 +45,8 @@ def diagnose(
 
     Returns:
         `{"splits": {name: {"images", "classes", "per_class_min", "per_class_max"}}, "findings":
-        [{"kind", "severity", "message", "paths", "count"}]}`; errors first, then warnings.
+        [{"kind", "severity", "message", "paths", "count"}]}`, with `"pairs"` for pictures that
+        resemble one another; errors first, then warnings.
     """
     findings: list[Finding] = []
     if "images" in sources:

@@ -12,7 +12,9 @@ from trainer.doctor.fingerprint import Fingerprint
 
 Severity = Literal["error", "warning", "info"]
 Finding = dict[str, Any]
-"""`{"kind", "severity", "message", "paths", "count"}`; of many paths the first ones."""
+"""`{"kind", "severity", "message", "paths", "count"}`; of many paths the first ones. With `"pairs"`
+where pictures resemble one another: `[path, path]` of each pair, the paths then being those of
+the pairs one after another."""
 
 _PATHS_KEPT = 50
 
@@ -39,3 +41,12 @@ def finding(
         "paths": [origin(path) for path in every[:_PATHS_KEPT]],
         "count": len(every),
     }
+
+
+def pair_finding(
+    kind: str, severity: Severity, message: str, pairs: Iterable[tuple[Path, Path]]
+) -> Finding:
+    """Return a finding on pairs of pictures as plain data."""
+    found = finding(kind, severity, message, [path for pair in pairs for path in pair])
+    paths = found["paths"]
+    return found | {"pairs": [paths[i : i + 2] for i in range(0, len(paths), 2)]}

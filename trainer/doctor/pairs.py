@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from trainer.data.names import name_key
 from trainer.data.notes import counted
-from trainer.doctor.findings import Finding, Item, Severity, finding
+from trainer.doctor.findings import Finding, Item, Severity, pair_finding
 from trainer.doctor.fingerprint import MOST_PAIRS, near_pairs
 
 
@@ -57,10 +57,9 @@ def _sorted_pairs(
         chosen = sorts[sort]
         if chosen:
             where = f" ({_splits_of(chosen)})" if sort == "splits" else ""
-            paths = [path for a, b in chosen for path in (a.path, b.path)]
-            found.append(
-                finding(name, severity, f"{counted(len(chosen), 'pair')}: {text}{where}", paths)
-            )
+            message = f"{counted(len(chosen), 'pair')}: {text}{where}"
+            paths = [(a.path, b.path) for a, b in chosen]
+            found.append(pair_finding(name, severity, message, paths))
     return found
 
 

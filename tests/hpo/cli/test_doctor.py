@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -183,6 +184,19 @@ def test_many_files_are_cut_short_unless_asked_for(pictures, capsys):
     assert "and 3 more (--all)" in capsys.readouterr().out
     main(["doctor", "--train", str(pictures / "train"), "--all"])
     assert "7.xyz" in capsys.readouterr().out
+
+
+def test_each_pair_of_like_pictures_is_one_line(pictures, capsys):
+    apples, grapes = pictures / "train" / "apple", pictures / "train" / "grape"
+    first = sorted(apples.iterdir())[0]
+    for i in range(7):
+        (grapes / f"copy{i}.png").write_bytes(first.read_bytes())
+    main(["doctor", "--train", str(pictures / "train")])
+    told = capsys.readouterr().out.partition("the same file in two classes")[2].splitlines()[1:7]
+    for line in told[:5]:
+        one, other = line.strip().split("  =  ")
+        assert Path(one).read_bytes() == Path(other).read_bytes() == first.read_bytes()
+    assert told[5].strip() == "and 2 more pairs (--all)"
 
 
 def test_a_packaged_study_is_named_like_anywhere_else(pictures, capsys):
