@@ -95,7 +95,7 @@ class OptunaPruner(StudyKeeper):
             and trial.state is not optuna.trial.TrialState.FAIL
         ]
         ahead = sum(self._sign * value > self._sign * best for value in others)
-        return f"place {ahead + 1} of {len(others)} at epoch {epoch} (best by then {best:.4f})"
+        return f"place {ahead + 1} of {len(others)} at epoch {epoch}"
 
 
 class BracketPruner:

@@ -101,10 +101,7 @@ def _render_batch(batch: Sequence[Mapping[str, Any]] | None) -> list[str]:
             lines.append("first     trial 0: the default configuration")
             continue
         shown = list(entry["specs"].items())
-        words = ", ".join(
-            f"{name.removeprefix('train.optim.')}={render_value(value)}"
-            for name, value in shown[:_MOST_CHANGES]
-        )
+        words = ", ".join(f"{name}={render_value(value)}" for name, value in shown[:_MOST_CHANGES])
         more = f", and {len(shown) - _MOST_CHANGES} more" if len(shown) > _MOST_CHANGES else ""
         lines.append(f"first     trial {entry['rec_id']}: {words}{more}")
     return lines

@@ -51,5 +51,5 @@ def run(args: argparse.Namespace) -> int:
         if best.get(name):
             print(f"{name:<11} {best[name]}")
     for command in best.get("next", []):
-        print(f"  {command}")
+        print(f"{'next':<11} {command}")
     return 0

@@ -126,10 +126,7 @@ def _first(entry: Mapping[str, Any]) -> str:
     if entry["trial"] == 0:
         return "first     trial 0: the default configuration"
     params = list(entry["params"].items())
-    words = ", ".join(
-        f"{name.removeprefix('train.optim.')} {render_value(value)}"
-        for name, value in params[:SHOWN]
-    )
+    words = ", ".join(f"{name} {render_value(value)}" for name, value in params[:SHOWN])
     more = f" and {len(params) - SHOWN} more" if len(params) > SHOWN else ""
     return f"first     trial {entry['trial']}: {words}{more}"
 

@@ -78,10 +78,7 @@ def _result(event: Finished, seen: Seen) -> Iterator[str]:
     if evaluated := seen.evaluated or (f"held out  {held_out}" if held_out else ""):
         yield evaluated
     if best["params"]:
-        shown = (
-            f"{name.removeprefix('train.optim.')} = {render_value(value)}"
-            for name, value in best["params"].items()
-        )
+        shown = (f"{name} = {render_value(value)}" for name, value in best["params"].items())
         yield f"with      {', '.join(shown)}"
     yield from render_front(best.get("pareto") or [], word)
     if best["onnx"]:

@@ -125,7 +125,7 @@ class LiveView:
         progress = self._progress
         if progress.best is None:
             return Text("no result yet")
-        text = Text("best ")
+        text = Text(f"best {progress.metric_word} ")
         text.append(f"{progress.best.value:.4f}", style="bold")
         text.append(f" ({whose_value(progress.best)})")
         gain = progress.leading.gain()

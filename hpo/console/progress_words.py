@@ -48,7 +48,8 @@ def describe_left(progress: Progress) -> str:
     left = progress.remaining()
     if left is not None and _rounded(left[1]) > 0:
         low, high = (render_seconds(_rounded(seconds)) for seconds in left)
-        parts.append(f"{low} left" if low == high else f"{low} to {high} left")
+        span = f"up to {high}" if _rounded(left[0]) == 0 else f"{low} to {high}"
+        parts.append(f"{low} left" if low == high else f"{span} left")
     elif left is not None and progress.running and progress.fraction() >= 1:
         parts.append("used up, finishing the running epochs")
     if progress.running or progress.fraction() < 1:
@@ -57,8 +58,9 @@ def describe_left(progress: Progress) -> str:
 
 
 def _an_hour(pace: float, name: str) -> str:
-    """How many trials of a stage end in an hour; few of them with what is behind the point."""
-    number = f"{pace:.0f}" if pace >= 10 else f"{pace:.2g}"
+    """How many trials of a stage end in an hour, to two digits."""
+    digits = float(f"{pace:.2g}")
+    number = f"{digits:.0f}" if digits >= 10 else f"{digits:g}"
     return f"{number} {name.removesuffix('s') if number == '1' else name}/h"
 
 

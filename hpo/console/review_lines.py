@@ -59,21 +59,17 @@ def _findings(findings: Sequence[Mapping[str, Any]]) -> list[str]:
 def _space(review: Review) -> list[str]:
     number = count_of(len(review.searched), "parameter")
     lines = [
-        f"{name:<9} {count_of(len(names), 'parameter')}: {_names(names)}"
+        f"{name:<9} {count_of(len(names), 'parameter')}: {', '.join(names)}"
         for name, names in review.earlier.items()
     ]
-    lines.append(f"searched  {number}: {_names(review.searched)}")
+    lines.append(f"searched  {number}: {', '.join(review.searched)}")
     fixed = [name for name, reason in review.pinned.items() if reason == FIXED]
     if fixed:
-        lines.append(f"fixed     {_names(fixed)}  (by --fix or the study file)")
+        lines.append(f"fixed     {', '.join(fixed)}  (by --fix or the study file)")
     pinned = [name for name in review.pinned if name not in fixed]
     if pinned:
-        lines.append(f"pinned    {_names(pinned)}  (hpo space says why)")
+        lines.append(f"pinned    {', '.join(pinned)}  (hpo space says why)")
     return lines
-
-
-def _names(names: Any) -> str:
-    return ", ".join(name.removeprefix("train.optim.") for name in names)
 
 
 def _method(review: Review) -> list[str]:

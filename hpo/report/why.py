@@ -136,10 +136,11 @@ def _pruned(
     name = f"{judged.metric} " if judged.metric else ""
     lines = [
         f"stopped at epoch {trial.epochs} of {trial.until_epoch}: best {name}{own:.4f} by then, "
-        f"place {place} of {len(rows)} measured at this epoch before or with it"
+        f"place {place} of {len(rows)} trials that had been measured at this epoch"
     ]
+    stands = f"place {place} of {len(rows)} at epoch {trial.epochs}"
     reason, needed = _ask(copied, trial, judged, [row["value"] for row in rows])
-    lines += [f"the algorithm said: {reason}"] if reason else []
+    lines += [f"the algorithm said: {reason}"] if reason and reason != stands else []
     if needed is not None:
         than = "at least" if sign > 0 else "at most"
         lines.append(f"it would have gone on with {than} {needed:.4f} ({needed - own:+z.4f})")

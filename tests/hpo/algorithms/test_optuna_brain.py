@@ -165,7 +165,7 @@ def test_a_stopped_trial_is_told_where_it_stood():
     algorithm.report(2, Measurement(epoch=1, value=0.1))
     decision = algorithm.report(2, Measurement(epoch=2, value=0.6))
     assert decision.stop
-    assert decision.reason == "place 2 of 3 at epoch 2 (best by then 0.6000)"
+    assert decision.reason == "place 2 of 3 at epoch 2"
 
 
 @pytest.mark.parametrize("name", SAMPLERS)

@@ -26,7 +26,7 @@ def test_the_winner_and_its_files(hpo, json_of, first):
     for name, file in [("spec", "spec.yaml"), ("checkpoint", "model.ckpt"), ("onnx", "model.onnx")]:
         assert best[name] == str(first / "best" / file)
         assert f"{name:<11} {best[name]}" in lines
-    assert f"  hpo predict {first} IMAGE..." in lines
+    assert f"next        hpo predict {first} IMAGE..." in lines
     assert set(best["params"]) == {"train.lr", "train.margin", "train.width"}
 
 

@@ -26,7 +26,7 @@ def page(seen=None, **more):
 def test_the_result_then_what_to_do_then_the_search():
     assert page(report="/r/report.html", edges=("lr: look further",)) == [
         "best      trial 2: P@1 0.7500 (+0.2500 over the default)",
-        "with      trunk.base_lr = 0.001235, model.feat_dim = 64",
+        "with      train.optim.trunk.base_lr = 0.001235, model.feat_dim = 64",
         "onnx      /r/best/model.onnx",
         "report    /r/report.html",
         "next      hpo predict '/a run' IMAGE...",

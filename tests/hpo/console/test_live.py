@@ -53,7 +53,7 @@ def test_it_says_everything_and_never_wraps(monkeypatch, width, busy):
     assert max(map(len, lines)) <= width
     assert len(lines) == 5  # a gap, the bar, the best, one trial, the hint
     assert "3 of 40 trials" in lines[1]
-    assert lines[2].startswith("best 0.7500 (trial 1)  +0.2500 over the default")
+    assert lines[2].startswith("best P@1 0.7500 (trial 1)  +0.2500 over the default")
     assert lines[3].startswith("trial   3  epoch  3/9  P@1 now 0.2000  best 0.4000 (-0.100")
     if width >= 80:
         assert lines[3].endswith("  ▁█▃")
