@@ -81,7 +81,8 @@ def show_list(jobs: LocalJobs, args: argparse.Namespace) -> int:
 def _age(job: Job) -> str:
     if job.started is None:
         return "-"
-    return f"{(job.ended or time.time()) - job.started:.0f}"
+    # A clock that was set back gives less than nothing.
+    return f"{max(0.0, (job.ended or time.time()) - job.started):.0f}"
 
 
 def _headline(job: Job) -> str:

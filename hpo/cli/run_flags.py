@@ -260,23 +260,29 @@ def print_json(data: Any) -> None:
 
 
 def print_table(header: list[str], rows: list[list[str]]) -> None:
-    """Print an aligned table; numbers to the right, words to the left.
+    """Print an aligned table; columns of numbers to the right, others to the left.
 
-    Names may come from other people's files: what would move a terminal's cursor is spelt out.
+    Names may come from other people's files: what would move a terminal's cursor is spelt out, and
+    they are as wide as a terminal shows them.
     """
-    rows = [[printable(str(cell)) for cell in row] for row in rows]
-    widths = [max(len(str(row[i])) for row in [header, *rows]) for i in range(len(header))]
-    for row in [header, *rows]:
-        cells = [
-            str(cell).rjust(width) if _is_number(cell) else str(cell).ljust(width)
-            for cell, width in zip(row, widths, strict=True)
-        ]
+    from rich.cells import cell_len
+
+    table = [header, *([printable(str(cell)) for cell in row] for row in rows)]
+    columns = list(zip(*table, strict=True))
+    widths = [max(map(cell_len, column)) for column in columns]
+    to_right = [all(map(_is_number, column[1:])) for column in columns]
+    for row in table:
+        cells = []
+        for cell, width, is_right in zip(row, widths, to_right, strict=True):
+            gap = " " * (width - cell_len(cell))
+            cells.append(gap + cell if is_right else cell + gap)
         print("  ".join(cells).rstrip())
 
 
 def _is_number(cell: str) -> bool:
+    """Whether it is a number, or stands for one that is not known."""
     try:
-        float(cell)
+        float(cell if cell not in ("", "-") else 0)
     except ValueError:
         return False
     return True

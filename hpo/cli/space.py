@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from hpo.cli.overlay_flags import add_overlay_arguments
 from hpo.cli.run_flags import add_output_arguments, add_repeatable, print_json, print_table
 from hpo.core.errors import SpecError
-from hpo.core.text import count_of
+from hpo.core.process.streams import can_color
+from hpo.core.text import count_of, told_apart
 
 if TYPE_CHECKING:
     from hpo.cli.space_source import SpaceSource
@@ -210,7 +211,7 @@ def _print_rows(header: list[str], rows: list[list[str]]) -> None:
     if console.width < _WIDE:
         # Columns of a few letters cannot be read: one block per row instead.
         for name, *cells in rows:
-            console.print(Text(name, style="bold"))
+            console.print(Text(name, style="bold" if can_color(sys.stdout) else ""))
             console.print(Text("    " + "; ".join(cells)))
         return
     table = Table(box=None, padding=(0, 2, 0, 0))
@@ -240,7 +241,9 @@ def _distribution_text(distribution: dict[str, Any]) -> str:
         grid = f", step {distribution['step']:g}" if "step" in distribution else ""
         relations = "".join(f", {text}" for text in distribution.get("relations", ()))
         scale = f"{words[distribution['scale']]}{' int' if kind == 'int' else ''}"
-        return f"{scale} {distribution['low']:g} .. {distribution['high']:g}{grid}{relations}"
+        ends = distribution["low"], distribution["high"]
+        low, high = map(str, ends) if kind == "int" else told_apart(*ends, digits=6)
+        return f"{scale} {low} .. {high}{grid}{relations}"
     if "options" in distribution:
         weights = distribution.get("weights")
         names = [short(option) for option in distribution["options"]]

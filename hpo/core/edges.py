@@ -40,8 +40,25 @@ class Edge:
         (low, high), scale = self.wider, ",log" if self.is_log else ""
         return (
             f"{self.name}: the best trials lie at the {self.end} end of its range ({self.at:.4g}); "
-            f"to look further: --range {self.name}={low:.4g}..{high:.4g}{scale}"
+            f"to look further: --range {self.name}={_least(low)}..{_most(high)}{scale}"
         )
+
+
+def _least(low: float) -> str:
+    """The low end in few digits, rounded up at most, as the schema may end there."""
+    return text if float(text := f"{low:.4g}") >= low and not _is_whole(low) else _in_full(low)
+
+
+def _most(high: float) -> str:
+    return text if float(text := f"{high:.4g}") <= high and not _is_whole(high) else _in_full(high)
+
+
+def _is_whole(value: float) -> bool:
+    return float(value).is_integer() and abs(value) < 1e15
+
+
+def _in_full(value: float) -> str:
+    return str(int(value)) if _is_whole(value) else repr(float(value))
 
 
 def find_edges(space: SearchSpace, trials: Iterable[TrialRecord], direction: str) -> list[Edge]:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from enum import StrEnum
 from functools import lru_cache, partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 from hpo.core import events, route_events
@@ -21,7 +22,7 @@ from hpo.core.budget import Budget, parse_budget
 from hpo.core.errors import HpoError
 from hpo.core.events import Event
 from hpo.core.route_events import JobFinished
-from hpo.core.text import quoted
+from hpo.core.text import quoted, storable
 
 T = TypeVar("T")
 Reader = Callable[[Any], Any]
@@ -43,12 +44,29 @@ def to_json(event: Event) -> str:
 
 
 def strict_json(data: Any, indent: int | None = None) -> str:
-    """Plain data as JSON that any reader takes; a number that it does not know becomes null."""
+    """Plain data as JSON that any reader takes.
+
+    A number that JSON does not know becomes null, and bytes of paths that are no UTF-8 are spelt
+    out.
+    """
     how: dict[str, Any] = {"indent": indent, "allow_nan": False, "default": str}
     try:
-        return json.dumps(data, **how)
+        text = json.dumps(data, **how)
     except ValueError:
-        return json.dumps(_finite(data), **how)
+        text = json.dumps(data := _finite(data), **how)
+    return json.dumps(_storable(data), **how) if _STRAY_BYTE in text else text
+
+
+_STRAY_BYTE = r"\udc"
+"""How a byte that is no UTF-8 begins where JSON is written."""
+
+
+def _storable(data: Any) -> Any:
+    if isinstance(data, Mapping):
+        return {_storable(key): _storable(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_storable(value) for value in data]
+    return storable(str(data)) if isinstance(data, str | Path) else data
 
 
 def to_dict(event: Event) -> dict[str, Any]:

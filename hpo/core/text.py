@@ -57,6 +57,20 @@ def _spelt_out(sign: re.Match[str]) -> str:
     return f"\\x{ord(sign[0]) & 0xFF:02x}"
 
 
+def told_apart(a: float, b: float, digits: int = 3) -> tuple[str, str]:
+    """Two numbers in so many significant digits, or in as many as they differ by."""
+    for number in range(digits, 17):
+        texts = f"{a:.{number}g}", f"{b:.{number}g}"
+        if a == b or texts[0] != texts[1]:
+            return texts
+    return repr(a), repr(b)
+
+
+def percent(share: float) -> str:
+    """A share in percent: without places, or in one digit where it is below one percent."""
+    return f"{share:.0%}" if share == 0 or share >= 0.01 else f"{100 * share:.1g}%"
+
+
 def cut(text: str) -> str:
     """The beginning of a text that is too long for a message."""
     return text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 3] + "..."

@@ -11,7 +11,7 @@ from typing import Any
 
 from hpo.core.errors import SpecError
 from hpo.core.protocols import Trainer
-from hpo.core.text import quoted
+from hpo.core.text import percent, quoted
 from hpo.core.trainer_extras import GalleryEditor, PictureFinder, PictureLabeller
 from hpo.results.export import export_run, trainer_of_export
 from hpo.run.run_dir import RunDir
@@ -96,11 +96,13 @@ def price_of(threshold: Mapping[str, Any], run: RunDir | None) -> str:
     """
     rate = threshold["rate"]
     line = (
-        f"unknown at {rate:g}: by the validation queries, about {threshold['rejected']:.0%} of "
-        "pictures of known classes become unknown too"
+        f"unknown at {rate:g}: by the validation queries, about {percent(threshold['rejected'])} "
+        "of pictures of known classes become unknown too"
     )
     if threshold.get("is_of_trained"):
-        line += f"; more than {rate:.0%} of others may pass, as all classes here were trained on"
+        line += (
+            f"; more than {percent(rate)} of others may pass, as all classes here were trained on"
+        )
         if run is not None:
             line += f" (`{run.command('gallery', '--calibrate-unknown')}` measures it)"
     return line

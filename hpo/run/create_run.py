@@ -15,7 +15,7 @@ from pathlib import Path
 from hpo.core.durable_files import rename_durably
 from hpo.core.errors import RunError
 from hpo.core.machine_faults import find_fault
-from hpo.core.text import storable
+from hpo.core.text import printable
 from hpo.run.run_dir import STAMP_FORM, RunDir, is_run
 
 _DRAFT = re.compile(r"\.new-[0-9a-f]{16}")
@@ -53,10 +53,10 @@ def create_run(out: Path, study: str, fill: Callable[[Path], None], *, prefix: s
 
 def demand_place(folder: Path) -> None:
     """Refuse an absolute path where no run can lie: one that is no text, or within a run."""
-    if storable(str(folder)) != str(folder):
+    if printable(str(folder)) != str(folder):
         raise RunError(
-            f"{folder}: cannot hold a run: its path is no UTF-8, which the libraries that write "
-            "models and data bases need; choose another folder"
+            f"{folder}: cannot hold a run: its path is no UTF-8, or holds control characters, "
+            "which the libraries that write models and data bases do not take; choose another folder"
         )
     for above in (folder, *folder.parents):
         if is_run(above):

@@ -20,6 +20,7 @@ from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 from hpo.core.durable_files import write_atomically
 from hpo.core.errors import NoRunError, RunError, SpecError
@@ -356,7 +357,8 @@ def find_run(name: str | None, out: Path) -> RunDir:
         raise RunError(f"{out}: must be a folder of runs, and is a file; choose another --out")
     runs = list_runs(out)
     if name is not None:
-        runs = [r for r in runs if name in (r.study_name, r.place.name)]
+        wanted = normalize("NFC", name)  # a Mac spells an accent as a sign of its own
+        runs = [r for r in runs if wanted in {normalize("NFC", r.study_name), r.place.name}]
     if name is not None and not runs and Path(name).exists():
         raise NoRunError(
             f"{name}: must be a run directory, with {STUDY_FILE}, {PLAN_FILE} and {LEDGER_FILE} in "

@@ -18,7 +18,7 @@ from hpo.core.addresses import is_missing, is_remote
 from hpo.core.errors import DataError, HpoError
 from hpo.core.own_folder import scratch_folder
 from hpo.core.protocols import Trainer
-from hpo.core.text import printable
+from hpo.core.text import printable, storable
 from hpo.core.thumbnails import small_jpeg
 from hpo.core.trainer_extras import GalleryEditor, PictureLabeller
 from hpo.results.export import trainer_of_export
@@ -69,7 +69,7 @@ class PictureService:
             demand(self._trainer, PictureLabeller)
         self._unknown_at = unknown_at
         self._reference = _reference_folder(run, self._trainer)
-        self._last_shown: dict[str, None] = {}
+        self._last_shown: dict[str, str] = {}
 
     def warm_up(self) -> None:
         """Load model and gallery, so that the first picture need not wait for them.
@@ -186,7 +186,7 @@ class PictureService:
 
     def thumbnail(self, path: str) -> bytes | None:
         """A small JPEG of a gallery picture that a match has named; None where there is none."""
-        file = self._gallery_file(path) if path in self._last_shown else None
+        file = self._gallery_file(self._last_shown.get(path, ""))
         return None if file is None else small_jpeg(file, THUMBNAIL_PX)
 
     def _row(self, path: Path, topk: int) -> Mapping[str, Any]:
@@ -207,11 +207,12 @@ class PictureService:
         """Remember a gallery picture as one that may be asked for, if its file is there."""
         if self._gallery_file(path) is None:
             return None
-        self._last_shown.pop(path, None)
-        self._last_shown[path] = None
+        name = storable(path)  # in an answer, bytes that are no UTF-8 are spelt out
+        self._last_shown.pop(name, None)
+        self._last_shown[name] = path
         while len(self._last_shown) > _MOST_SHOWN:
             self._last_shown.pop(next(iter(self._last_shown)), None)
-        return path
+        return name
 
     def _gallery_file(self, path: str) -> Path | None:
         """The file of a gallery picture: below the reference pictures' folder, or the one in it.

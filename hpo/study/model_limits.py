@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hpo.core.errors import SpecError
+from hpo.core.text import told_apart
 
 _LATENCY = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s)")
 _COUNT = re.compile(r"(\d+(?:\.\d+)?)\s*([kmb]?)", re.IGNORECASE)
@@ -27,12 +28,13 @@ class ModelLimits:
     def broken_by(self, cost: Mapping[str, Any]) -> str:
         """Say which limit a measured architecture is beyond; empty if none."""
         if self.latency_ms is not None and cost["latency_ms"] > self.latency_ms:
-            return (
-                f"a picture takes {cost['latency_ms']:.2f} ms, the limit is {self.latency_ms:g} ms"
-            )
+            took, most = told_apart(cost["latency_ms"], self.latency_ms)
+            return f"a picture takes {took} ms, the limit is {most} ms"
         if self.params is not None and cost["params"] > self.params:
-            most = render_count(self.params)
-            return f"{render_count(cost['params'])} parameters, the limit is {most}"
+            has, most = render_count(cost["params"]), render_count(self.params)
+            if has == most:
+                has, most = f"{cost['params']:,}", f"{self.params:,.0f}"
+            return f"{has} parameters, the limit is {most}"
         return ""
 
 

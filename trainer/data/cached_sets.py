@@ -117,7 +117,9 @@ def clear_caches(
             )
     due = time.time() - older_than_s
     chosen = [e for e in entries if not names or any(_fits(e, name) for name in names)]
-    removed = [e for e in chosen if e.last_used <= due and _remove(e.path)]
+    # No age was asked for: a clock that was set back makes sets of the future, which go as well.
+    is_due = [e for e in chosen if not older_than_s or e.last_used <= due]
+    removed = [e for e in is_due if _remove(e.path)]
     if not names:
         _remove_leftovers(cache_dir or cache_settings().folder)
     return removed

@@ -18,7 +18,7 @@ from trainer.data.bursts import find_bursts
 from trainer.data.cache import files_digest
 from trainer.data.decode import DECODER_VERSION
 from trainer.data.location import cache_settings, exclusive
-from trainer.data.names import name_key, name_text
+from trainer.data.names import column_key, name_key, name_text
 from trainer.data.notes import and_list, counted
 from trainer.data.origin import origin
 from trainer.errors import DataError, SpecError
@@ -58,8 +58,9 @@ def group_pictures(
     if by == _NEAR_DUPLICATES:
         joined = _kept_bursts(sources, files, progress)
         return connected(len(files), [*joined, *_same_files(files)])
-    if all(by in source.columns for source in sources):
-        texts: list[str | None] = [text for source in sources for text in source.columns[by]]
+    column = column_key(by)
+    if all(column in source.columns for source in sources):
+        texts: list[str | None] = [text for source in sources for text in source.columns[column]]
     else:
         paths = [path for source in sources for path in _named_paths(source)]
         texts = _matches(paths, _pattern(by, sources))

@@ -21,7 +21,7 @@ import numpy as np
 
 from trainer.data.folder import ImageFolder
 from trainer.data.layout import SOURCES, source_of
-from trainer.data.names import name_bytes, name_key, name_text
+from trainer.data.names import column_key, name_bytes, name_key, name_text
 from trainer.data.notes import Note, and_list, counted, name_list
 from trainer.data.origin import origin
 from trainer.data.parquet_table import read_columns, texts_of
@@ -344,7 +344,7 @@ def _read_csv(file: Path, *, is_lenient: bool) -> tuple[list[int], dict[str, lis
 
 
 def _column_names(where: str, cells: Sequence[str], *, is_lenient: bool) -> list[str]:
-    names = [cell.casefold() for cell in cells]
+    names = [column_key(cell) for cell in cells]
     while names and not names[-1]:
         names.pop()
     twice = [name for name, number in Counter(names).items() if number > 1]

@@ -22,6 +22,11 @@ def name_key(name: str) -> str:
     return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
+def column_key(name: str) -> str:
+    """What two spellings of a list's column share: upper and lower case are one there."""
+    return name_key(name).casefold()
+
+
 def name_text(name: str) -> str:
     r"""Return a name as text that can be printed on one line and stored anywhere.
 

@@ -49,7 +49,7 @@ def test_json_holds_no_number_that_other_readers_refuse(capsys):
 def test_numbers_stand_right_and_words_left(capsys):
     print_table(["NAME", "N", ""], [["a", "5", "note"], ["longer", "1000", ""]])
     assert capsys.readouterr().out == (
-        "NAME    N\n"
+        "NAME       N\n"
         "a          5  note\n"
         "longer  1000\n"
     )  # fmt: skip
@@ -169,3 +169,14 @@ def test_who_switches_the_list_off_is_shown_none_of_it(shelf, monkeypatch):
     monkeypatch.setenv("HPO_MEMORY", "off")
     with pytest.raises(RunError, match="no runs below runs/"):
         chosen(looks=True)
+
+
+def test_a_column_of_names_stands_left_whatever_they_look_like(capsys):
+    print_table(["CLASS", "N"], [["007", "5"], ["nan", "-"], ["🍎", "12"], ["gru\u0308n", "1"]])
+    assert capsys.readouterr().out == (
+        "CLASS   N\n"
+        "007     5\n"
+        "nan     -\n"
+        "🍎     12\n"  # an emoji is two cells wide, an accent of its own none
+        "gru\u0308n    1\n"
+    )

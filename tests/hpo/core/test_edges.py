@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from hpo.core.edges import find_edges
+from hpo.core.edges import Edge, find_edges
 from hpo.core.trial import Measurement, TrialRecord, TrialState
 from tests.quick_runs import quick_space, quick_study
 
@@ -69,3 +69,12 @@ def test_a_range_of_the_users_own_can_be_widened():
     (edge,) = find_edges(quick_space(study), trials, "maximize")
     assert (edge.name, edge.end) == ("train.margin", "high")
     assert edge.wider == pytest.approx((0.5, 2**0.5))  # a range without a scale is logarithmic here
+
+
+@pytest.mark.parametrize(
+    ("wider", "said"),
+    [((1024, 987654), "1024..987654"), ((0.00123456, 0.987654), "0.001235..0.9876"),
+     ((0.0012344, 0.98766), "0.0012344..0.98766"), ((1e-7, 16777217), "1e-07..16777217")],
+)  # fmt: skip
+def test_a_range_that_goes_further_lies_within_what_the_schema_allows(wider, said):
+    assert f"--range x={said}" in str(Edge(name="x", end="high", at=0.5, wider=wider, is_log=False))

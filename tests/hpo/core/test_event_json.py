@@ -2,11 +2,22 @@
 
 import json
 import math
+import os
+from pathlib import Path
 
 import pytest
 
 from hpo.core.budget import Budget, Spent
-from hpo.core.event_json import EVENTS, data_of, from_dict, from_json, to_dict, to_json, to_plain
+from hpo.core.event_json import (
+    EVENTS,
+    data_of,
+    from_dict,
+    from_json,
+    strict_json,
+    to_dict,
+    to_json,
+    to_plain,
+)
 from hpo.core.events import (
     AlgorithmStep,
     Averaged,
@@ -172,3 +183,13 @@ def test_lines_of_other_versions_are_read_by_what_is_known():
     assert from_json(line) == Started(run_dir="/r", budget=Budget(trials=4), spent=Spent(trials=1))
     old = {"run_dir": "/r", "best": None, "budget": "6trials", "rungs": [], "outcome": "fine"}
     assert from_dict(Finished, old) == Finished(run_dir="/r", budget=Budget(trials=6))
+
+
+def test_paths_that_are_no_utf8_are_spelt_out():
+    name = os.fsdecode(b"lat\xe9in/p.png")
+    told = strict_json({"neighbours": [name], name: Path(name), "emoji": "🍎", "text": r"\udce9"})
+    read = json.loads(told)
+    assert read == {
+        "neighbours": [r"lat\xe9in/p.png"], r"lat\xe9in/p.png": r"lat\xe9in/p.png",
+        "emoji": "🍎", "text": r"\udce9",
+    }  # fmt: skip

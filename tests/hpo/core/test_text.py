@@ -13,9 +13,11 @@ from hpo.core.text import (
     metric_word,
     nearest_path,
     one_line,
+    percent,
     printable,
     shell_word,
     storable,
+    told_apart,
 )
 
 
@@ -139,3 +141,17 @@ def test_a_cell_of_a_table_stays_one_cell(is_aligned):
     assert all(re.fullmatch("---+", c) for c in rule)
     assert table == [["a|b", "two lines", ""], ["0.5", "None", "||"]]
     assert is_aligned == (len(set(map(len, lines))) == 1)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "told"),
+    [(9.25, 5, ("9.25", "5")), (5.0004, 5, ("5.0004", "5")), (0.0011, 0.001, ("0.0011", "0.001")),
+     (5.0, 5.0, ("5", "5")), (1.0, 1.0 + 2**-52, ("1", "1.0000000000000002"))],
+)  # fmt: skip
+def test_two_numbers_that_differ_are_told_apart(a, b, told):
+    assert tuple(str(float(text)).removesuffix(".0") for text in told_apart(a, b)) == told
+
+
+def test_a_small_share_is_not_nothing():
+    shares = (0, 0.00042, 0.004, 0.05, 0.284, 1)
+    assert [percent(share) for share in shares] == ["0%", "0.04%", "0.4%", "5%", "28%", "100%"]

@@ -144,8 +144,9 @@ def test_a_disk_that_takes_no_run_is_named_and_left_as_it_was(
     assert told == f"{disk}/runs: cannot hold run directories: {said}; choose another --out"
 
 
-def test_a_folder_whose_path_is_no_utf_8_cannot_hold_runs(tmp_path):
-    out = tmp_path / os.fsdecode(b"r\xe9")
+@pytest.mark.parametrize("name", [b"r\xe9", b"r\nn", b"r\x1b[2J"])
+def test_a_folder_whose_path_is_no_text_cannot_hold_runs(tmp_path, name):
+    out = tmp_path / os.fsdecode(name)
     with pytest.raises(RunError, match="its path is no UTF-8"):
         create_run(out, "retail", fill)
     assert not out.exists()

@@ -155,3 +155,12 @@ def test_pictures_that_could_not_be_read_are_looked_at_again(tmp_path, monkeypat
         alone = group_pictures([folder], "near-duplicates")
     assert len(set(alone)) == len(folder.paths)
     assert len(set(group_pictures([folder], "near-duplicates"))) == 6
+
+
+@pytest.mark.parametrize(("header", "asked"), [("Object", "Object"), ("gro\u0308ße", "GRÖSSE")])
+def test_a_column_is_found_as_its_header_writes_it(tmp_path, make_folder, header, asked):
+    make_folder("all", {"a": 3})
+    lines = [f"all/a/{i}.png,a,{cell}" for i, cell in enumerate("xyx")]
+    file = tmp_path / "l.csv"
+    file.write_text("\n".join([f"path,label,{header}", *lines]), encoding="utf-8")
+    assert groups_of(open_source(str(file)), asked) == [["0.png", "2.png"], ["1.png"]]
