@@ -56,7 +56,7 @@ def demand_place(folder: Path) -> None:
     if printable(str(folder)) != str(folder):
         raise RunError(
             f"{folder}: cannot hold a run: its path is no UTF-8, or holds control characters, "
-            "which the libraries that write models and data bases do not take; choose another folder"
+            "which libraries that write models and data bases refuse; choose another folder"
         )
     for above in (folder, *folder.parents):
         if is_run(above):
