@@ -38,3 +38,9 @@ addEventListener("resize", () => {
   draw();
 });
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+for (const [event, isPrint] of [["beforeprint", true], ["afterprint", false]]) {
+  addEventListener(event, () => {
+    document.documentElement.classList.toggle("print", isPrint);
+    draw();
+  });
+}

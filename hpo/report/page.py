@@ -138,7 +138,7 @@ def _cards(facts: RunData) -> list[tuple[str, str, str]]:
         how = f"{seeds} ({less})" if less else f" gained{seeds}"
         gain = "" if value is None else f"{value - default:+z.3f}{how}"
         if facts.is_default_best:
-            gain = "it is the best"
+            gain = "it is the best" if len(facts.searched) > 1 else "nothing else was tried"
         cards.append((f"default {word}", f"{default:.3f}", gain))
     if test is not None:
         beside = ((facts.handed_on.get("test") or {}).get("held_out") or {}).get("default")
@@ -204,6 +204,7 @@ def _looked(
     queries, suspects = winner["queries"], winner["suspects"]
     num_misses = sum(not row["hit"] for row in queries)
     means, counts = mistakes.per_class(queries)
+    confusions = mistakes.confusions(queries)
     before = mistakes.per_class(default["queries"])[0] if default else None
     confused, cells, num_classes = confusion_matrix(queries, charts.MAX_CONFUSED)
     paths = _paths(winner)
@@ -218,9 +219,9 @@ def _looked(
         "num_suspects": len(suspects),
         "more_suspects": shown_of(SUSPECTS, len(suspects), "pictures", "suspect_labels.csv"),
         "more_misses": shown_of(MISSES, num_misses, "mistakes", "mistakes.csv"),
-        "confusions": mistakes.confusions(queries)[:CONFUSIONS],
-        "worse": _changes(means, before, counts, -1) if before else [],
-        "better": _changes(means, before, counts, 1) if before else [],
+        "confusions": confusions[:CONFUSIONS],
+        "more_confusions": shown_of(CONFUSIONS, len(confusions), "pairs", "confusion.csv"),
+        **_moved(means, before or {}, counts),
         "has_default": before is not None,
         "picture": picture,
         "link": link,
@@ -341,13 +342,26 @@ def _paths(winner: Mapping[str, Any]) -> set[str]:
     return paths
 
 
+def _moved(
+    means: Mapping[str, float], before: Mapping[str, float], counts: Mapping[str, int]
+) -> dict[str, Any]:
+    """Classes that are worse and better than by the default; how many where not all are shown."""
+    moved: dict[str, Any] = {}
+    for kind, sign in (("worse", -1), ("better", 1)):
+        changes = _changes(means, before, counts, sign)
+        cut = len(changes) > CHANGES
+        moved[kind] = changes[:CHANGES]
+        moved[f"more_{kind}"] = f"{CHANGES} of {len(changes)} classes, most moved." if cut else ""
+    return moved
+
+
 def _changes(
     means: Mapping[str, float], before: Mapping[str, float], counts: Mapping[str, int], sign: int
 ) -> list[dict[str, Any]]:
-    """Return the classes whose Precision@1 moved most in one direction from the default's."""
+    """Return the classes whose P@1 moved in one direction from the default's, most first."""
     moved: list[dict[str, Any]] = [
         {"name": n, "before": before[n], "after": means[n], "queries": counts[n]}
         for n in means
         if n in before and sign * (means[n] - before[n]) > 1e-9
     ]
-    return sorted(moved, key=lambda r: (-sign * (r["after"] - r["before"]), r["name"]))[:CHANGES]
+    return sorted(moved, key=lambda r: (-sign * (r["after"] - r["before"]), r["name"]))

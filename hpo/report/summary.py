@@ -41,7 +41,8 @@ def _found(facts: RunData) -> str:
     if facts.handed_on.get("confirmation"):  # its words tell the rest
         return f"Trial {best.number} is the best: {name} {value:.4f} {where}{FOUND}."
     if facts.is_default_best:
-        return f"The default configuration is still the best: {name} {value:.4f} {where}."
+        what = "is still the best" if len(facts.searched) > 1 else "alone was tried"
+        return f"The default configuration {what}: {name} {value:.4f} {where}."
     if default is None:
         return f"Trial {best.number} is the best: {name} {value:.4f} {where}."
     word = "above" if value >= default else "below"
@@ -173,6 +174,7 @@ def trial_rows(facts: RunData) -> list[dict[str, str]]:
                 "value": "" if value is None or trial.error else f"{value:.4f}",
                 "epochs": f"{trial.epochs}/{trial.until_epoch}",
                 "time": render_seconds(trial.seconds),
+                "seconds": f"{trial.seconds:.3f}",
                 "note": note,
                 "params": ", ".join(
                     f"{short[k]} {format_value(v)}" for k, v in trial.params.items()

@@ -1,10 +1,13 @@
-// Sorts a table by a column when its heading is clicked, or Enter is pressed on it: numbers by size, words by letters.
+// Sorts a table by a column when its heading is clicked, or Enter is pressed on it: cells of numbers (class n) by size,
+// of others the words by letters and the numbers in them by size. A cell with data-key is sorted by that.
 for (const table of document.querySelectorAll("table")) {
   const heads = [...table.querySelectorAll("th")];
   if (!heads.length || table.rows.length < 4) continue;
   const key = (row, column) => {
-    const text = row.cells[column].textContent.trim(), number = parseFloat(text.replace(/,/g, ""));
-    return /^[-+]?[\d.,]+/.test(text) ? number : text ? text.toLowerCase() : null;
+    const cell = row.cells[column], text = cell.dataset.key ?? cell.textContent.trim();
+    if (!text) return null;
+    const isNumber = cell.classList.contains("n") && /^[-+]?[\d.,]+(e[-+]?\d+)?( ?(%|ms))?$/.test(text);
+    return isNumber ? parseFloat(text.replace(/,/g, "")) : text;
   };
   const sort = (head, column) => {
     const sign = head.ariaSort === "ascending" ? -1 : 1;
@@ -14,7 +17,7 @@ for (const table of document.querySelectorAll("table")) {
     rows.sort(([a], [b]) => {
       if (a === null || b === null) return (a === null) - (b === null);  // empty cells last, either way
       if (typeof a !== typeof b) return sign * (typeof a === "number" ? -1 : 1);
-      return sign * (typeof a === "number" ? a - b : a.localeCompare(b));
+      return sign * (typeof a === "number" ? a - b : a.localeCompare(b, undefined, { numeric: true }));
     });
     rows.forEach(([, row]) => row.parentNode.append(row));
   };

@@ -36,10 +36,11 @@ NOTE_TAG = "mlflow.note.content"
 STATUS = {
     TrialState.RUNNING: "RUNNING",
     TrialState.COMPLETE: "FINISHED",
-    TrialState.PRUNED: "KILLED",
+    TrialState.PRUNED: "FINISHED",
     TrialState.FAILED: "FAILED",
 }
-"""MLflow's word for a trial's state."""
+"""MLflow's word for a trial's state. `hpo.state` tells pruned ones apart; `KILLED` would show them
+like failed ones, though they did what they should."""
 
 LOG_AXIS = "log10"
 """Ending of metrics that repeat a parameter as its logarithm: charts of params are linear only."""
@@ -136,6 +137,17 @@ def trial_tags(record: TrialRecord, state: str, reason: str) -> dict[str, str]:
     return tags
 
 
+def ranked_as(record: TrialRecord) -> str:
+    """Ending of the metric that a trial is ranked by.
+
+    Repeats and trials of earlier stages are no candidates: under other names they stay out of the
+    ranking.
+    """
+    if record.purpose != "search":
+        return "repeat"
+    return f"best_{legal_name(record.stage.name)}" if record.stage.left else "best"
+
+
 def trial_points(record: TrialRecord, metric: str, direction: str) -> list[Point]:
     """All metric values of a trial, in order of its epochs; step = epoch.
 
@@ -150,8 +162,7 @@ def trial_points(record: TrialRecord, metric: str, direction: str) -> list[Point
         values = {
             **{legal_name(k): v for k, v in measurement.metrics.items()},
             metric: measurement.value,
-            # Repeats are no candidates: under another name they stay out of the ranking.
-            f"{metric}_{'best' if record.purpose == 'search' else 'repeat'}": sign * best,
+            f"{metric}_{ranked_as(record)}": sign * best,
             "epoch_seconds": measurement.seconds / max(1, measurement.epoch - last),
             "epochs": float(measurement.epoch),
             "seconds": seconds,

@@ -54,7 +54,13 @@ def run_path(experiment_id: str, run_id: str) -> str:
 def view_tag(study: Study, records: list[TrialRecord]) -> str:
     """The value of the experiment tag; the same study and parameters give the same text."""
     names = sorted({name for record in records for name in record.params})
-    state = {**_table(study, names), **_charts(study.metric, names, rows.log_axes(records))}
+    last = [set(record.params) for record in records if record.params and not record.stage.left]
+    shared = set.intersection(*last) if last else set()
+    # A chart of parallel coordinates leaves out every run that lacks one of its parameters.
+    first = [name for name in names if name in shared] or names
+    others = sorted(set(names) - set(first), key=lambda name: not any(name in own for own in last))
+    logarithmic = rows.log_axes(records)
+    state = {**_table(study, names), **_charts(study.metric, first, others, logarithmic)}
     packed = zlib.compress(json.dumps(state, separators=(",", ":")).encode(), 9)
     return json.dumps(
         {
@@ -71,6 +77,7 @@ def _table(study: Study, params: list[str]) -> dict[str, Any]:
     widths = {
         f"tags.`{rows.STATE_TAG}`": 110,
         f"tags.`{rows.WINNER_TAG}`": 130,
+        "tags.`hpo.stage`": 90,
         f"metrics.`{best}`": 190,
         f"metrics.`{study.metric}`": 170,
         "metrics.`epochs`": 80,
@@ -110,11 +117,16 @@ def _table(study: Study, params: list[str]) -> dict[str, Any]:
     }
 
 
-def _charts(metric: str, params: list[str], logarithmic: Mapping[str, str]) -> dict[str, Any]:
-    """Parallel coordinates, best values, learning curves, and each parameter by itself."""
+def _charts(
+    metric: str, shared: list[str], others: list[str], logarithmic: Mapping[str, str]
+) -> dict[str, Any]:
+    """Parallel coordinates of shared parameters, best values, curves, each parameter by itself."""
     best = f"{metric}_best"
-    axes = [_axis(name, logarithmic) for name in params]
-    of_kind = {kind: [a["key"] for a in axes if a["type"] == kind] for kind in ("PARAM", "METRIC")}
+    axes = [_axis(name, logarithmic) for name in [*shared, *others]]
+    common = axes[: len(shared)]
+    of_kind = {
+        kind: [a["key"] for a in common if a["type"] == kind] for kind in ("PARAM", "METRIC")
+    }
     charts = [
         _chart(
             "PARALLEL",

@@ -153,7 +153,7 @@ def wrong_in_mlflow(uri, name, trials):
     runs = client.search_runs(found, "tags.`hpo.role` = 'trial'", max_results=1000)
     numbers = sorted(int(run.data.tags["hpo.trial"]) for run in runs)
     wrong = [] if numbers == [row[0] for row in trials] else [f"MLflow holds trials {numbers}"]
-    words = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
+    words = {"complete": "FINISHED", "pruned": "FINISHED", "failed": "FAILED"}
     states = {int(run.data.tags["hpo.trial"]): run.info.status for run in runs}
     for row in trials:
         if states.get(row[0]) != words[row[1]]:

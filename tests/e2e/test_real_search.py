@@ -172,7 +172,7 @@ def assert_ledger_matches_mlflow(out, run_dir):
     children = {int(r.data.tags["hpo.trial"]): r for r in runs if "hpo.trial" in r.data.tags}
     ledger = Ledger.open(run_dir / "ledger.db")
     assert len(children) == len(ledger.trials())
-    words = {TrialState.COMPLETE: "FINISHED", TrialState.PRUNED: "KILLED"}
+    words = {TrialState.COMPLETE: "FINISHED", TrialState.PRUNED: "FINISHED"}
     for trial in ledger.trials():
         assert children[trial.number].info.status == words[trial.state]
     ledger.close()

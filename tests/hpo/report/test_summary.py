@@ -3,6 +3,8 @@
 from collections import Counter
 from dataclasses import replace
 
+import pytest
+
 from hpo.core.trial import Measurement, TrialRecord, TrialStage, TrialState
 from hpo.report import summary
 
@@ -143,6 +145,9 @@ def test_rows_hold_what_the_ledger_holds(facts):
     failed = [row for row in rows if row["state"] == "failed"]
     assert [row["value"] for row in failed] == ["", "", ""]
     assert rows[0]["note"] == "default"
+    assert [float(row["seconds"]) for row in rows] == pytest.approx(
+        [t.seconds for t in facts.trials], abs=1e-3
+    )
     best = rows[facts.best.number]
     assert best["value"] == f"{max(m.value for m in facts.best.measurements):.4f}"
 

@@ -79,7 +79,7 @@ def store(template, tmp_path_factory):
 def test_every_trial_has_one_run_with_its_state(store):
     assert store.names == ["trial-0000", "trial-0001", "trial-0002", "trial-0003"]
     statuses = [store.trials[n].info.status for n in range(4)]
-    assert statuses == ["FINISHED", "KILLED", "FAILED", "RUNNING"]
+    assert statuses == ["FINISHED", "FINISHED", "FAILED", "RUNNING"]
     states = [store.trials[n].data.tags["hpo.state"] for n in range(4)]
     assert states == ["complete", "pruned", "failed", "suspended"]
     assert store.trials[1].data.tags["hpo.reason"] == "0.2 is below the median 0.5"
@@ -307,7 +307,7 @@ def test_a_dead_server_costs_the_search_nothing_and_is_caught_up(script, caplog)
     assert store.trials[1].data.tags["hpo.reason"] == "0.2 is below the median 0.5"
     assert [store.trials[n].info.status for n in range(4)] == [
         "FINISHED",
-        "KILLED",
+        "FINISHED",
         "FAILED",
         "RUNNING",
     ]

@@ -189,7 +189,7 @@ def _assert_all_is_there_once(run, client):
     children = client.search_runs(place, "tags.`hpo.role` = 'trial'")
     assert len(records) == TRIALS
     assert sorted(int(c.data.tags["hpo.trial"]) for c in children) == list(range(TRIALS))
-    statuses = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
+    statuses = {"complete": "FINISHED", "pruned": "FINISHED", "failed": "FAILED"}
     for child in children:
         record = records[int(child.data.tags["hpo.trial"])]
         assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id

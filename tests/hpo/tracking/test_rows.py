@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from hpo.core.trial import Measurement, TrialRecord, TrialState
+from hpo.core.trial import Measurement, TrialRecord, TrialStage, TrialState
 from hpo.tracking import rows
 
 
@@ -47,6 +47,17 @@ def test_an_epoch_took_its_part_of_the_time_since_the_validation_before():
     started = record(start_from=(4, 3), measurements=sparse)
     points = rows.trial_points(started, "p1", "maximize")
     assert values(points, "epoch_seconds") == [(5, 2.5), (7, 3.5), (8, 5.5)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [({}, "p1_best"), ({"stage": TrialStage(name="full")}, "p1_best"),
+     ({"stage": TrialStage(name="heads", left=1)}, "p1_best_heads"),
+     ({"purpose": "repeat"}, "p1_repeat")],
+)  # fmt: skip
+def test_candidates_alone_are_ranked_by_their_best(changes, name):
+    points = rows.trial_points(record(**changes), "p1", "maximize")
+    assert {p.name for p in points if p.name.startswith("p1_")} == {name}
 
 
 def test_the_best_of_a_minimised_metric_is_the_smallest():

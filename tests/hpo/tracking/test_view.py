@@ -3,8 +3,9 @@
 import base64
 import json
 import zlib
+from dataclasses import replace
 
-from hpo.core.trial import TrialRecord, TrialState
+from hpo.core.trial import TrialRecord, TrialStage, TrialState
 from hpo.run.run_dir import RunDir
 from hpo.tracking.rows import Study
 from hpo.tracking.view import comparison_path, table_path, view_id, view_tag
@@ -58,6 +59,22 @@ def test_charts_compare_parameters_with_the_best_value(tmp_path):
     assert charts["each-SCATTER-a.lr log10"]["yaxis"] == {"key": "p1_best", "type": "METRIC"}
     sections = {section["uuid"] for section in state["compareRunSections"]}
     assert {chart["metricSectionId"] for chart in charts.values()} == sections
+
+
+def test_parallel_coordinates_show_what_all_trials_of_the_last_stage_have(tmp_path):
+    heads = TrialStage(name="heads", left=1)
+    records = [
+        trial(0),  # the default draws nothing
+        replace(trial(1, margin=0.5, width=8), stage=heads),
+        trial(2, loss="arcface", rate=2, scale=30),
+        trial(3, loss="proxy", rate=4),
+    ]
+    _, state = unpack(study(tmp_path), records)
+    charts = {chart["uuid"]: chart for chart in state["compareRunCharts"]}
+    assert charts["all-PARALLEL-"]["selectedParams"] == ["loss", "rate"]
+    order = [uuid for uuid in charts if uuid.startswith("each-")]
+    assert order == [f"each-SCATTER-{n}" for n in ("loss", "rate", "scale", "margin", "width")]
+    assert "tags.`hpo.stage`" in state["selectedColumns"]
 
 
 def test_a_view_of_many_parameters_fits_into_a_tag(tmp_path):
