@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,7 @@ from hpo.run.run_dir import RunDir
 from hpo.study.model_limits import ModelLimits
 
 if TYPE_CHECKING:
-    from search_spaces import Dimension, SearchSpace
+    from search_spaces import Dimension, Parameter, SearchSpace
 
 PREFIX = "model."
 """Parameters below it make the architecture."""
@@ -48,10 +48,23 @@ class Architectures:
         space: SearchSpace,
         base_spec: Mapping[str, Any],
         limits: ModelLimits,
+        earlier: Iterable[SearchSpace] = (),
     ) -> None:
+        """Take the space of the last stage, and those of stages whose values it takes over.
+
+        A range of theirs with too many values is measured at its ends alone: a network that is
+        larger in one number costs more.
+        """
         self._file = None if run is None else run.path / FILE
+        self._earlier = tuple(earlier) if limits else ()
+        self._ranged = {
+            parameter.name
+            for space in self._earlier
+            for parameter in _shaping(space)
+            if not all(map(_is_short, parameter.dimensions))
+        }
         self._space, self._base_spec, self._limits = space, base_spec, limits
-        self._names = [p.name for p in space.parameters if p.name.startswith(PREFIX)]
+        self._names = [p.name for p in _shaping(space)]
         self.rows = [] if run is None else read_costs(run)
         """`{"architecture": {...}, "latency_ms", "params", "device", "refused"}`, one for each."""
 
@@ -89,15 +102,38 @@ class Architectures:
                 "limits: no architecture is within them; raise --max-latency or --max-params; the "
                 f"quickest, {describe(least['architecture'])}: {least['refused']}"
             )
+        self._refuse_mixed()
         if wanted and self._file is not None:
             write_atomically(self._file, json.dumps(self.rows, indent=1) + "\n")
 
     def refuse(self, params: Mapping[str, Any]) -> str:
         """Why a configuration is not tried; empty when it may be."""
-        row = cost_of(self.rows, params)
+        row = cost_of(self.rows, params) or self._end_of(params)
         return (
             f"{describe(row['architecture'])}: {row['refused']}" if row and row["refused"] else ""
         )
+
+    def _end_of(self, params: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The row of an end of the range that a value lies in; all of its rows say the same."""
+        own = self._listed(_own(params))
+        return next((row for row in self.rows if self._listed(row["architecture"]) == own), None)
+
+    def _listed(self, architecture: Mapping[str, Any]) -> dict[str, Any]:
+        return {n: value for n, value in architecture.items() if n not in self._ranged}
+
+    def _refuse_mixed(self) -> None:
+        """Refuse a range of which only a part keeps the limits."""
+        ends = [row for row in self.rows if self._ranged & row["architecture"].keys()]
+        for low, high in itertools.combinations(ends, 2):
+            one, other = (self._listed(row["architecture"]) for row in (low, high))
+            if one == other and bool(low["refused"]) != bool(high["refused"]):
+                broken = low if low["refused"] else high
+                name, end = ", ".join(sorted(self._ranged)), describe(broken["architecture"])
+                raise SpecError(
+                    f"limits: {name} has too many values to measure each, and a part of its range "
+                    f"is beyond them ({end}: {broken['refused']}); give it --options, or a --range "
+                    "within the limits"
+                )
 
     def _list(self, trainer: Trainer) -> list[dict[str, Any]]:
         """Every combination of the searched architecture parameters, the default first."""
@@ -105,22 +141,38 @@ class Architectures:
             raise SpecError(
                 f"limits: {trainer.name} cannot measure what a model costs; leave them out"
             )
-        shapes = [d for p in self._space.parameters if p.name in self._names for d in p.dimensions]
-        choices = [_values(dimension) for dimension in shapes]
-        default = self._space.encode(self._space.default())
-        found = [_own(self._space.default())]
-        for combination in itertools.islice(itertools.product(*choices), MOST**2):
-            drawn = dict(zip((d.name for d in shapes), combination, strict=True))
-            # Beside the default, what it leaves idle has no latents; these may make it active.
-            own = _own(self._space.decode(self._space.completed(default | drawn)))
-            if own not in found:
-                found.append(own)
+        found = list(_combinations(self._space, _values))
+        for space in self._earlier:
+            found += [own for own in _combinations(space, _ends) if own not in found]
         if len(found) > MOST:
             raise SpecError(
                 f"search: more than {MOST} architectures would have to be measured; search fewer "
                 f"options of {', '.join(self._names)}"
             )
         return found
+
+
+def _shaping(space: SearchSpace) -> list[Parameter]:
+    """The searched parameters that make the architecture."""
+    return [p for p in space.parameters if p.name.startswith(PREFIX)]
+
+
+def _combinations(
+    space: SearchSpace, values_of: Callable[[Dimension], Iterable[Any]]
+) -> Iterator[dict[str, Any]]:
+    """Every combination of a space's architecture parameters once, the default first."""
+    shapes = [dimension for parameter in _shaping(space) for dimension in parameter.dimensions]
+    choices = [values_of(dimension) for dimension in shapes]
+    default = space.encode(space.default())
+    found = [_own(space.default())]
+    yield found[0]
+    for combination in itertools.islice(itertools.product(*choices), MOST**2):
+        drawn = dict(zip((d.name for d in shapes), combination, strict=True))
+        # Beside the default, what it leaves idle has no latents; these may make it active.
+        own = _own(space.decode(space.completed(default | drawn)))
+        if own not in found:
+            found.append(own)
+            yield own
 
 
 def read_costs(run: RunDir) -> list[dict[str, Any]]:
@@ -170,6 +222,23 @@ def _values(dimension: Dimension) -> Iterable[Any]:
         f"search: {dimension.name} has too many values to measure each; give it --options to be "
         "searched under a limit on latency or parameters"
     )
+
+
+def _is_short(dimension: Dimension) -> bool:
+    try:
+        _values(dimension)
+    except SpecError:
+        return False
+    return True
+
+
+def _ends(dimension: Dimension) -> Iterable[Any]:
+    """Everything a dimension can be, or its ends."""
+    from search_spaces import Choice
+
+    if isinstance(dimension, Choice) or _is_short(dimension):
+        return _values(dimension)
+    return dimension.low, dimension.high
 
 
 def pareto(

@@ -53,10 +53,10 @@ def create_run(out: Path, study: str, fill: Callable[[Path], None], *, prefix: s
 
 def demand_place(folder: Path) -> None:
     """Refuse an absolute path where no run can lie: one that is no text, or within a run."""
-    if printable(str(folder)) != str(folder):
+    if (shown := printable(str(folder))) != str(folder):
         raise RunError(
-            f"{folder}: cannot hold a run: its path is no UTF-8, or holds control characters, "
-            "which libraries that write models and data bases refuse; choose another folder"
+            f"{shown}: cannot hold a run: its path is no UTF-8, or holds control characters, which "
+            "libraries that write models and data bases refuse; choose another folder (--out)"
         )
     for above in (folder, *folder.parents):
         if is_run(above):

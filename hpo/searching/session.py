@@ -197,7 +197,8 @@ class Session:
         self.stages = planned_stages(study, plan, trainer, run)
         self.slots = place_trials(study, trainer, settings, plan.base_spec)
         limits = parse_limits(study.search.max_latency, study.search.max_params)
-        self.architectures = Architectures(run, self.space, plan.base_spec, limits)
+        earlier = [stage.space for stage in self.stages]
+        self.architectures = Architectures(run, self.space, plan.base_spec, limits, earlier)
         kept = read_origin(run).get("files", {})
         self.start_files = StartFiles(plan.base_spec, trainer, kept, run)
         self.spent_before = Spent()

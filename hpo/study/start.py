@@ -81,14 +81,19 @@ def _with_stages(
     """Search what is recommended, in stages where they are asked for or recommended."""
     rows = {row["name"]: row for row in chosen.get("stages", ())}
     if options.earlier_stages:  # of the user's own
-        return _with_search(options, chosen["search"], chosen["ranges"]), ()
+        own = {n: row for n, row in options.earlier_stages.items() if isinstance(row, Mapping)}
+        laid = {name: _laid_over(row, options) for name, row in own.items()}
+        left = _without(options, {name for row in own.values() for name in row.get("carries", ())})
+        search = _with_search(left, chosen["search"], chosen["ranges"])
+        return replace(search, earlier_stages={**options.earlier_stages, **laid}), ()
     recommended = bool(chosen.get("staged")) and _leaves_stages(options)
     names = chosen_stages(options.stages, list(rows), recommended=recommended)
     if not names:
         return _with_search(options, chosen["search"], chosen["ranges"]), ()
     earlier = {name: _definition(options, rows[name]) for name in names}
     last = rows[list(rows)[-1]]
-    search = _with_search(options, tuple(last["search"]), last["ranges"])
+    carried = {name for stage in names for name in rows[stage]["carries"]}
+    search = _with_search(_without(options, carried), tuple(last["search"]), last["ranges"])
     reasons = tuple(rows[name]["reason"] for name in names)
     return replace(search, earlier_stages=earlier), reasons
 
@@ -105,9 +110,12 @@ def _leaves_stages(options: SearchOptions) -> bool:
 
 def _definition(options: SearchOptions, row: Mapping[str, Any]) -> dict[str, Any]:
     """An earlier stage as a study file holds it; what the user says of its parameters wins."""
-    names = tuple(name for name in row["search"] if name not in options.fix)
+    asked = {*options.ranges, *options.options, *(name.removeprefix("+") for name in options.over)}
+    added = (name for name in row["carries"] if name in asked and name not in row["search"])
+    names = tuple(name for name in (*row["search"], *added) if name not in options.fix)
     own = replace(options, over=(), ranges=_of(options.ranges, names), options={})
-    search = _with_search(own, names, row["ranges"])
+    free = {name: ends for name, ends in row["ranges"].items() if name not in options.options}
+    search = _with_search(own, names, free)
     kept = ("spec", "trials", "batch", "share", "with_parent")
     return {
         **{key: row[key] for key in kept},
@@ -117,6 +125,33 @@ def _definition(options: SearchOptions, row: Mapping[str, Any]) -> dict[str, Any
         "options": {**_of(row["options"], names), **_of(options.options, names)},
         "carries": [name for name in row["carries"] if name in names],
     }
+
+
+def _laid_over(row: Mapping[str, Any], options: SearchOptions) -> dict[str, Any]:
+    """A stage of a study file with what is said beside it of the parameters that it carries."""
+    names, fixed = row.get("carries", ()), options.fix
+
+    def table(kind: str, given: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+        laid = {**row.get(kind, {}), **_of(given, names)}
+        return {n: value for n, value in laid.items() if n not in fixed and n not in other}
+
+    return {
+        **row,
+        "over": [name for name in row.get("over", ()) if name not in fixed],
+        "ranges": table("ranges", options.ranges, _of(options.options, names)),
+        "options": table("options", options.options, _of(options.ranges, names)),
+        "carries": [name for name in names if name not in fixed],
+    }
+
+
+def _without(options: SearchOptions, names: Collection[str]) -> SearchOptions:
+    """What is said of the last stage: parameters that an earlier one carries are that stage's."""
+    return replace(
+        options,
+        over=tuple(name for name in options.over if name.removeprefix("+") not in names),
+        ranges={n: value for n, value in options.ranges.items() if n not in names},
+        options={n: value for n, value in options.options.items() if n not in names},
+    )
 
 
 def _of(values: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:

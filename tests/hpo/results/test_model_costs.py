@@ -103,6 +103,44 @@ def test_an_architecture_that_a_changed_space_adds_is_measured_too(tmp_path, mon
     assert read_costs(RunDir(tmp_path)) == found.rows
 
 
+class ByLength(Measuring):
+    """Parameters by the length of an embedding, which heads search in a range."""
+
+    def call(self, method, spec):
+        self.asked.append(spec["model"]["length"])
+        return {"latency_ms": 1.0, "params": 1000.0 * spec["model"]["length"], "device": "test"}
+
+
+def of_stages(tmp_path, heads, params):
+    """Architectures of a search whose last stage searches none of its own."""
+    last = space_of({"train.lr": number(0.01, 1.0, 0.1)})
+    spec, trainer = {"model": {"length": 128}}, ByLength()
+    limits = ModelLimits(params=params)
+    found = Architectures(RunDir(tmp_path), last, spec, limits, [space_of(heads)])
+    return found, trainer, lambda: found.measure(trainer, trainer)
+
+
+def test_limits_hold_for_what_networks_take_over_from_heads(tmp_path):
+    options = {"type": "ordered_int", "default": 128, "enum": [64, 128, 500]}
+    found, trainer, measure = of_stages(tmp_path, {"model.length": options}, 200e3)
+    measure()
+    assert sorted(set(trainer.asked)) == [64, 128, 500]
+    assert "500k parameters" in found.refuse({"model.length": 500, "train.lr": 0.1})
+    assert found.refuse({"model.length": 64}) == ""
+
+
+def test_a_range_of_heads_is_measured_at_its_ends(tmp_path):
+    lengths = {"type": "int", "default": 128, "minimum": 64, "maximum": 512}
+    found, trainer, measure = of_stages(tmp_path, {"model.length": lengths}, 600e3)
+    measure()
+    assert sorted(set(trainer.asked)) == [64, 128, 512]
+    assert found.refuse({"model.length": 300}) == ""
+    (tmp_path / "other").mkdir()
+    *_, measure = of_stages(tmp_path / "other", {"model.length": lengths}, 200e3)
+    with pytest.raises(SpecError, match=r"model\.length has too many values .*length=512: 512k"):
+        measure()
+
+
 @pytest.mark.parametrize("default", ["a", "b"])
 @pytest.mark.parametrize("limits", [ModelLimits(), ModelLimits(latency_ms=5)])
 def test_what_only_one_architecture_has_beside_itself_keeps_none_from_being_measured(

@@ -109,6 +109,44 @@ def test_the_users_values_and_ranges_win_in_every_stage():
     assert complete_study(replace(given, search=SearchOptions()), TRAINER, machine).reasons == ()
 
 
+HALVES, CHOICES = {"train.margin": [0.2, 0.4]}, {"train.margin": [0.25, 0.75]}
+
+
+@pytest.mark.parametrize("begun", [{"stages": OFFERED}, SEARCH])
+@pytest.mark.parametrize(
+    ("given", "ranges", "options"),
+    [
+        ({"ranges": HALVES}, HALVES, {}),
+        ({"options": CHOICES}, {}, CHOICES),
+        ({"over": ("+train.margin",)}, None, {}),
+        ({"over": ("+train.margin",), "options": CHOICES}, {}, CHOICES),
+    ],
+)
+def test_what_heads_carry_is_searched_by_them_alone(begun, given, ranges, options):
+    """A network that drew a value of its own would not fit the head that it begins with."""
+    over = (*begun.get("over", ()), *given.get("over", ()))
+    asked = StudySpec(trainer=NAME, search=SearchOptions(**{**begun, **given, "over": over}))
+    machine = Machine(nodes=(Node(cpus=2, gpus=0),))
+    search = complete_study(asked, TRAINER, machine).study.search
+    heads = search.earlier_stages["heads"]
+    assert (heads["over"], heads["carries"]) == (["train.margin"], ["train.margin"])
+    assert heads["options"] == options
+    if ranges is not None:
+        assert heads["ranges"] == ranges
+    assert set(search.over) == {"train.lr", "train.width"}
+    assert "train.margin" not in {*search.ranges, *search.options}
+    kept = StudySpec(trainer=NAME, search=search)
+    (stage,) = planned_stages(kept, plan_study(kept, TRAINER), TRAINER)
+    assert [p.name for p in stage.space.parameters] == ["train.margin"]
+
+
+def test_a_value_fixed_beside_a_file_with_stages_is_searched_in_none():
+    asked = StudySpec(trainer=NAME, search=SearchOptions(**SEARCH, fix={"train.margin": 0.3}))
+    start = complete_study(asked, TRAINER, Machine(nodes=(Node(cpus=2, gpus=0),)))
+    heads = start.study.search.earlier_stages["heads"]
+    assert (heads["over"], heads["ranges"], heads["carries"]) == ([], {}, [])
+
+
 class Recommending(type(TRAINER)):
     """Recommends its stages where nobody asked."""
 
