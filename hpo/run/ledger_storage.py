@@ -28,9 +28,6 @@ _NO_PATH = "sqlite://"
 _READABLE: set[str] = set()
 """Versions of the tables that were checked: at every check Optuna loads all its migrations."""
 
-_SHARED: dict[str, Any] = {}
-"""What SQLAlchemy compiled for any ledger of this process, and the dialect that it compiled for."""
-
 
 class Patience(Protocol):
     """Calls something again until there is room for what it writes; see `hpo.run.disk_space`."""
@@ -90,12 +87,11 @@ def open_storage(path: Path | None) -> BaseStorage:
     # As part of an address some paths would name another file, and Optuna expands braces in it.
     connect = functools.partial(sqlite3.connect, path, timeout=60, check_same_thread=False)
     engine = {"creator": connect, "poolclass": QueuePool}
-    storage = RDBStorage(_NO_PATH, engine, skip_compatibility_check=True, skip_table_creation=True)
+    storage = RDBStorage(_NO_PATH, engine, skip_compatibility_check=True)
     if (version := storage.get_current_version()) not in _READABLE:
         storage = RDBStorage(_NO_PATH, engine)  # raises if this Optuna cannot read that version
         _READABLE.add(version)
     _relax_syncs(storage)
-    _share_statements(storage.engine)
     return storage
 
 
@@ -139,9 +135,3 @@ def _relax_syncs(storage: Any) -> None:
     @event.listens_for(storage.engine, "connect")
     def set_pragma(connection: Any, _record: Any) -> None:
         connection.execute("PRAGMA synchronous=NORMAL")
-
-
-def _share_statements(engine: Any) -> None:
-    """Compile each statement once a process, not once a ledger: a quarter of a short search."""
-    engine.dialect = _SHARED.setdefault("dialect", engine.dialect)  # which statements belong to
-    engine.update_execution_options(compiled_cache=_SHARED.setdefault("statements", {}))

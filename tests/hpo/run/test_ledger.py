@@ -1,5 +1,4 @@
 import contextlib
-import logging
 import math
 import os
 import random
@@ -263,18 +262,6 @@ def test_a_new_file_is_what_optuna_makes(path, tmp_path):
     for file in (path, tmp_path / "second.db"):
         open_storage(file)
         assert content(file) == content(tmp_path / "optuna.db")
-
-
-def test_a_second_ledger_uses_the_statements_of_the_first(tmp_path, caplog):
-    caplog.set_level(logging.INFO, "sqlalchemy.engine")  # where each statement says if it was kept
-    compiled = []
-    for name in ("first.db", "second.db"):
-        caplog.clear()
-        with contextlib.closing(Ledger.create(tmp_path / name, "maximize")) as ledger:
-            write_story(ledger)
-        compiled.append(sum("[generated in" in line for line in caplog.messages))
-        assert sum("[cached since" in line for line in caplog.messages) > 100
-    assert compiled[-1] <= 4  # those of Optuna's own look at the tables' version
 
 
 def test_tables_of_another_version_of_optuna_are_refused_in_one_line(path, tmp_path):
