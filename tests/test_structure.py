@@ -40,6 +40,7 @@ TESTED_ELSEWHERE = {
     "hpo/report/{optuna_view,parameter_charts,run_data,templates}": "tests/hpo/report/test_charts.py",
     "hpo/doctor/check": "tests/hpo/doctor/test_machine.py",
     # Small parts of one mechanism, which is tested as a whole.
+    "hpo/__main__": "tests/hpo/core/process/test_extras.py",
     "hpo/core/process/entry": "tests/hpo/core/process/test_start.py",
     "hpo/core/process/signals": "tests/hpo/core/process/test_streams.py",
     "hpo/core/averager": "tests/hpo/results/test_average.py",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -265,18 +266,24 @@ def print_table(header: list[str], rows: list[list[str]]) -> None:
     Names may come from other people's files: what would move a terminal's cursor is spelt out, and
     they are as wide as a terminal shows them.
     """
-    from rich.cells import cell_len
-
     table = [header, *([printable(str(cell)) for cell in row] for row in rows)]
     columns = list(zip(*table, strict=True))
-    widths = [max(map(cell_len, column)) for column in columns]
+    widths = [max(map(_cells, column)) for column in columns]
     to_right = [all(map(_is_number, column[1:])) for column in columns]
     for row in table:
         cells = []
         for cell, width, is_right in zip(row, widths, to_right, strict=True):
-            gap = " " * (width - cell_len(cell))
+            gap = " " * (width - _cells(cell))
             cells.append(gap + cell if is_right else cell + gap)
         print("  ".join(cells).rstrip())
+
+
+def _cells(text: str) -> int:
+    """How many cells of a terminal a text takes: an emoji two, an accent of its own none."""
+    if text.isascii():
+        return len(text)
+    wide = sum(unicodedata.east_asian_width(sign) in "WF" for sign in text)
+    return len(text) + wide - sum(unicodedata.combining(sign) > 0 for sign in text)
 
 
 def _is_number(cell: str) -> bool:

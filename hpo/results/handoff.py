@@ -63,6 +63,10 @@ class NoCheckpointError(RunError, HandoffError):
     """The checkpoint of a trial was removed, by a search that needed it no more or by somebody."""
 
 
+class NoPackageError(RunError, HandoffError):
+    """A package that exports is not installed."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchEnd:
     """How a search ended."""
@@ -289,7 +293,8 @@ def export_trial(
     except Exception as error:
         if problem := find_problem(draft, error_line(error)):
             raise problem.as_error(run) from error
-        raise HandoffError(f"trial {trial.number} was not exported: {error_line(error)}") from error
+        kind = NoPackageError if isinstance(error, ModuleNotFoundError) else HandoffError
+        raise kind(f"trial {trial.number} was not exported: {error_line(error)}") from error
     if not (draft / "model.onnx").is_file():
         raise HandoffError(f"trial {trial.number}: the export wrote no ONNX file")
     (draft / "spec.yaml").write_text(to_yaml(merged(spec, {"results_dir": str(folder)})))

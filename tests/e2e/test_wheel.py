@@ -7,11 +7,34 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 CODE = """import sys, hpo_recognition
 code = hpo_recognition.hpo()
 print(sys.modules["hpo"].__file__, file=sys.stderr)
 sys.exit(code)"""
+
+
+def test_it_holds_what_is_read_and_no_recordings(installed):
+    """Recorded curves and their pictures are for those who have the sources."""
+    root = Path(__file__).parents[2]
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=root, check=True, capture_output=True, text=True
+    )
+    tracked = [Path(line) for line in listed.stdout.splitlines()]
+    expected = {
+        str(path) for path in tracked if path.parts[0] in ("hpo", "trainer", "search_spaces")
+    }
+    studies = [path for path in tracked if path.parts[0] == "studies"]
+    expected |= {f"hpo/{path}" for path in studies if path.parts[1] != "recorded"}
+    found = {
+        str(path.relative_to(installed))
+        for path in installed.rglob("*")
+        if path.is_file() and not {"__pycache__"} & set(path.parts)
+    }
+    # The module that starts the commands lies beside the packages, not in them.
+    expected = expected - {"hpo/core/process/entry.py"} | {"hpo_recognition.py"}
+    assert {name for name in found if ".dist-info/" not in name} == expected
 
 
 def test_a_packaged_study_is_read_outside_the_checkout(installed, tmp_path):

@@ -15,6 +15,7 @@ from hpo.results.drop import expect
 from hpo.results.handoff import (
     HandoffError,
     NoCheckpointError,
+    NoPackageError,
     SearchEnd,
     export_trial,
     find_checkpoint,
@@ -180,8 +181,15 @@ def test_a_test_split_that_cannot_be_read_does_not_cost_the_winner(searched, cap
     assert json.loads((searched[0].best_dir / "report.json").read_text())["onnx"] == result["onnx"]
 
 
-@pytest.mark.parametrize("error", [RunError("worker gone"), ValueError("parity: 0.3 apart")])
-def test_a_failed_export_is_a_failed_search_and_leaves_the_old_winner(searched, error):
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (RunError("worker gone"), HandoffError),
+        (ValueError("parity: 0.3 apart"), HandoffError),
+        (ModuleNotFoundError("No module named 'onnxscript'", name="onnxscript"), NoPackageError),
+    ],
+)
+def test_a_failed_export_is_a_failed_search_and_leaves_the_old_winner(searched, error, kind):
     run, engine = searched
     hand(searched)
     before = (run.best_dir / "report.json").read_bytes()
@@ -191,8 +199,12 @@ def test_a_failed_export_is_a_failed_search_and_leaves_the_old_winner(searched, 
             super().export(spec)
             raise error
 
-    with pytest.raises(HandoffError, match="trial 1 was not exported: .*(gone|apart)"):
+    with pytest.raises(
+        HandoffError, match="trial 1 was not exported: .*(gone|apart|; pip)"
+    ) as told:
         hand(searched, Caller(Broken()))
+    assert type(told.value) is kind
+    assert isinstance(told.value, HpoError) is (kind is NoPackageError)  # one line, exit code 2
     assert (run.best_dir / "report.json").read_bytes() == before
     assert (run.best_dir / "model.onnx").is_file()
 

@@ -63,6 +63,13 @@ def test_what_needs_no_extra_works(bare, words, tmp_path):
     assert done.returncode in (0, 2), done.stderr
 
 
+def test_the_package_run_as_a_module_is_the_command(bare, tmp_path):
+    code = "import runpy; runpy.run_module('hpo', run_name='__main__', alter_sys=True)"
+    done = call(bare, code, "cache", cwd=tmp_path)
+    said = "hpo: numpy is not installed; pip install 'hpo-recognition[all]'\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", said)
+
+
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory):
     """A folder with a finished run, pictures, and files that take the place of models."""
