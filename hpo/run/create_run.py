@@ -33,7 +33,7 @@ def create_run(out: Path, study: str, fill: Callable[[Path], None], *, prefix: s
     parent = out.resolve() / study
     above = out
     try:
-        demand_place(parent)
+        demand_place(parent, "choose another --out")
         above = parent if parent.exists() else out  # its disk may be another
         above.mkdir(parents=True, exist_ok=True)
         draft = make_draft(above)
@@ -51,12 +51,12 @@ def create_run(out: Path, study: str, fill: Callable[[Path], None], *, prefix: s
         shutil.rmtree(draft, ignore_errors=True)  # is gone where it has taken its place
 
 
-def demand_place(folder: Path) -> None:
+def demand_place(folder: Path, remedy: str = "choose another folder") -> None:
     """Refuse an absolute path where no run can lie: one that is no text, or within a run."""
     if (shown := printable(str(folder))) != str(folder):
         raise RunError(
             f"{shown}: cannot hold a run: its path is no UTF-8, or holds control characters, which "
-            "libraries that write models and data bases refuse; choose another folder (--out)"
+            f"libraries that write models and data bases refuse; {remedy}"
         )
     for above in (folder, *folder.parents):
         if is_run(above):
