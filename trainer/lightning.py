@@ -22,7 +22,7 @@ class _Late(ModuleType):
 
     def __getattr__(self, name: str) -> Any:
         """Whatever the module itself has."""
-        if name.startswith("__"):  # as imports look for
+        if name.startswith("__") and name != "__path__":  # as imports look for
             raise AttributeError(name)
         self.leave()
         return getattr(import_module(_NAME), name)

@@ -32,3 +32,13 @@ def test_who_uses_it_meanwhile_or_afterwards_has_the_module_itself():
     with signal_processing_later():  # one that is there stays
         assert import_module(NAME) is loaded
     assert sys.modules[NAME] is loaded
+
+
+def test_a_part_of_it_is_found_meanwhile(monkeypatch):
+    """Other releases of TorchMetrics may import a module inside it."""
+    for name in [name for name in sys.modules if name.startswith(f"{NAME}.")]:
+        monkeypatch.delitem(sys.modules, name)
+    with signal_processing_later():
+        import_module(NAME)
+        assert import_module(f"{NAME}.windows").hann(4) == pytest.approx([0, 0.75, 0.75, 0])
+    assert import_module(NAME).__file__
