@@ -197,7 +197,7 @@ def slices_caption(facts: RunData) -> str:
     if default is not None and default is not best:
         words.append("orange: the default")
     if any(t.state is TrialState.PRUNED for t in facts.searched):
-        words.append(f"pale: pruned, at the {facts.metric_word} it had by then")
+        words.append(f"grey: pruned, at the {facts.metric_word} it had by then")
     caption = "; ".join(words)
     return f"{caption[:1].upper()}{caption[1:]}. {_shown_of(facts, _MAX_SLICES)}".strip()
 
