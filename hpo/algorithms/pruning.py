@@ -16,6 +16,7 @@ from optuna.trial import Trial
 
 from hpo.algorithms.brackets import Bracket
 from hpo.algorithms.optuna_points import StudyKeeper, quiet_optuna
+from hpo.core.text import place_words
 from hpo.core.trial import CONTINUE, Decision, Direction, TrialState
 
 
@@ -95,7 +96,7 @@ class OptunaPruner(StudyKeeper):
             and trial.state is not optuna.trial.TrialState.FAIL
         ]
         ahead = sum(self._sign * value > self._sign * best for value in others)
-        return f"place {ahead + 1} of {len(others)} at epoch {epoch}"
+        return place_words(ahead + 1, len(others), epoch)
 
 
 class BracketPruner:

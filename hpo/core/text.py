@@ -57,6 +57,11 @@ def _spelt_out(sign: re.Match[str]) -> str:
     return f"\\x{ord(sign[0]) & 0xFF:02x}"
 
 
+def place_words(place: int, count: int, epoch: int) -> str:
+    """Where a trial stands among those that were measured at an epoch."""
+    return f"place {place} of {count} at epoch {epoch}"
+
+
 def told_apart(a: float, b: float, digits: int = 3) -> tuple[str, str]:
     """Two numbers in so many significant digits, or in as many as they differ by."""
     for number in range(digits, 17):

@@ -13,7 +13,7 @@ from hpo.core.budget import render_seconds
 from hpo.core.durable_files import write_atomically
 from hpo.core.errors import HpoError
 from hpo.core.protocols import Executor
-from hpo.core.text import count_of, method_words, storable
+from hpo.core.text import count_of, method_words, percent, storable
 from hpo.core.thumbnails import thumbnail
 from hpo.core.ties import less_words
 from hpo.core.trial import Direction, TrialState
@@ -278,8 +278,8 @@ def _unknowns(told: Mapping[str, Any] | None, run: RunDir) -> Chart | None:
         limit = told["threshold"]
         low, high = limit["rate_interval"]
         caption = (
-            f"With --unknown-at {limit['rate']:g} about {limit['rate']:.0%} of the pictures of "
-            "classes outside the gallery would still get the name of a class, and "
+            f"With --unknown-at {limit['rate']:g} about {percent(limit['rate'])} of the pictures "
+            "of classes outside the gallery would still get the name of a class, and "
             f"{limit['rejected']:.1%} of the known validation pictures would be called unknown: "
             "so many of what you label come back without a name, to be looked at. "
             f"For classes that did not help to find the limit expect {low:.1%} to {high:.1%} of "

@@ -14,6 +14,7 @@ from typing import Any
 from hpo.core.errors import RunError
 from hpo.core.protocols import Algorithm, GroupedPruning
 from hpo.core.rungs import best_by, curve_of
+from hpo.core.text import place_words
 from hpo.core.trial import Decision, Direction, Measurement, TrialRecord, TrialState
 from hpo.run.ledger import Ledger
 from hpo.run.ledger_rows import Change
@@ -138,7 +139,7 @@ def _pruned(
         f"stopped at epoch {trial.epochs} of {trial.until_epoch}: best {name}{own:.4f} by then, "
         f"place {place} of {len(rows)} trials that had been measured at this epoch"
     ]
-    stands = f"place {place} of {len(rows)} at epoch {trial.epochs}"
+    stands = place_words(place, len(rows), trial.epochs)
     reason, needed = _ask(copied, trial, judged, [row["value"] for row in rows])
     lines += [f"the algorithm said: {reason}"] if reason and reason != stands else []
     if needed is not None:

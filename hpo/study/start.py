@@ -13,7 +13,7 @@ from hpo.core.trainer_extras import StartChooser
 from hpo.study.plan import as_user_errors
 from hpo.study.sections import SearchOptions
 from hpo.study.spec import StudySpec
-from hpo.study.stages import chosen_stages
+from hpo.study.stages import StageSpec, chosen_stages, read_stages
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,11 +81,12 @@ def _with_stages(
     """Search what is recommended, in stages where they are asked for or recommended."""
     rows = {row["name"]: row for row in chosen.get("stages", ())}
     if options.earlier_stages:  # of the user's own
-        own = {n: row for n, row in options.earlier_stages.items() if isinstance(row, Mapping)}
-        laid = {name: _laid_over(row, options) for name, row in own.items()}
-        left = _without(options, {name for row in own.values() for name in row.get("carries", ())})
-        search = _with_search(left, chosen["search"], chosen["ranges"])
-        return replace(search, earlier_stages={**options.earlier_stages, **laid}), ()
+        own = read_stages(options)
+        carried = {name for stage in own.values() for name in stage.carries}
+        search = _with_search(_without(options, carried), chosen["search"], chosen["ranges"])
+        laid = {name: _laid_over(stage, options) for name, stage in own.items()}
+        rows = {name: {**(options.earlier_stages[name] or {}), **laid[name]} for name in own}
+        return replace(search, earlier_stages=rows), ()
     recommended = bool(chosen.get("staged")) and _leaves_stages(options)
     names = chosen_stages(options.stages, list(rows), recommended=recommended)
     if not names:
@@ -127,20 +128,17 @@ def _definition(options: SearchOptions, row: Mapping[str, Any]) -> dict[str, Any
     }
 
 
-def _laid_over(row: Mapping[str, Any], options: SearchOptions) -> dict[str, Any]:
-    """A stage of a study file with what is said beside it of the parameters that it carries."""
-    names, fixed = row.get("carries", ()), options.fix
-
-    def table(kind: str, given: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
-        laid = {**row.get(kind, {}), **_of(given, names)}
-        return {n: value for n, value in laid.items() if n not in fixed and n not in other}
-
+def _laid_over(stage: StageSpec, options: SearchOptions) -> dict[str, Any]:
+    """What a stage of a study file searches, with what is said beside it of what it carries."""
+    carried, fixed = set(stage.carries), options.fix
+    ranges = {**stage.ranges, **_of(options.ranges, carried)}
+    lists = {**stage.options, **_of(options.options, carried)}
+    listed, ranged = carried & options.options.keys(), carried & options.ranges.keys()
     return {
-        **row,
-        "over": [name for name in row.get("over", ()) if name not in fixed],
-        "ranges": table("ranges", options.ranges, _of(options.options, names)),
-        "options": table("options", options.options, _of(options.ranges, names)),
-        "carries": [name for name in names if name not in fixed],
+        "over": [name for name in stage.over if name not in fixed],
+        "ranges": _of(ranges, ranges.keys() - fixed.keys() - listed),
+        "options": _of(lists, lists.keys() - fixed.keys() - ranged),
+        "carries": [name for name in stage.carries if name not in fixed],
     }
 
 

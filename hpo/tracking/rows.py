@@ -23,6 +23,7 @@ RUN_TAG = "hpo.run"
 STUDY_ROLE, TRIAL_ROLE = "study", "trial"
 STATE_TAG = "hpo.state"
 REASON_TAG = "hpo.reason"
+STAGE_TAG = "hpo.stage"
 WINNER_TAG = "hpo.best"
 """`winner`, `default`, `repeat of N`: what a trial is beside the others."""
 MODEL_TAG = "hpo.model_version"
@@ -128,7 +129,7 @@ def trial_tags(record: TrialRecord, state: str, reason: str) -> dict[str, str]:
     if record.retries:
         tags["hpo.retries"] = str(record.retries)
     if record.stage.name:
-        tags["hpo.stage"] = record.stage.name
+        tags[STAGE_TAG] = record.stage.name
     if record.stage.parent is not None:
         tags["hpo.parent"] = run_name(record.stage.parent)
     if record.start_from:

@@ -77,7 +77,7 @@ def _table(study: Study, params: list[str]) -> dict[str, Any]:
     widths = {
         f"tags.`{rows.STATE_TAG}`": 110,
         f"tags.`{rows.WINNER_TAG}`": 130,
-        "tags.`hpo.stage`": 90,
+        f"tags.`{rows.STAGE_TAG}`": 90,
         f"metrics.`{best}`": 190,
         f"metrics.`{study.metric}`": 170,
         "metrics.`epochs`": 80,

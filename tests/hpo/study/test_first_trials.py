@@ -246,7 +246,7 @@ def test_a_parameter_that_the_trainer_does_not_have_is_refused(values, tmp_path,
         plan_study(staged, STAGED_TRAINER)
 
 
-@pytest.mark.parametrize(("stage", "code"), [(None, 0), (3, 2), (["a"], 2)])
+@pytest.mark.parametrize(("stage", "code"), [(None, 0), ({"ranges": None}, 0), (3, 2), (["a"], 2)])
 def test_a_stage_that_is_empty_or_no_mapping_is_no_fault_of_ours(stage, code, tmp_path, capsys):
     file = tmp_path / "study.yaml"
     study = StudySpec(trainer=STAGED, search=SearchOptions(earlier_stages={"heads": stage}))
