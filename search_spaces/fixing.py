@@ -50,9 +50,9 @@ def check_given(
     notes: Notes,
 ) -> None:
     """Note every value of the user's spec that a search would have to replace by another one."""
-    for name in overlay.fixed.keys() & overlay.given.keys():
-        value, fixed = overlay.given[name], overlay.fixed[name]
-        if value != fixed:
+    for name, fixed in overlay.fixed.items():
+        value = overlay.given.get(name)
+        if name in overlay.given and value != fixed:
             notes.problem(
                 name, f"is set to {_cut(value)} and fixed to {_cut(fixed)}; leave one out"
             )

@@ -116,7 +116,7 @@ class _Expander:
 def _merged(place: str, near: Mapping[str, Any], far: Mapping[str, Any]) -> dict[str, Any]:
     """What holds where both schemas hold; of remarks those of `near`."""
     merged = {**far, **near}
-    for key in set(near) & set(far) - _REMARKS:
+    for key in sorted(set(near) & set(far) - _REMARKS):
         a, b = near[key], far[key]
         if key in _TIGHTEST and is_number(a) and is_number(b):
             merged[key] = _TIGHTEST[key](a, b)

@@ -46,8 +46,8 @@ def check_receipt(
             text = f"{name}: was {word} to be {value!r}, but the trainer applied {applied[name]!r}"
             return Checked(mismatch=text)
     sent_values = flatten(spec)
-    for name in sent_values.keys() & applied.keys():
-        sent, got = sent_values[name], applied[name]
-        if not is_same(sent, got):
+    for name, sent in sent_values.items():
+        if name in applied and not is_same(sent, applied[name]):
+            got = applied[name]
             return Checked(mismatch=f"{name}: {sent!r} was sent, but the trainer applied {got!r}")
     return Checked(unseen=tuple(name for name in wanted if name not in applied))

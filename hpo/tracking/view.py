@@ -58,7 +58,8 @@ def view_tag(study: Study, records: list[TrialRecord]) -> str:
     shared = set.intersection(*last) if last else set()
     # A chart of parallel coordinates leaves out every run that lacks one of its parameters.
     first = [name for name in names if name in shared] or names
-    others = sorted(set(names) - set(first), key=lambda name: not any(name in own for own in last))
+    others = [name for name in names if name not in first]  # by name, then those of earlier stages
+    others.sort(key=lambda name: not any(name in own for own in last))
     logarithmic = rows.log_axes(records)
     state = {**_table(study, names), **_charts(study.metric, first, others, logarithmic)}
     packed = zlib.compress(json.dumps(state, separators=(",", ":")).encode(), 9)
